@@ -1,0 +1,25 @@
+// heed: attention for CPUs. Matrix product, softmax and attention in f32 on the caller's memory, with the
+// same bits for any number of threads, any batch, any chunking of a sequence and any CPU of a family.
+//
+//   status.hpp                errors as values
+//   tensor.hpp                views of the caller's memory
+//   context.hpp               threads, instruction set, workspace
+//   matmul.hpp softmax.hpp rope.hpp attention.hpp convert.hpp   operations
+//   kv_cache.hpp              past keys and values
+//   multi_head_attention.hpp  a whole layer
+//   numerics.hpp              the constants of the bit contract
+//   info.hpp                  version, instruction sets
+#pragma once
+
+#include "heed/attention.hpp"             // IWYU pragma: export
+#include "heed/context.hpp"               // IWYU pragma: export
+#include "heed/convert.hpp"               // IWYU pragma: export
+#include "heed/info.hpp"                  // IWYU pragma: export
+#include "heed/kv_cache.hpp"              // IWYU pragma: export
+#include "heed/matmul.hpp"                // IWYU pragma: export
+#include "heed/multi_head_attention.hpp"  // IWYU pragma: export
+#include "heed/numerics.hpp"              // IWYU pragma: export
+#include "heed/rope.hpp"                  // IWYU pragma: export
+#include "heed/softmax.hpp"               // IWYU pragma: export
+#include "heed/status.hpp"                // IWYU pragma: export
+#include "heed/tensor.hpp"                // IWYU pragma: export

@@ -1,0 +1,104 @@
+// A whole attention layer: projections, rotary embedding, cache, attention, output projection.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "heed/attention.hpp"
+#include "heed/context.hpp"
+#include "heed/kv_cache.hpp"
+#include "heed/matmul.hpp"
+#include "heed/rope.hpp"
+#include "heed/status.hpp"
+#include "heed/tensor.hpp"
+
+namespace heed {
+
+struct MultiHeadAttentionConfig {
+  size_t d_in = 0;  // width of x
+  size_t num_heads = 0;
+  size_t num_kv_heads = 0;  // 0: as num_heads
+  size_t head_dim = 0;      // of queries and keys; need not be d_in / num_heads
+  size_t v_head_dim = 0;    // of values; 0: as head_dim
+  bool causal = true;
+  std::optional<float> scale;       // unset: 1 / sqrt(head_dim)
+  std::optional<RopeOptions> rope;  // unset: none
+};
+
+// One linear map: f32, f16 or bf16 in the layout of the whole set, any strides; 16-bit is widened exactly.
+struct LinearWeights {
+  TensorView weight;  // [in, out] or [out, in]
+  TensorView bias;    // f32, f16 or bf16 [out]; absent: none
+};
+
+// Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along the
+// output dimension. Head h of a projection is its outputs h * head_dim ... (h + 1) * head_dim - 1.
+struct MultiHeadAttentionWeights {
+  WeightLayout layout = WeightLayout::kOutIn;
+  LinearWeights q;    // d_in -> num_heads * head_dim
+  LinearWeights k;    // d_in -> num_kv_heads * head_dim
+  LinearWeights v;    // d_in -> num_kv_heads * v_head_dim
+  LinearWeights qkv;  // d_in -> the three sums
+  LinearWeights out;  // num_heads * v_head_dim -> d_out; absent: the heads joined are the result
+};
+
+struct ForwardOptions {
+  // Past tokens. x's tokens are appended and their queries see them and everything before. Without a cache
+  // x is the whole sequence.
+  KvCache* cache = nullptr;
+
+  // i32 [batch, seq] or [seq], for RoPE; absent: cache length + 0, 1, 2 ... (from 0 without a cache).
+  TensorView positions;
+
+  DropoutOptions dropout;
+
+  // Optional results.
+  MutableTensorView lse;      // f32 [batch, num_heads, seq]
+  MutableTensorView weights;  // f32 [batch, num_heads, seq, kv_len] with kv_len = past + seq
+  MutableTensorView context;  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before `out`
+};
+
+// Immutable after creation, so many Contexts may use it at the same time (each with its own cache).
+class MultiHeadAttention {
+ public:
+  // Checks everything and packs the weights; the caller's may go afterwards.
+  // Errors: kInvalidArgument (named by projection), kUnsupported (dtype), kOutOfMemory.
+  static Result<MultiHeadAttention> create(const MultiHeadAttentionConfig& config,
+                                           const MultiHeadAttentionWeights& weights);
+
+  // y = Attention(x).
+  //   x  f32 [batch, seq, d_in] or [seq, d_in], any strides
+  //   y  f32 [batch, seq, d_out] or [seq, d_out], unit stride along d_out; must not overlap x
+  // With a cache the same bits come out whether a sequence is given at once, in chunks or token by
+  // token. The first call of a size grows the context's workspace; later ones allocate nothing.
+  // Errors: kInvalidArgument, kUnsupported, kCapacityExceeded, kOutOfMemory. A refused call leaves y and the
+  // cache as they were.
+  Status forward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
+                 Context& context) const;
+  Status forward(const TensorView& x, const MutableTensorView& y, KvCache& cache,
+                 Context& context) const {
+    ForwardOptions options;
+    options.cache = &cache;
+    return forward(x, y, options, context);
+  }
+
+  // A cache that fits this layer.
+  Result<KvCache> create_cache(size_t batch, size_t capacity) const;
+
+  const MultiHeadAttentionConfig& config() const { return config_; }  // defaults filled in
+  size_t d_out() const;
+  size_t bytes() const;  // of packed weights
+
+ private:
+  MultiHeadAttention() = default;
+  MultiHeadAttentionConfig config_;
+  PackedMatrix qkv_;
+  PackedMatrix out_;
+  std::vector<float> qkv_bias_;  // empty: none
+  std::vector<float> out_bias_;
+  bool has_out_ = false;
+};
+
+}  // namespace heed

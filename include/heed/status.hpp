@@ -1,0 +1,65 @@
+// Errors as values. Every function of heed that can refuse its arguments returns a Status, or a Result
+// that holds either a value or a Status. Nothing throws, prints or aborts, and a call that is refused
+// has written nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+namespace heed {
+
+enum class StatusCode : int32_t {
+  kOk = 0,
+  kInvalidArgument = 1,   // an argument is wrong by itself, or disagrees with another
+  kUnsupported = 2,       // a valid request that this version does not compute
+  kOutOfMemory = 3,       // memory could not be obtained; nothing has changed
+  kCapacityExceeded = 4,  // the tokens do not fit the cache; nothing has changed
+};
+
+// A code and one sentence naming the argument, what it was and what it must be. Holds its text
+// itself, so that making one never allocates.
+class [[nodiscard]] Status {
+ public:
+  Status() = default;  // kOk
+
+  // `format` and what follows are as for std::printf; the text is cut at kMaxMessage characters.
+#if defined(__GNUC__)
+  __attribute__((format(printf, 2, 3)))
+#endif
+  static Status Error(StatusCode code, const char* format, ...);
+
+  bool ok() const { return code_ == StatusCode::kOk; }
+  StatusCode code() const { return code_; }
+  const char* message() const { return message_; }  // empty when ok
+
+  static constexpr int kMaxMessage = 243;
+
+ private:
+  StatusCode code_ = StatusCode::kOk;
+  char message_[kMaxMessage + 1] = {};
+};
+
+// A value, or the reason why there is none. `value`, `*` and `->` need ok().
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : value_(std::move(value)) {}           // NOLINT: implicit on purpose
+  Result(const Status& status) : status_(status) {}       // NOLINT: implicit on purpose; not ok()
+
+  bool ok() const { return value_.has_value(); }
+  const Status& status() const { return status_; }
+
+  T& value() { return *value_; }
+  const T& value() const { return *value_; }
+  T& operator*() { return *value_; }
+  const T& operator*() const { return *value_; }
+  T* operator->() { return &*value_; }
+  const T* operator->() const { return &*value_; }
+
+ private:
+  Status status_;
+  std::optional<T> value_;
+};
+
+}  // namespace heed
