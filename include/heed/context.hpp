@@ -11,14 +11,14 @@ namespace heed {
 // A thread pool of the caller's own. `run` must call body(arg, worker) once for each worker in
 // [0, num_workers), at the same time or one after another, and return when all have returned.
 struct ParallelFor {
-  void (*run)(void* pool, size_t num_workers, void (*body)(void* arg, size_t worker), void* arg) =
-      nullptr;
+  void (*run)(void* pool, size_t num_workers, void (*body)(void* arg, size_t worker),
+              void* arg) = nullptr;
   void* pool = nullptr;
 };
 
 struct ContextOptions {
-  // Threads a call may use; 0: as many as OpenMP would (or all CPUs without it). Fewer are used when
-  // the work is small. Never changes a result.
+  // Threads a call may use; 0: as many as OpenMP would (1 in a build without it). Fewer are used
+  // when the work is small. Never changes a result.
   size_t num_threads = 0;
 
   // When set, used instead of OpenMP; num_threads then says how many workers to ask for (0: 1).
@@ -28,10 +28,10 @@ struct ContextOptions {
   const char* target = nullptr;
 };
 
-// One call at a time may use a Context; make one per thread that calls heed. It starts no threads of
-// its own: OpenMP's are used during calls, and the OpenMP settings of the calling thread are left as
-// they were. The workspace grows to the largest problem seen and is then reused: a call of a
-// size seen before allocates nothing.
+// One call at a time may use a Context; make one per thread that calls heed. It starts no threads
+// of its own: OpenMP's are used during calls, and the OpenMP settings of the calling thread are
+// left as they were. The workspace grows to the largest problem seen and is then reused: a call of
+// a size seen before allocates nothing.
 class Context {
  public:
   explicit Context(const ContextOptions& options = {});

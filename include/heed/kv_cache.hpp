@@ -17,9 +17,9 @@ struct KvCacheConfig {
   size_t capacity = 0;    // tokens per sequence
 };
 
-// A contiguous cache of f32 keys and values for `batch` sequences of one length. All memory is taken
-// at creation: batch * num_kv_heads * capacity (rounded up to kKeyBlock) * (head_dim + v_head_dim rounded
-// up to 16) * 4 bytes. One thread at a time may change it; many may read it.
+// A contiguous cache of f32 keys and values for `batch` sequences of one length. All memory is
+// taken at creation: batch * num_kv_heads * capacity (rounded up to kKeyBlock) * (head_dim +
+// v_head_dim rounded up to 16) * 4 bytes. One thread at a time may change it; many may read it.
 class KvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow), kOutOfMemory.
@@ -30,17 +30,17 @@ class KvCache {
   size_t bytes() const;
 
   // Adds tokens at the end of every sequence.
-  //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides; batch may be left out when it is 1
-  //   v  f32 [batch, seq, num_kv_heads, v_head_dim]
-  // Errors: kInvalidArgument, kUnsupported (dtype), kCapacityExceeded (length() + seq > capacity; nothing
-  // is added).
+  //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides; batch may be left out when it is
+  //   1 v  f32 [batch, seq, num_kv_heads, v_head_dim]
+  // Errors: kInvalidArgument, kUnsupported (dtype), kCapacityExceeded (length() + seq > capacity;
+  // nothing is added).
   Status append(const TensorView& k, const TensorView& v);
 
   // Forgets the tokens from `length` on. Errors: kInvalidArgument when length > length().
   Status truncate(size_t length);
 
-  // Block b of one head, for heed itself: kKeyBlock keys in panels [key / 16][head_dim][16], values in panels
-  // [v_head_dim / 16][kKeyBlock][16].
+  // Block b of one head, for heed itself: kKeyBlock keys in panels [key / 16][head_dim][16], values
+  // in panels [v_head_dim / 16][kKeyBlock][16].
   const float* key_block(size_t sequence, size_t kv_head, size_t block) const;
   const float* value_block(size_t sequence, size_t kv_head, size_t block) const;
 

@@ -25,8 +25,8 @@ class PackedMatrix {
   // Errors: kInvalidArgument (rank, null data, overflow), kUnsupported (dtype), kOutOfMemory.
   static Result<PackedMatrix> pack(const TensorView& b, WeightLayout layout = WeightLayout::kInOut);
 
-  // The columns of several matrices side by side, as one: [in, out0 + out1 + ...]. `count` views, each
-  // with the same `in`. This is how q, k and v projections become one product.
+  // The columns of several matrices side by side, as one: [in, out0 + out1 + ...]. `count` views,
+  // each with the same `in`. This is how q, k and v projections become one product.
   static Result<PackedMatrix> pack(const TensorView* b, size_t count, WeightLayout layout);
 
   PackedMatrix() = default;  // 0 x 0
@@ -52,11 +52,11 @@ struct MatmulOptions {
 //   a  f32 [m, k], any strides (a transposed view costs nothing)
 //   b  f32 [k, n], any strides, or packed
 //   c  f32 [m, n], unit stride along n; must not overlap a, b or bias
-// Each c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k], b[k, j], acc)
-// from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the layout of b and
-// the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the bias, or zeros.
-// Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap), kUnsupported (dtype),
-// kOutOfMemory (workspace).
+// Each c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k], b[k, j],
+// acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the layout of
+// b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the bias, or
+// zeros. Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap),
+// kUnsupported (dtype), kOutOfMemory (workspace).
 Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context);
 Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,

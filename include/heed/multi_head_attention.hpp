@@ -27,14 +27,16 @@ struct MultiHeadAttentionConfig {
   std::optional<RopeOptions> rope;  // unset: none
 };
 
-// One linear map: f32, f16 or bf16 in the layout of the whole set, any strides; 16-bit is widened exactly.
+// One linear map: f32, f16 or bf16 in the layout of the whole set, any strides; 16-bit is widened
+// exactly.
 struct LinearWeights {
   TensorView weight;  // [in, out] or [out, in]
   TensorView bias;    // f32, f16 or bf16 [out]; absent: none
 };
 
-// Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along the
-// output dimension. Head h of a projection is its outputs h * head_dim ... (h + 1) * head_dim - 1.
+// Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along
+// the output dimension. Head h of a projection is its outputs h * head_dim ... (h + 1) * head_dim
+// - 1.
 struct MultiHeadAttentionWeights {
   WeightLayout layout = WeightLayout::kOutIn;
   LinearWeights q;    // d_in -> num_heads * head_dim
@@ -45,11 +47,12 @@ struct MultiHeadAttentionWeights {
 };
 
 struct ForwardOptions {
-  // Past tokens. x's tokens are appended and their queries see them and everything before. Without a cache
-  // x is the whole sequence.
+  // Past tokens. x's tokens are appended and their queries see them and everything before. Without
+  // a cache x is the whole sequence.
   KvCache* cache = nullptr;
 
-  // i32 [batch, seq] or [seq], for RoPE; absent: cache length + 0, 1, 2 ... (from 0 without a cache).
+  // i32 [batch, seq] or [seq], for RoPE; absent: cache length + 0, 1, 2 ... (from 0 without a
+  // cache).
   TensorView positions;
 
   DropoutOptions dropout;
@@ -57,7 +60,8 @@ struct ForwardOptions {
   // Optional results.
   MutableTensorView lse;      // f32 [batch, num_heads, seq]
   MutableTensorView weights;  // f32 [batch, num_heads, seq, kv_len] with kv_len = past + seq
-  MutableTensorView context;  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before `out`
+  MutableTensorView
+      context;  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before `out`
 };
 
 // Immutable after creation, so many Contexts may use it at the same time (each with its own cache).
@@ -73,8 +77,8 @@ class MultiHeadAttention {
   //   y  f32 [batch, seq, d_out] or [seq, d_out], unit stride along d_out; must not overlap x
   // With a cache the same bits come out whether a sequence is given at once, in chunks or token by
   // token. The first call of a size grows the context's workspace; later ones allocate nothing.
-  // Errors: kInvalidArgument, kUnsupported, kCapacityExceeded, kOutOfMemory. A refused call leaves y and the
-  // cache as they were.
+  // Errors: kInvalidArgument, kUnsupported, kCapacityExceeded, kOutOfMemory. A refused call leaves
+  // y and the cache as they were.
   Status forward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
                  Context& context) const;
   Status forward(const TensorView& x, const MutableTensorView& y, KvCache& cache,
@@ -93,6 +97,9 @@ class MultiHeadAttention {
 
  private:
   MultiHeadAttention() = default;
+  Status CheckForward(const TensorView& x, const MutableTensorView& y,
+                      const ForwardOptions& options) const;
+
   MultiHeadAttentionConfig config_;
   PackedMatrix qkv_;
   PackedMatrix out_;

@@ -1,6 +1,6 @@
-// Errors as values. Every function of heed that can refuse its arguments returns a Status, or a Result
-// that holds either a value or a Status. Nothing throws, prints or aborts, and a call that is refused
-// has written nothing.
+// Errors as values. Every function of heed that can refuse its arguments returns a Status, or a
+// Result that holds either a value or a Status. Nothing throws, prints or aborts, and a call that
+// is refused has written nothing.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ class [[nodiscard]] Status {
 #if defined(__GNUC__)
   __attribute__((format(printf, 2, 3)))
 #endif
-  static Status Error(StatusCode code, const char* format, ...);
+  static Status
+  Error(StatusCode code, const char* format, ...);
 
   bool ok() const { return code_ == StatusCode::kOk; }
   StatusCode code() const { return code_; }
@@ -44,8 +45,8 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}           // NOLINT: implicit on purpose
-  Result(const Status& status) : status_(status) {}       // NOLINT: implicit on purpose; not ok()
+  Result(T value) : value_(std::move(value)) {}      // NOLINT: implicit on purpose
+  Result(const Status& status) : status_(status) {}  // NOLINT: implicit on purpose; not ok()
 
   bool ok() const { return value_.has_value(); }
   const Status& status() const { return status_; }

@@ -17,7 +17,7 @@ struct bf16 {  // the upper half of an f32
   uint16_t bits;
 };
 
-size_t size_of(DType dtype);      // bytes of an element
+size_t size_of(DType dtype);       // bytes of an element
 const char* name_of(DType dtype);  // "f32", "f16", "bf16", "i32", "u8"
 
 template <class T>
@@ -46,9 +46,10 @@ struct DTypeOf<uint8_t> {
 inline constexpr size_t kMaxRank = 4;
 
 // A read-only tensor in the caller's memory: element (i, j, ...) is at
-// data + i * strides[0] + j * strides[1] + ..., strides counted in elements; they may be 0 or negative.
-// Without strides it is row-major and contiguous. A default-constructed view is "absent": optional
-// arguments take it to mean "not given". An empty tensor (some size is 0) may have null data.
+// data + i * strides[0] + j * strides[1] + ..., strides counted in elements; they may be 0 or
+// negative. Without strides it is row-major and contiguous. A default-constructed view is "absent":
+// optional arguments take it to mean "not given". An empty tensor (some size is 0) may have null
+// data.
 struct TensorView {
   const void* data = nullptr;
   DType dtype = DType::kF32;
@@ -76,7 +77,7 @@ struct TensorView {
   bool absent() const { return data == nullptr && rank == 0; }
   size_t num_elements() const;  // product of the sizes, SIZE_MAX if it overflows; 1 for rank 0
 
-  TensorView transpose(size_t dim0, size_t dim1) const;            // two dimensions exchanged
+  TensorView transpose(size_t dim0, size_t dim1) const;          // two dimensions exchanged
   TensorView slice(size_t dim, size_t begin, size_t end) const;  // [begin, end) of one dimension
 };
 

@@ -1,0 +1,47 @@
+// Checks of arguments. They all run before anything is written; kernels can't fail.
+#pragma once
+
+#include <cstddef>
+
+#include "heed/status.hpp"
+#include "heed/tensor.hpp"
+
+namespace heed {
+
+// Returns from the enclosing function when `expression` is an error.
+#define HEED_RETURN_IF_ERROR(expression)                        \
+  do {                                                          \
+    if (::heed::Status status_ = (expression); !status_.ok()) { \
+      return status_;                                           \
+    }                                                           \
+  } while (false)
+
+// "[2, 3, 4]", for messages.
+struct ShapeText {
+  explicit ShapeText(const TensorView& view);
+  char text[96];
+};
+
+// A view that can be read: a rank in [min_rank, max_rank], the dtype, a size and strides that fit
+// the address space, data unless it is empty.
+Status CheckInput(const char* name, const TensorView& view, DType dtype, size_t min_rank,
+                  size_t max_rank);
+// As above for any of f32, f16 and bf16.
+Status CheckFloatInput(const char* name, const TensorView& view, size_t min_rank, size_t max_rank);
+// As CheckInput, and no two elements share memory.
+Status CheckOutput(const char* name, const MutableTensorView& view, DType dtype, size_t min_rank,
+                   size_t max_rank);
+// As CheckOutput, and the last dimension has unit stride.
+Status CheckRowOutput(const char* name, const MutableTensorView& view, size_t min_rank,
+                      size_t max_rank);
+
+Status CheckNoOverlap(const char* name, const TensorView& output, const char* other_name,
+                      const TensorView& other);
+
+// The same elements in the same order.
+bool SameView(const TensorView& a, const TensorView& b);
+
+// Product of sizes; false when it overflows.
+bool Product(const size_t* factors, size_t count, size_t* product);
+
+}  // namespace heed

@@ -1,0 +1,61 @@
+// Attention kernels: one block of keys against some rows of queries, single-threaded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "src/kernels/layout.h"
+
+namespace heed {
+
+// Rows a kernel keeps scores of at a time: 48 * kKeyBlock scores are 24 KB, so that they stay in L1
+// between q.k, softmax and p.v.
+inline constexpr size_t kScoreRows = 48;
+
+// Running softmax of rows: the state of docs/numerics.md.
+struct RowState {
+  float* max = nullptr;    // [rows]
+  float* lanes = nullptr;  // [rows][kSumLanes]
+  float* acc = nullptr;    // [rows][acc_stride], acc_stride a multiple of kColumnPad
+  size_t acc_stride = 0;
+};
+
+struct KeyBlock {
+  const float* k = nullptr;        // panels [kKeyBlock / 16][head_dim][16]
+  const float* v = nullptr;        // panels [v_panels][kKeyBlock][16]
+  const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
+  const uint8_t* end = nullptr;
+  const float* multiplier = nullptr;  // [rows][kKeyBlock], of dropout; null: none
+};
+
+struct QueryRows {
+  const float* q = nullptr;  // tiles, see layout.h
+  size_t rows = 0;
+  size_t head_dim = 0;
+  size_t v_panels = 0;
+  float scale = 1.0f;
+  float* scores = nullptr;  // [kScoreRows][kKeyBlock], scratch
+};
+
+// What turns scores into weights once a row is complete: exp(s - shift) * inverse.
+struct RowTotal {
+  const float* shift = nullptr;    // [rows]
+  const float* inverse = nullptr;  // [rows]
+};
+
+struct AttentionKernels {
+  // Takes one block of keys into the state of every row.
+  void (*attend)(const QueryRows&, const KeyBlock&, const RowState&);
+  // weights[r][j] for the keys of the block that row r sees; the others are left alone. weights[r]
+  // points at the block's first key; rows of null are skipped.
+  void (*weights)(const QueryRows&, const KeyBlock&, const RowTotal&, float* const* weights);
+  // n floats: total = total * f + part * g, the merge of two segments.
+  void (*merge)(float* total, float f, const float* part, float g, size_t n);
+  // out = acc * inverse, n floats.
+  void (*finish)(const float* acc, float inverse, float* out, size_t n);
+  float (*exp)(float x);  // of one number, x <= 0 or NaN
+};
+
+const AttentionKernels& GetAttentionKernels(int64_t target);
+
+}  // namespace heed

@@ -1,0 +1,27 @@
+// How packed operands lie in memory, for the code that packs them and the kernels that read them.
+#pragma once
+
+#include <cstddef>
+
+#include "heed/numerics.hpp"
+
+namespace heed {
+
+// The right operand of a product (weights, keys, values) lies in panels of 16 columns,
+// [columns / 16][depth][16]: one to four vectors wide on every target, so that a packed matrix or
+// cache does not depend on the target.
+inline constexpr size_t kPanel = 16;
+
+// The left operand (rows of x, queries) lies in tiles of up to 6 rows, [rows / 6][depth][6]; the
+// last tile is as narrow as its rows.
+inline constexpr size_t kTileRows = 6;
+
+// Packed buffers are padded to what the widest register tile (two vectors of 16 lanes) may touch.
+inline constexpr size_t kColumnPad = 32;
+
+constexpr size_t RoundUp(size_t n, size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+constexpr size_t CeilDiv(size_t n, size_t divisor) { return n / divisor + (n % divisor != 0); }
+
+}  // namespace heed

@@ -1,0 +1,132 @@
+#include "src/kernels/matmul.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "src/kernels/matmul.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+#include "src/kernels/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::HWY_NAMESPACE {
+
+// Adds a chunk to c, in the order of the contract: chunk, then bias.
+struct ChunkRows {
+  float* c;
+  ptrdiff_t c_stride;
+  bool first;
+  const float* bias;
+
+  HWY_INLINE void Load(DF, size_t, VF&, VF&) const {}  // chains start at 0
+  HWY_INLINE void Store(DF d, size_t r, VF c0, VF c1) const {
+    const size_t lanes = hn::Lanes(d);
+    float* HWY_RESTRICT to = c + static_cast<ptrdiff_t>(r) * c_stride;
+    if (!first) {
+      c0 = hn::Add(hn::LoadU(d, to), c0);
+      c1 = hn::Add(hn::LoadU(d, to + lanes), c1);
+    }
+    if (bias != nullptr) {
+      c0 = hn::Add(c0, hn::LoadU(d, bias));
+      c1 = hn::Add(c1, hn::LoadU(d, bias + lanes));
+    }
+    hn::StoreU(c0, d, to);
+    hn::StoreU(c1, d, to + lanes);
+  }
+};
+
+struct ChunkTile {
+  template <size_t R>
+  static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
+                             const ChunkRows& rows) {
+    MultiplyTile<R, 1, R>(a, b.b0, b.b1, depth, rows);
+  }
+};
+
+// A tile that hangs over c's last column: computed in a copy of its own.
+HWY_NOINLINE void EdgeTile(const MatmulBlock& t, size_t r, size_t c, size_t rows, const float* a,
+                           const PanelPair& b) {
+  const size_t width = TileColumns();
+  const size_t columns = t.columns - c;
+  float copy[kTileRows * kColumnPad] = {};
+  float bias[kColumnPad] = {};
+  float* to = t.c + static_cast<ptrdiff_t>(r) * t.c_stride + c;
+  for (size_t i = 0; i < rows && !t.first; ++i) {
+    std::copy_n(to + static_cast<ptrdiff_t>(i) * t.c_stride, columns, copy + i * width);
+  }
+  if (t.bias != nullptr) std::copy_n(t.bias + c, columns, bias);
+  const ChunkRows chunk{copy, static_cast<ptrdiff_t>(width), t.first, t.bias ? bias : nullptr};
+  WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk);
+  for (size_t i = 0; i < rows; ++i) {
+    std::copy_n(copy + i * width, columns, to + static_cast<ptrdiff_t>(i) * t.c_stride);
+  }
+}
+
+// Columns outside, rows inside: a panel of b (16 KB a chunk) stays in L1 while a's tiles stream
+// from L2.
+void Block(const MatmulBlock& t) {
+  const size_t width = TileColumns();
+  const size_t panels = CeilDiv(t.columns, kPanel);
+  for (size_t c = 0; c < t.columns; c += width) {
+    const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
+    for (size_t r = 0; r < t.rows; r += kTileRows) {
+      const size_t rows = std::min(kTileRows, t.rows - r);
+      const float* a = t.a + r * t.depth;
+      if (c + width > t.columns) {
+        EdgeTile(t, r, c, rows, a, b);
+        continue;
+      }
+      const ChunkRows chunk{t.c + static_cast<ptrdiff_t>(r) * t.c_stride + c, t.c_stride, t.first,
+                            t.bias ? t.bias + c : nullptr};
+      WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk);
+    }
+  }
+}
+
+// acc[c] over four rows of b at a time: acc passes through L1 once for four rows, b once from
+// memory.
+template <class D>
+HWY_INLINE void FourRows(D d, const RowTimesMatrix& t, size_t k, size_t rows, size_t c) {
+  auto acc = k == 0 ? hn::Zero(d) : hn::LoadU(d, t.acc + c);
+  for (size_t i = k; i < k + rows; ++i) {
+    const auto a = hn::Set(d, t.a[static_cast<ptrdiff_t>(i) * t.a_stride]);
+    acc = hn::MulAdd(a, hn::LoadU(d, t.b + static_cast<ptrdiff_t>(i) * t.b_stride + c), acc);
+  }
+  hn::StoreU(acc, d, t.acc + c);
+}
+
+void RowTimes(const RowTimesMatrix& t) {
+  const DF d;
+  const hn::CappedTag<float, 1> one;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t k = 0; k < t.depth; k += 4) {
+    const size_t rows = std::min<size_t>(4, t.depth - k);
+    size_t c = 0;
+    if (rows == 4) {
+      for (; c + lanes <= t.columns; c += lanes) FourRows(d, t, k, 4, c);
+    } else {
+      for (; c + lanes <= t.columns; c += lanes) FourRows(d, t, k, rows, c);
+    }
+    for (; c < t.columns; ++c) FourRows(one, t, k, rows, c);
+  }
+}
+
+extern const MatmulKernels kMatmulKernels;
+const MatmulKernels kMatmulKernels = {&Block, &RowTimes};
+
+}  // namespace heed::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace heed {
+
+const MatmulKernels& GetMatmulKernels(int64_t target) {
+#define HEED_VISIT(TARGET, NAMESPACE) \
+  if (target == TARGET) return NAMESPACE::kMatmulKernels;
+  HWY_VISIT_TARGETS(HEED_VISIT)
+#undef HEED_VISIT
+  return HWY_STATIC_NAMESPACE::kMatmulKernels;
+}
+
+}  // namespace heed
+#endif  // HWY_ONCE

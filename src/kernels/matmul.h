@@ -1,0 +1,44 @@
+// Matrix product kernels: single-threaded, on packed operands.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "src/kernels/layout.h"
+
+namespace heed {
+
+// One chunk of depth (at most kSumChunk) of c[rows, columns].
+struct MatmulBlock {
+  const float* a = nullptr;  // tiles, see layout.h
+  size_t rows = 0;
+  const float* b = nullptr;  // first panel, at this chunk's depth
+  size_t b_panel_stride = 0;
+  size_t columns = 0;
+  size_t depth = 0;
+  float* c = nullptr;
+  ptrdiff_t c_stride = 0;
+  bool first = true;            // c = chunk, else c += chunk
+  const float* bias = nullptr;  // added after the chunk; null: none
+};
+
+// One row against a row-major b: one chunk of y[columns].
+struct RowTimesMatrix {
+  const float* a = nullptr;
+  ptrdiff_t a_stride = 0;
+  const float* b = nullptr;
+  ptrdiff_t b_stride = 0;  // between rows of b; columns have unit stride
+  size_t columns = 0;
+  size_t depth = 0;
+  float* acc = nullptr;  // [columns], overwritten with the chunk's sums
+};
+
+struct MatmulKernels {
+  void (*block)(const MatmulBlock&);
+  void (*row_times_matrix)(const RowTimesMatrix&);
+};
+
+// `target`: one bit of the HWY_* target masks, among those compiled.
+const MatmulKernels& GetMatmulKernels(int64_t target);
+
+}  // namespace heed

@@ -1,0 +1,56 @@
+#include "src/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace heed {
+namespace {
+
+// Waking a thread costs a few microseconds: what one core computes meanwhile is not worth sharing.
+constexpr double kFlopsPerWorker = 2e5;
+
+struct Job {
+  std::atomic<size_t> next{0};
+  size_t num_tasks;
+  void (*task)(void*, size_t, size_t);
+  void* arg;
+};
+
+void Work(void* arg, size_t worker) {
+  Job& job = *static_cast<Job*>(arg);
+  for (size_t i = job.next++; i < job.num_tasks; i = job.next++) job.task(job.arg, i, worker);
+}
+
+}  // namespace
+
+void RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
+              void (*task)(void* arg, size_t index, size_t worker), void* arg) {
+  Job job;
+  job.num_tasks = num_tasks;
+  job.task = task;
+  job.arg = arg;
+  if (workers <= 1 || num_tasks <= 1) {
+    Work(&job, 0);
+  } else if (context.parallel_for.run != nullptr) {
+    context.parallel_for.run(context.parallel_for.pool, workers, &Work, &job);
+  } else {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(static_cast <int>(workers))
+    Work(&job, static_cast<size_t>(omp_get_thread_num()));
+#else
+    Work(&job, 0);
+#endif
+  }
+}
+
+size_t WorkersFor(const Context::Impl& context, size_t num_tasks, double flops) {
+  const double worth = std::min(flops / kFlopsPerWorker, 4096.0);
+  return std::max<size_t>(1,
+                          std::min({context.num_threads, num_tasks, static_cast<size_t>(worth)}));
+}
+
+}  // namespace heed
