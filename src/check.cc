@@ -1,8 +1,8 @@
 #include "src/check.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <utility>
 
 namespace heed {
 namespace {
@@ -52,8 +52,10 @@ size_t SortedDimensions(const TensorView& view, Dimension* dims) {
     dims[count++] = {view.shape[i],
                      s < 0 ? size_t{0} - static_cast<size_t>(s) : static_cast<size_t>(s)};
   }
-  std::sort(dims, dims + count,
-            [](const Dimension& a, const Dimension& b) { return a.stride < b.stride; });
+  for (size_t i = 1; i < count; ++i) {  // insertion: there are at most four
+    for (size_t j = i; j > 0 && dims[j].stride < dims[j - 1].stride; --j)
+      std::swap(dims[j], dims[j - 1]);
+  }
   return count;
 }
 

@@ -38,6 +38,9 @@ struct Context::Impl {
   Status status;
   size_t num_threads = 1;
   ParallelFor parallel_for;
+  // Waking a thread costs several microseconds: what one core computes meanwhile is not worth
+  // sharing. Tests lower it to spread small problems too.
+  double flops_per_worker = 1e6;
   int64_t target = 0;
   const MatmulKernels* matmul = nullptr;
   const SoftmaxKernels* softmax = nullptr;

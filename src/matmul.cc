@@ -5,6 +5,7 @@
 
 #include "src/check.h"
 #include "src/context.h"
+#include "src/half.h"
 #include "src/kernels/matmul.h"
 #include "src/pack.h"
 #include "src/parallel.h"

@@ -4,27 +4,14 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "src/half.h"
 #include "src/kernels/layout.h"
 
 namespace heed {
 
 // Panels [columns / 16][depth][16] of m[k, c] at source + k * depth_stride + c * column_stride;
 // columns are padded with zeros to a multiple of 16. `panel_stride` is at least depth * 16.
-template <class T>
-void PackPanels(const T* source, ptrdiff_t depth_stride, ptrdiff_t column_stride, size_t depth,
-                size_t columns, float* panels, size_t panel_stride) {
-  for (size_t c = 0; c < columns; c += kPanel, panels += panel_stride) {
-    const size_t width = std::min(kPanel, columns - c);
-    const T* from = source + static_cast<ptrdiff_t>(c) * column_stride;
-    for (size_t k = 0; k < depth; ++k, from += depth_stride) {
-      float* to = panels + k * kPanel;
-      for (size_t i = 0; i < width; ++i)
-        to[i] = ToFloat(from[static_cast<ptrdiff_t>(i) * column_stride]);
-      for (size_t i = width; i < kPanel; ++i) to[i] = 0.0f;
-    }
-  }
-}
+void PackPanels(const float* source, ptrdiff_t depth_stride, ptrdiff_t column_stride, size_t depth,
+                size_t columns, float* panels, size_t panel_stride);
 
 // One tile [depth][rows] of m[r, k] at source + r * row_stride + k * depth_stride, rows <=
 // kTileRows.

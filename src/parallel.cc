@@ -10,9 +10,6 @@
 namespace heed {
 namespace {
 
-// Waking a thread costs a few microseconds: what one core computes meanwhile is not worth sharing.
-constexpr double kFlopsPerWorker = 2e5;
-
 struct Job {
   std::atomic<size_t> next{0};
   size_t num_tasks;
@@ -48,7 +45,7 @@ void RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
 }
 
 size_t WorkersFor(const Context::Impl& context, size_t num_tasks, double flops) {
-  const double worth = std::min(flops / kFlopsPerWorker, 4096.0);
+  const double worth = std::min(flops / context.flops_per_worker, 4096.0);
   return std::max<size_t>(1,
                           std::min({context.num_threads, num_tasks, static_cast<size_t>(worth)}));
 }

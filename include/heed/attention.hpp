@@ -25,11 +25,11 @@ struct DropoutOptions {
   uint64_t seed = 0;
   // Instead of the above: what each weight is multiplied by, f32 [batch, num_heads, q_len, kv_len],
   // any strides (0 shares a mask).
-  TensorView mask;
+  TensorView mask = {};
 };
 
 struct AttentionOptions {
-  std::optional<float> scale;  // multiplies q.k; finite; unset: 1 / sqrt(head_dim)
+  std::optional<float> scale = {};  // multiplies q.k; finite; unset: 1 / sqrt(head_dim)
 
   // Hides later keys. Bottom-right aligned: query i sees keys j <= i + kv_len - q_len, so the last
   // query sees all keys. With q_len > kv_len the first queries see none.
@@ -38,13 +38,14 @@ struct AttentionOptions {
   //                                                          1 1
   bool causal = false;
 
-  DropoutOptions dropout;
+  DropoutOptions dropout = {};
 
   // Optional results.
   MutableTensorView lse;  // f32 [batch, num_heads, q_len], any strides: natural log of the sum of
                           // exp of the scores; -inf for a query that sees no key
-  MutableTensorView weights;  // f32 [batch, num_heads, q_len, kv_len], unit stride along kv_len:
-                              // the weights that multiply v, after dropout; 0 for hidden keys
+  MutableTensorView weights =
+      {};  // f32 [batch, num_heads, q_len, kv_len], unit stride along kv_len:
+           // the weights that multiply v, after dropout; 0 for hidden keys
 };
 
 // out = softmax(scale * q k^T) v, head by head.

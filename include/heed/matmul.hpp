@@ -45,7 +45,7 @@ class PackedMatrix {
 };
 
 struct MatmulOptions {
-  TensorView bias;  // f32 [n], added to every row of c; absent: none
+  TensorView bias = {};  // f32 [n], added to every row of c; absent: none
 };
 
 // c = a b (+ bias).

@@ -23,15 +23,15 @@ struct MultiHeadAttentionConfig {
   size_t head_dim = 0;      // of queries and keys; need not be d_in / num_heads
   size_t v_head_dim = 0;    // of values; 0: as head_dim
   bool causal = true;
-  std::optional<float> scale;       // unset: 1 / sqrt(head_dim)
-  std::optional<RopeOptions> rope;  // unset: none
+  std::optional<float> scale = {};       // unset: 1 / sqrt(head_dim)
+  std::optional<RopeOptions> rope = {};  // unset: none
 };
 
 // One linear map: f32, f16 or bf16 in the layout of the whole set, any strides; 16-bit is widened
 // exactly.
 struct LinearWeights {
-  TensorView weight;  // [in, out] or [out, in]
-  TensorView bias;    // f32, f16 or bf16 [out]; absent: none
+  TensorView weight = {};  // [in, out] or [out, in]
+  TensorView bias = {};    // f32, f16 or bf16 [out]; absent: none
 };
 
 // Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along
@@ -39,11 +39,12 @@ struct LinearWeights {
 // - 1.
 struct MultiHeadAttentionWeights {
   WeightLayout layout = WeightLayout::kOutIn;
-  LinearWeights q;    // d_in -> num_heads * head_dim
-  LinearWeights k;    // d_in -> num_kv_heads * head_dim
-  LinearWeights v;    // d_in -> num_kv_heads * v_head_dim
-  LinearWeights qkv;  // d_in -> the three sums
-  LinearWeights out;  // num_heads * v_head_dim -> d_out; absent: the heads joined are the result
+  LinearWeights q = {};    // d_in -> num_heads * head_dim
+  LinearWeights k = {};    // d_in -> num_kv_heads * head_dim
+  LinearWeights v = {};    // d_in -> num_kv_heads * v_head_dim
+  LinearWeights qkv = {};  // d_in -> the three sums
+  LinearWeights out =
+      {};  // num_heads * v_head_dim -> d_out; absent: the heads joined are the result
 };
 
 struct ForwardOptions {
@@ -53,13 +54,13 @@ struct ForwardOptions {
 
   // i32 [batch, seq] or [seq], for RoPE; absent: cache length + 0, 1, 2 ... (from 0 without a
   // cache).
-  TensorView positions;
+  TensorView positions = {};
 
-  DropoutOptions dropout;
+  DropoutOptions dropout = {};
 
   // Optional results.
-  MutableTensorView lse;      // f32 [batch, num_heads, seq]
-  MutableTensorView weights;  // f32 [batch, num_heads, seq, kv_len] with kv_len = past + seq
+  MutableTensorView lse = {};      // f32 [batch, num_heads, seq]
+  MutableTensorView weights = {};  // f32 [batch, num_heads, seq, kv_len] with kv_len = past + seq
   MutableTensorView
       context;  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before `out`
 };

@@ -31,6 +31,19 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
   return range;
 }
 
+// The ranges of all tiles of some rows, and of the rows together.
+struct TileRanges {
+  TileRange tiles[kScoreRows / kTileRows];
+  TileRange all;
+
+  TileRanges(const KeyBlock& block, size_t first, size_t count)
+      : all(RangeOf(block, first, count)) {
+    for (size_t r = 0; r < count; r += kTileRows) {
+      tiles[r / kTileRows] = RangeOf(block, first + r, std::min(kTileRows, count - r));
+    }
+  }
+};
+
 // ---- q.k
 
 struct ScoreRows {
@@ -70,14 +83,14 @@ struct ScoreTile {
 
 // Scores of rows [first, first + count) against every key that their tile sees. Keys outside, rows
 // inside: a panel of keys stays in L1 for all rows.
-void Scores(const QueryRows& t, const KeyBlock& block, size_t first, size_t count) {
+void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges, size_t first,
+            size_t count) {
   const size_t width = TileColumns();
-  const TileRange all = RangeOf(block, first, count);
-  for (size_t c = all.min_begin / width * width; c < all.max_end; c += width) {
+  for (size_t c = ranges.all.min_begin / width * width; c < ranges.all.max_end; c += width) {
     const PanelPair k = PanelsAt(block.k, t.head_dim * kPanel, kKeyBlock / kPanel, c);
     for (size_t r = 0; r < count; r += kTileRows) {
       const size_t rows = std::min(kTileRows, count - r);
-      const TileRange tile = RangeOf(block, first + r, rows);
+      const TileRange& tile = ranges.tiles[r / kTileRows];
       if (c >= tile.max_end || c + width <= tile.min_begin) continue;
       WithTileRows<ScoreTile>(rows, t, t.q + (first + r) * t.head_dim, k,
                               t.scores + r * kKeyBlock + c);
@@ -176,9 +189,8 @@ struct ValueTile {
 // acc += p v for one tile of rows: keys that all rows see together, what single rows see before and
 // after row by row. A key that a row does not see is not multiplied by 0 but left out, so that NaN
 // and inf in it can't leak.
-void ValuesOfTile(const KeyBlock& block, const RowState& state, size_t first, size_t count,
-                  const float* p, const PanelPair& v, size_t c) {
-  const TileRange tile = RangeOf(block, first, count);
+void ValuesOfTile(const KeyBlock& block, const TileRange& tile, const RowState& state, size_t first,
+                  size_t count, const float* p, const PanelPair& v, size_t c) {
   float* acc = state.acc + first * state.acc_stride + c;
   const bool shared = tile.max_begin < tile.min_end;
   const auto row_by_row = [&](size_t from, size_t to) HWY_ATTR {
@@ -197,13 +209,13 @@ void ValuesOfTile(const KeyBlock& block, const RowState& state, size_t first, si
   if (tile.min_end < tile.max_end) row_by_row(tile.min_end, kKeyBlock);
 }
 
-void Values(const QueryRows& t, const KeyBlock& block, const RowState& state, size_t first,
-            size_t count) {
+void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
+            const RowState& state, size_t first, size_t count) {
   for (size_t c = 0; c < t.v_panels * kPanel; c += TileColumns()) {
     const PanelPair v = PanelsAt(block.v, kKeyBlock * kPanel, t.v_panels, c);
     for (size_t r = 0; r < count; r += kTileRows) {
-      ValuesOfTile(block, state, first + r, std::min(kTileRows, count - r),
-                   t.scores + r * kKeyBlock, v, c);
+      ValuesOfTile(block, ranges.tiles[r / kTileRows], state, first + r,
+                   std::min(kTileRows, count - r), t.scores + r * kKeyBlock, v, c);
     }
   }
 }
@@ -213,11 +225,12 @@ void Values(const QueryRows& t, const KeyBlock& block, const RowState& state, si
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   for (size_t first = 0; first < t.rows; first += kScoreRows) {
     const size_t count = std::min(kScoreRows, t.rows - first);
-    Scores(t, block, first, count);
+    const TileRanges ranges(block, first, count);
+    Scores(t, block, ranges, first, count);
     for (size_t r = 0; r < count; ++r) {
       SoftmaxStep(block, state, first + r, t.scores + r * kKeyBlock);
     }
-    Values(t, block, state, first, count);
+    Values(t, block, ranges, state, first, count);
   }
 }
 
@@ -226,7 +239,7 @@ void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total,
   const hn::CappedTag<float, 1> one;
   for (size_t first = 0; first < t.rows; first += kScoreRows) {
     const size_t count = std::min(kScoreRows, t.rows - first);
-    Scores(t, block, first, count);
+    Scores(t, block, TileRanges(block, first, count), first, count);
     for (size_t r = first; r < first + count; ++r) {
       const float* scores = t.scores + (r - first) * kKeyBlock;
       for (size_t j = block.begin[r]; weights[r] != nullptr && j < block.end[r]; ++j) {

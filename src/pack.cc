@@ -1,0 +1,80 @@
+#include "src/pack.h"
+
+#include "hwy/highway.h"
+
+namespace heed {
+namespace {
+
+// Moves data only, so the baseline instruction set of the build does: no dispatch.
+namespace hn = hwy::HWY_NAMESPACE;
+constexpr size_t kSquare = 4;
+
+// to[k * kPanel + c] = from[c * stride + k] for k, c < 4.
+void TransposeSquare(const float* from, ptrdiff_t stride, float* to) {
+#if HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<float, kSquare> d;
+  const hn::RepartitionToWide<decltype(d)> wide;
+  const auto a = hn::LoadU(d, from), b = hn::LoadU(d, from + stride);
+  const auto c = hn::LoadU(d, from + 2 * stride), e = hn::LoadU(d, from + 3 * stride);
+  const auto ab0 = hn::BitCast(wide, hn::InterleaveLower(d, a, b));
+  const auto ab1 = hn::BitCast(wide, hn::InterleaveUpper(d, a, b));
+  const auto ce0 = hn::BitCast(wide, hn::InterleaveLower(d, c, e));
+  const auto ce1 = hn::BitCast(wide, hn::InterleaveUpper(d, c, e));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, ab0, ce0)), d, to);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, ab0, ce0)), d, to + kPanel);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, ab1, ce1)), d, to + 2 * kPanel);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, ab1, ce1)), d, to + 3 * kPanel);
+#else
+  for (size_t k = 0; k < kSquare; ++k) {
+    for (size_t c = 0; c < kSquare; ++c)
+      to[k * kPanel + c] = from[static_cast<ptrdiff_t>(c) * stride + static_cast<ptrdiff_t>(k)];
+  }
+#endif
+}
+
+// A whole panel of columns that are contiguous along depth.
+void TransposePanel(const float* source, ptrdiff_t column_stride, size_t depth, float* panel) {
+  const size_t squares = depth / kSquare * kSquare;
+  for (size_t c = 0; c < kPanel; c += kSquare) {
+    const float* from = source + static_cast<ptrdiff_t>(c) * column_stride;
+    for (size_t k = 0; k < squares; k += kSquare) {
+      TransposeSquare(from + k, column_stride, panel + k * kPanel + c);
+    }
+  }
+  for (size_t k = squares; k < depth; ++k) {
+    for (size_t c = 0; c < kPanel; ++c) {
+      panel[k * kPanel + c] =
+          source[static_cast<ptrdiff_t>(c) * column_stride + static_cast<ptrdiff_t>(k)];
+    }
+  }
+}
+
+// A whole panel of rows that are contiguous along columns.
+void CopyPanel(const float* source, ptrdiff_t depth_stride, size_t depth, float* panel) {
+  for (size_t k = 0; k < depth; ++k) {
+    std::copy_n(source + static_cast<ptrdiff_t>(k) * depth_stride, kPanel, panel + k * kPanel);
+  }
+}
+
+}  // namespace
+
+void PackPanels(const float* source, ptrdiff_t depth_stride, ptrdiff_t column_stride, size_t depth,
+                size_t columns, float* panels, size_t panel_stride) {
+  for (size_t c = 0; c < columns; c += kPanel, panels += panel_stride) {
+    const size_t width = std::min(kPanel, columns - c);
+    const float* from = source + static_cast<ptrdiff_t>(c) * column_stride;
+    if (width == kPanel && depth_stride == 1) {
+      TransposePanel(from, column_stride, depth, panels);
+    } else if (width == kPanel && column_stride == 1) {
+      CopyPanel(from, depth_stride, depth, panels);
+    } else {
+      for (size_t k = 0; k < depth; ++k, from += depth_stride) {
+        float* to = panels + k * kPanel;
+        for (size_t i = 0; i < width; ++i) to[i] = from[static_cast<ptrdiff_t>(i) * column_stride];
+        std::fill(to + width, to + kPanel, 0.0f);
+      }
+    }
+  }
+}
+
+}  // namespace heed
