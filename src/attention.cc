@@ -75,15 +75,21 @@ bool Sees(const KeyRange& keys, size_t begin, size_t end) {
   return keys.begin < end && begin < keys.end && keys.begin < keys.end;
 }
 
+void PrefetchRow(const float* row, size_t n) {
+  constexpr size_t kLineFloats = 16;
+  for (size_t d = 0; d < n; d += kLineFloats) __builtin_prefetch(row + d, 0, 2);
+}
+
 void PackQueries(const Rows& rows, float* tiles) {
   const HeadsView& q = rows.plan.q;
+  const auto row = [&](size_t r) { return q.row(rows.batch, rows.query(r), rows.head(r)); };
   for (size_t r = 0; r < rows.count; ++r) {
     const size_t tile = r / kTileRows * kTileRows;
     const size_t width = std::min(kTileRows, rows.count - tile);
-    const float* from = q.row(rows.batch, rows.query(r), rows.head(r));
+    const float* from = row(r);
+    if (q.dim_stride == 1) PrefetchRow(row(std::min(r + 8, rows.count - 1)), q.dim);
     float* to = tiles + tile * q.dim + (r - tile);
-    for (size_t d = 0; d < q.dim; ++d)
-      to[d * width] = from[static_cast<ptrdiff_t>(d) * q.dim_stride];
+    for (size_t d = 0; d < q.dim; ++d, from += q.dim_stride) to[d * width] = *from;
   }
 }
 
@@ -128,12 +134,10 @@ void FillMultipliers(const Rows& rows, size_t block_begin, const Workspace& w) {
 // hardware does not look ahead, and this block's products give them time to arrive in L2.
 void PrefetchBlock(const Rows& rows, size_t first) {
   const AttentionPlan& plan = rows.plan;
-  constexpr size_t kLineFloats = 16;
   for (const HeadsView* view : {&plan.k, &plan.v}) {
     if (view->dim_stride != 1) continue;
     for (size_t j = first; j < std::min(first + kKeyBlock, plan.kv_len); ++j) {
-      const float* row = view->row(rows.batch, j, rows.kv_head);
-      for (size_t d = 0; d < view->dim; d += kLineFloats) __builtin_prefetch(row + d, 0, 2);
+      PrefetchRow(view->row(rows.batch, j, rows.kv_head), view->dim);
     }
   }
 }

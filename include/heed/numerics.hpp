@@ -20,7 +20,7 @@ inline constexpr int32_t kNumericsVersion = 1;
 inline constexpr size_t kSumChunk = 256;
 
 // Attention takes keys in blocks that begin at multiples of this absolute key index; the running
-// maximum moves once per block. 48 rows of scores of a block fit L1.
+// maximum moves once per block. 24 rows of scores of a block are 12 KB.
 inline constexpr size_t kKeyBlock = 128;
 
 // Blocks are grouped in segments that begin at multiples of this; each yields (max, sum, output)

@@ -8,9 +8,9 @@
 
 namespace heed {
 
-// Rows a kernel keeps scores of at a time: 48 * kKeyBlock scores are 24 KB, so that they stay in L1
-// between q.k, softmax and p.v.
-inline constexpr size_t kScoreRows = 48;
+// Rows a kernel keeps scores of at a time: 24 * kKeyBlock scores are 12 KB, so that they stay in L1 beside a panel
+// of keys or values (4 or 8 KB) from q.k through softmax to p.v.
+inline constexpr size_t kScoreRows = 24;
 
 // Running softmax of rows: the state of docs/numerics.md.
 struct RowState {
