@@ -121,6 +121,10 @@ Status CheckShape(const char* name, const TensorView& view, size_t min_rank, siz
     return Status::Error(StatusCode::kInvalidArgument, "%s: rank is %zu, must be %zu%s%zu", name,
                          view.rank, min_rank, min_rank == max_rank ? " = " : " to ", max_rank);
   }
+  if (size_of(view.dtype) == 0) {
+    return Status::Error(StatusCode::kUnsupported, "%s: dtype %d does not exist", name,
+                         static_cast<int>(view.dtype));
+  }
   const size_t count = view.num_elements();
   uintptr_t first = 0, last = 0;
   if (count > PTRDIFF_MAX / 8 ||

@@ -41,18 +41,21 @@ struct AttentionOptions {
   DropoutOptions dropout = {};
 
   // Optional results.
-  MutableTensorView lse;  // f32 [batch, num_heads, q_len], any strides: natural log of the sum of
-                          // exp of the scores; -inf for a query that sees no key
-  MutableTensorView weights =
-      {};  // f32 [batch, num_heads, q_len, kv_len], unit stride along kv_len:
-           // the weights that multiply v, after dropout; 0 for hidden keys
+  // f32 [batch, num_heads, q_len], any strides: natural log of the sum of exp of the scores; -inf for
+  // a query that sees no key.
+  MutableTensorView lse = {};
+  // f32 [batch, num_heads, q_len, kv_len], unit stride along kv_len: the weights that multiply v,
+  // after dropout; 0 for hidden keys.
+  MutableTensorView weights = {};
 };
 
 // out = softmax(scale * q k^T) v, head by head.
 //   q    f32 [batch, q_len,  num_heads,    head_dim]     any strides
 //   k    f32 [batch, kv_len, num_kv_heads, head_dim]     any strides
-//   v    f32 [batch, kv_len, num_kv_heads, v_head_dim]   any strides; v_head_dim may differ from
-//   head_dim out  f32 [batch, q_len,  num_heads,    v_head_dim]   unit stride along v_head_dim
+//   v    f32 [batch, kv_len, num_kv_heads, v_head_dim]   any strides
+//   out  f32 [batch, q_len,  num_heads,    v_head_dim]   unit stride along v_head_dim
+// v_head_dim may differ from head_dim.
+//
 // All four may leave out batch together (rank 3). num_heads % num_kv_heads == 0: query head h reads
 // kv head h / (num_heads / num_kv_heads). Any size may be 0 where that makes sense: without queries
 // nothing is written, without keys the output is zeros (and lse -inf). head_dim is at least 1.
@@ -62,8 +65,10 @@ struct AttentionOptions {
 //
 // The result for a query depends on that query and the keys it sees alone: the same bits in a
 // batch or alone, as a whole, in chunks or token by token (kv_len growing), with any number of
-// threads. Workspace: bounded per thread by the tile, plus (v_head_dim + 18) * 4 bytes for each
-// query, head and segment where few queries meet many keys.
+// threads.
+//
+// Workspace: bounded per thread by the tile, plus (v_head_dim rounded up to 32, plus 2) * 4 bytes for
+// each query, head and segment where few queries meet many keys.
 //
 // Errors: kInvalidArgument (shapes that disagree, heads that do not divide, null data, overflow,
 // overlap, scale not finite, dropout out of range), kUnsupported (dtype), kOutOfMemory.

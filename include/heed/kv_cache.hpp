@@ -30,8 +30,9 @@ class KvCache {
   size_t bytes() const;
 
   // Adds tokens at the end of every sequence.
-  //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides; batch may be left out when it is
-  //   1 v  f32 [batch, seq, num_kv_heads, v_head_dim]
+  //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides
+  //   v  f32 [batch, seq, num_kv_heads, v_head_dim]
+  // batch may be left out when it is 1.
   // Errors: kInvalidArgument, kUnsupported (dtype), kCapacityExceeded (length() + seq > capacity;
   // nothing is added).
   Status append(const TensorView& k, const TensorView& v);

@@ -55,8 +55,9 @@ struct MatmulOptions {
 // Each c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k], b[k, j],
 // acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the layout of
 // b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the bias, or
-// zeros. Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap),
-// kUnsupported (dtype), kOutOfMemory (workspace).
+// zeros.
+// Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap), kUnsupported
+// (dtype), kOutOfMemory (workspace).
 Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context);
 Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,

@@ -61,8 +61,8 @@ struct ForwardOptions {
   // Optional results.
   MutableTensorView lse = {};      // f32 [batch, num_heads, seq]
   MutableTensorView weights = {};  // f32 [batch, num_heads, seq, kv_len] with kv_len = past + seq
-  MutableTensorView
-      context;  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before `out`
+  MutableTensorView context =
+      {};  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before out
 };
 
 // Immutable after creation, so many Contexts may use it at the same time (each with its own cache).

@@ -22,13 +22,11 @@ struct RopeOptions {
 // Rotates channel pairs (a, b) of every head of every token by angle = position * theta^(-2t /
 // rope_dim): (a, b) -> (a cos - b sin, b cos + a sin).
 //   x, y       f32 [batch, seq, heads, head_dim] or [seq, heads, head_dim], unit stride along
-//   head_dim.
-//              y may be x itself; otherwise they must not overlap.
-//   positions  i32 [batch, seq] or [seq] (the same for the whole batch), each >= 0; strides as you
-//   like
+//              head_dim. y may be x itself; otherwise they must not overlap.
+//   positions  i32 [batch, seq] or [seq] (the same for the whole batch), each >= 0, any strides
 // Angles, sines and cosines are computed in double with heed's own code (no libm) and rounded once
-// to f32, so they stay within 1 ulp at any position below 2^31. Errors: kInvalidArgument (also a
-// negative position), kUnsupported (dtype), kOutOfMemory.
+// to f32, so they stay within 1 ulp at any position below 2^31.
+// Errors: kInvalidArgument (also a negative position), kUnsupported (dtype), kOutOfMemory.
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
             const RopeOptions& options, Context& context);
 

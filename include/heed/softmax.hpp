@@ -15,12 +15,14 @@ struct SoftmaxOptions {
 
 // y[.., j] = exp(t[j] - max t) / sum over j of exp(t[j] - max t), with t = scale * x.
 //   x, y  f32 of the same shape, rank 1 to 4, unit stride along the last dimension. y may be x
-//   itself
-//         (same data and strides); otherwise they must not overlap.
+//         itself (same data and strides); otherwise they must not overlap.
 // -inf has weight 0; a row of nothing but -inf gives zeros, not NaN. A NaN or +inf in a row makes
-// the whole row NaN. Rows of length 0 are left alone. exp is heed's own (see docs/numerics.md):
-// within 1 ulp of the exact value, and exactly 0 below exp(-87.3365), where an f32 would be
-// subnormal. Errors: kInvalidArgument, kUnsupported (dtype).
+// the whole row NaN. Rows of length 0 are left alone.
+//
+// exp is heed's own (see docs/numerics.md): within 1 ulp of the exact value (1.2 ulp in the
+// multiply-add family), and exactly 0 for arguments below -87.3365, where an f32 would be subnormal.
+//
+// Errors: kInvalidArgument, kUnsupported (dtype).
 Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,
                Context& context);
 

@@ -1,0 +1,69 @@
+#include "bench/problem.h"
+
+#include <algorithm>
+#include <random>
+
+namespace heed::bench {
+namespace {
+
+constexpr double kFloatBytes = sizeof(float);
+
+double Product(size_t a, size_t b, size_t c = 1) {
+  return static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c);
+}
+
+}  // namespace
+
+Buffer random_normal(size_t n, uint64_t seed) {
+  constexpr size_t kPeriod =
+      1048573;  // the largest prime below 2^20: rows do not repeat each other
+  Buffer values(n);
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<float> normal;
+  for (size_t i = 0; i < std::min(n, kPeriod); ++i) values[i] = normal(engine);
+  for (size_t i = kPeriod; i < n; ++i) values[i] = values[i - kPeriod];
+  return values;
+}
+
+std::string name_of(const MatmulShape& shape) {
+  return std::to_string(shape.m) + "x" + std::to_string(shape.n) + "x" + std::to_string(shape.k);
+}
+
+Work work_of(const MatmulShape& s) {
+  return {2 * Product(s.m, s.n, s.k),
+          kFloatBytes * (Product(s.m, s.k) + Product(s.k, s.n) + Product(s.m, s.n))};
+}
+
+std::string name_of(const AttentionShape& shape) {
+  std::string heads = std::to_string(shape.num_heads);
+  if (shape.num_kv_heads != shape.num_heads) heads += "on" + std::to_string(shape.num_kv_heads);
+  return "heads:" + heads + "/len:" + std::to_string(shape.kv_len) +
+         "/dim:" + std::to_string(shape.head_dim);
+}
+
+double attention_flops(const AttentionShape& s) {
+  const double past = static_cast<double>(s.kv_len - s.q_len);
+  const double q_len = static_cast<double>(s.q_len);
+  const double pairs = q_len * past + q_len * (q_len + 1) / 2;
+  return 4 * Product(s.num_heads, s.head_dim) * pairs;
+}
+
+Work work_of(const AttentionShape& s) {
+  const double keys_and_values = 2 * Product(s.kv_len, s.num_kv_heads, s.head_dim);
+  const double queries_and_outputs = 2 * Product(s.q_len, s.num_heads, s.head_dim);
+  return {attention_flops(s), kFloatBytes * (keys_and_values + queries_and_outputs)};
+}
+
+std::string name_of(const LayerShape& s) {
+  return "width:" + std::to_string(s.width()) + "/heads:" + std::to_string(s.num_heads) +
+         "/past:" + std::to_string(s.past) + "/tokens:" + std::to_string(s.seq);
+}
+
+Work work_of(const LayerShape& s) {
+  const Work qkv = work_of(MatmulShape{s.seq, 3 * s.width(), s.width()});
+  const Work out = work_of(MatmulShape{s.seq, s.width(), s.width()});
+  const Work attention = work_of(s.attention());
+  return {qkv.flops + attention.flops + out.flops, qkv.bytes + attention.bytes + out.bytes};
+}
+
+}  // namespace heed::bench

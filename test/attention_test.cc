@@ -1,0 +1,246 @@
+// attention against the specification, bit for bit, on every target and with any number of threads.
+#include "heed/attention.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "test/support/attention.h"
+#include "test/support/compare.h"
+#include "test/support/contexts.h"
+#include "test/support/mode.h"
+
+namespace heed::test {
+namespace {
+
+void CheckProblem(const AttentionShape& shape, const AttentionSettings& settings) {
+  INFO(shape << "; " << settings);
+  CHECK(AttentionProblem(shape, settings).Fault() == "");
+}
+
+TEST_CASE("attention equals its specification bit for bit at every head_dim") {
+  std::vector<size_t> dims = {1, 7, 16, 33, 64, 80, 128, 300};
+  if (Quick()) dims = {1, 7, 33, 64, 300};
+  for (size_t dim : dims) {
+    for (bool causal : {false, true}) {
+      AttentionSettings settings;
+      settings.causal = causal;
+      settings.lse = settings.weights = true;
+      CheckProblem({1, 37, 141, 2, 1, dim, dim}, settings);
+      CheckProblem({1, 1, 300, 1, 1, dim, dim}, settings);
+      CheckProblem({1, 3, 130, 1, 1, dim, 20}, settings);
+      CheckProblem({1, 3, 130, 1, 1, 20, dim}, settings);
+    }
+  }
+}
+
+TEST_CASE("attention equals its specification bit for bit at every q_len and kv_len") {
+  std::vector<size_t> q_lens = {0, 1, 5, 127, 128, 129},
+                      kv_lens = {0, 1, 5, 127, 128, 129, 1023, 1024, 1025, 2100};
+  if (Quick()) q_lens = {0, 1, 5, 129}, kv_lens = {0, 1, 127, 129, 1025, 2100};
+  for (size_t q_len : q_lens) {
+    for (size_t kv_len : kv_lens) {
+      for (bool causal : {false, true}) {
+        AttentionSettings settings;
+        settings.causal = causal;
+        settings.lse = true;
+        settings.weights = q_len * kv_len < 50000;
+        CheckProblem({1, q_len, kv_len, 2, 2, 8, 8}, settings);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention equals its specification bit for bit on long prefills") {
+  if (Quick()) {
+    CheckProblem({1, 1030, 1030, 1, 1, 4, 4}, {.causal = true, .lse = true});
+    return;
+  }
+  for (size_t q_len : {size_t{1023}, size_t{1024}, size_t{1025}, size_t{2100}}) {
+    for (size_t kv_len : {size_t{1}, size_t{129}, size_t{1025}, size_t{2100}}) {
+      CheckProblem({1, q_len, kv_len, 1, 1, 8, 8}, {.causal = true, .lse = true});
+    }
+  }
+  CheckProblem({1, 1025, 2100, 1, 1, 8, 16}, {.lse = true});
+}
+
+TEST_CASE("attention equals its specification bit for bit with shared key and value heads") {
+  struct Heads {
+    size_t num_heads, num_kv_heads;
+  };
+  for (const Heads& heads : {Heads{4, 4}, Heads{6, 2}, Heads{8, 1}, Heads{12, 3}, Heads{7, 1}}) {
+    for (size_t q_len : {size_t{1}, size_t{2}, size_t{40}}) {
+      for (size_t kv_len : {size_t{200}, size_t{1100}}) {
+        if (Quick() && q_len * kv_len > 10000) continue;
+        AttentionSettings settings;
+        settings.causal = true;
+        settings.lse = true;
+        CheckProblem({2, q_len, kv_len, heads.num_heads, heads.num_kv_heads, 24, 24}, settings);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention equals its specification bit for bit in every memory layout") {
+  for (Layout layout : kAllLayouts) {
+    for (Layout out_layout : kUnitStrideLayouts) {
+      AttentionSettings settings;
+      settings.causal = true;
+      settings.lse = settings.weights = true;
+      settings.layout = layout;
+      settings.out_layout = out_layout;
+      CheckProblem({2, 1, 150, 4, 2, 33, 17}, settings);
+      CheckProblem({2, 51, 150, 4, 2, 33, 17}, settings);
+    }
+  }
+}
+
+TEST_CASE("attention equals its specification bit for bit where scores are large") {
+  for (float q_scale : {8.0f, 30.0f, 1000.0f}) {
+    for (size_t q_len : {size_t{1}, size_t{60}}) {
+      AttentionSettings settings;
+      settings.lse = settings.weights = true;
+      settings.q_scale = q_scale;
+      CheckProblem({1, q_len, 1500, 1, 1, 16, 16}, settings);
+      settings.scale = -0.37f;
+      settings.causal = true;
+      CheckProblem({1, q_len, 1500, 1, 1, 16, 16}, settings);
+    }
+  }
+}
+
+TEST_CASE("attention with dropout equals its specification bit for bit, mask or generator") {
+  for (bool mask : {false, true}) {
+    for (size_t q_len : {size_t{1}, size_t{50}}) {
+      for (size_t kv_len : {size_t{45}, size_t{150}, size_t{1100}}) {
+        AttentionSettings settings;
+        settings.causal = true;
+        settings.lse = settings.weights = true;
+        settings.mask = mask;
+        if (!mask) settings.dropout = 0.3f;
+        settings.seed = 0x123456789ABCDEF0u;
+        CheckProblem({2, q_len, kv_len, 2, 1, 16, 24}, settings);
+        settings.layout = Layout::kLastFirst;
+        settings.causal = false;
+        CheckProblem({2, q_len, kv_len, 2, 1, 16, 24}, settings);
+      }
+    }
+  }
+}
+
+TEST_CASE("a dropout mask may be shared by heads and queries through strides of 0") {
+  AttentionProblem p({2, 9, 40, 4, 2, 16, 16}, {.causal = true, .mask = true});
+  AttentionProblem shared = p;
+  for (size_t i = 0; i < p.mask.size(); ++i) p.mask[i] = shared.mask[i % 40];
+  AttentionOptions options;
+  options.causal = true;
+  options.dropout.mask = TensorView(&shared.mask[0], {2, 4, 9, 40}, {0, 0, 0, 1});
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    Tensor<float> out({2, 9, 4, 16});
+    REQUIRE(
+        attention(p.q.view(), p.k.view(), p.v.view(), out.mutable_view(), options, *runner.context)
+            .ok());
+    CHECK(Difference(out.Dense(), p.Run(*runner.context).out) == "");
+  }
+}
+
+TEST_CASE("rank 3 tensors are a batch of one") {
+  const AttentionProblem p({1, 20, 30, 4, 2, 16, 8}, {.causal = true});
+  const auto drop_batch = [](const TensorView& t) {
+    return TensorView(t.data, t.dtype, t.shape + 1, 3, t.strides + 1, 3);
+  };
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    Tensor<float> out({20, 4, 8});
+    AttentionOptions options;
+    options.causal = true;
+    REQUIRE(attention(drop_batch(p.q.view()), drop_batch(p.k.view()), drop_batch(p.v.view()),
+                      out.mutable_view(), options, *runner.context)
+                .ok());
+    CHECK(Difference(out.Dense(), p.Run(*runner.context).out) == "");
+  }
+}
+
+TEST_CASE("NaN and inf in hidden keys and values never leak") {
+  for (size_t kv_len : {size_t{70}, size_t{300}, size_t{1200}}) {
+    for (size_t q_len : {size_t{2}, size_t{60}}) {
+      AttentionProblem p({1, q_len, kv_len, 2, 1, 20, 20},
+                         {.causal = true, .lse = true, .weights = true});
+      const AttentionProblem clean = p;
+      for (size_t i = 0; i < 20; ++i) {  // the last key, which only the last query sees
+        p.k[(kv_len - 1) * 20 + i] = std::numeric_limits<float>::quiet_NaN();
+        p.v[(kv_len - 1) * 20 + i] = std::numeric_limits<float>::infinity();
+      }
+      INFO(p.shape);
+      CHECK(p.Fault() == "");
+      for (Runner& runner : Runners()) {
+        const AttentionAnswer got = p.Run(*runner.context), want = clean.Run(*runner.context);
+        for (size_t i = 0; i + 1 < q_len; ++i) {
+          for (size_t d = 0; d < 2 * 20; ++d) {
+            REQUIRE(SameBits(got.out[i * 40 + d], want.out[i * 40 + d]));
+          }
+        }
+        CHECK(std::isnan(got.out[(q_len - 1) * 40]));
+      }
+    }
+  }
+}
+
+TEST_CASE("NaN and inf that are seen arrive as the specification says") {
+  for (size_t q_len : {size_t{1}, size_t{30}}) {
+    AttentionProblem p({1, q_len, 1300, 1, 1, 12, 12}, {.lse = true, .weights = true});
+    p.v[200 * 12 + 3] = std::numeric_limits<float>::quiet_NaN();
+    p.v[1100 * 12 + 4] = -std::numeric_limits<float>::infinity();
+    CHECK(p.Fault() == "");
+    p.k[700 * 12 + 5] = std::numeric_limits<float>::infinity();
+    CHECK(p.Fault() == "");
+    p.k[90 * 12] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(p.Fault() == "");
+  }
+}
+
+TEST_CASE("keys whose scores are all -inf give zeros, not NaN") {
+  AttentionProblem p({1, 3, 1200, 1, 1, 4, 4}, {.lse = true, .weights = true});
+  for (size_t i = 0; i < p.q.size(); ++i) p.q[i] = i == 2 ? 1.0f : 3e38f;
+  for (size_t i = 0; i < p.k.size(); ++i) p.k[i] = -3e38f;
+  for (size_t i = 600 * 4; i < 610 * 4; ++i) p.k[i] = 0.0f;  // for some blocks only
+  CHECK(p.Fault() == "");
+  for (size_t i = 0; i < p.k.size(); ++i) p.k[i] = -3e38f;
+  CHECK(p.Fault() == "");
+  const AttentionAnswer answer = p.Run(*Runners()[0].context);
+  CHECK(answer.out[0] == 0.0f);
+  CHECK(answer.lse[0] == -std::numeric_limits<float>::infinity());
+}
+
+TEST_CASE("a sequence alone, in a batch, whole or in chunks of queries gives the same bits") {
+  for (size_t len : {size_t{150}, size_t{1100}}) {
+    const AttentionProblem p({3, len, len, 2, 1, 16, 16}, {.causal = true});
+    AttentionOptions options;
+    options.causal = true;
+    for (Runner& runner : Runners()) {
+      if (Quick() && !runner.first_of_target) continue;
+      INFO("length " << len << ", " << runner.name);
+      Tensor<float> pieces({3, len, 2, 16});
+      for (size_t b = 0; b < 3; ++b) {
+        const auto alone = [b](const auto& t) { return t.slice(0, b, b + 1); };
+        const size_t ends[] = {0, 1, 2, 50, 128, len};
+        for (size_t c = 0; c + 1 < std::size(ends); ++c) {
+          const size_t begin = ends[c], end = ends[c + 1];
+          REQUIRE(attention(alone(p.q.view()).slice(1, begin, end),
+                            alone(p.k.view()).slice(1, 0, end), alone(p.v.view()).slice(1, 0, end),
+                            alone(pieces.mutable_view()).slice(1, begin, end), options,
+                            *runner.context)
+                      .ok());
+        }
+      }
+      CHECK(Difference(pieces.Dense(), p.Run(*runner.context).out) == "");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace heed::test

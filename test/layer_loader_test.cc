@@ -1,0 +1,150 @@
+// Attention layers out of checkpoints.
+#include "tools/layer_loader.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "test/support/compare.h"
+#include "test/support/model_files.h"
+
+namespace heed::test {
+namespace {
+
+using tools::LayerConfig;
+
+constexpr size_t kSeq = 5;
+constexpr size_t kWidth = 24;
+
+std::vector<float> Forward(const MultiHeadAttention& layer) {
+  const Array x = RandomArray("x", {kSeq, kWidth});
+  std::vector<float> y(kSeq * layer.d_out());
+  Context context;
+  const Status s =
+      layer.forward(TensorView(x.values.data(), {kSeq, kWidth}),
+                    MutableTensorView(y.data(), {kSeq, layer.d_out()}), ForwardOptions(), context);
+  REQUIRE_MESSAGE(s.ok(), s.message());
+  return y;
+}
+
+Result<MultiHeadAttention> Load(const std::string& path, const json& config, size_t layer) {
+  Result<tools::Checkpoint> checkpoint = tools::Checkpoint::open(path);
+  if (!checkpoint.ok()) return checkpoint.status();
+  return tools::load_layer(*checkpoint, Configured(config, layer), layer);
+}
+
+TEST_CASE("a Llama-style layer is the library's layer of the same weights, however it is stored") {
+  const Folder folder;
+  const std::vector<Array> a = LlamaArrays("layers.1.self_attn.");
+  const LayerConfig config = Configured(LlamaConfig());
+  MultiHeadAttentionWeights weights;
+  weights.q.weight = TensorView(a[0].values.data(), {32, 24});
+  weights.k.weight = TensorView(a[1].values.data(), {16, 24});
+  weights.v.weight = TensorView(a[2].values.data(), {16, 24});
+  weights.out.weight = TensorView(a[3].values.data(), {24, 32});
+  const auto direct = MultiHeadAttention::create(config.attention, weights);
+  REQUIRE(direct.ok());
+  const std::vector<float> want = Forward(*direct);
+
+  Save(folder / "plain.safetensors", a);
+  const auto plain = Load(folder / "plain.safetensors", LlamaConfig(), 1);
+  REQUIRE_MESSAGE(plain.ok(), plain.status().message());
+  CHECK(Difference(Forward(*plain), want) == "");
+
+  std::vector<Array> fused = {{"model.layers.1.self_attn.qkv_proj.weight", {64, 24}, {}}, a[3]};
+  fused[1].name = "model.layers.1.self_attn.o_proj.weight";
+  for (size_t i = 0; i < 3; ++i) {
+    fused[0].values.insert(fused[0].values.end(), a[i].values.begin(), a[i].values.end());
+  }
+  Save(folder / "one.safetensors", {fused[0]});
+  Save(folder / "two.safetensors", {fused[1]});
+  Write(
+      folder / "model.safetensors.index.json",
+      json{{"weight_map", {{fused[0].name, "one.safetensors"}, {fused[1].name, "two.safetensors"}}}}
+          .dump());
+  const auto sharded = Load(folder.path.string(), With(LlamaConfig(), {{"model_type", "phi3"}}), 1);
+  REQUIRE_MESSAGE(sharded.ok(), sharded.status().message());
+  CHECK(Difference(Forward(*sharded), want) == "");
+}
+
+TEST_CASE("a GPT-2-style layer is the library's fused layer of the same weights") {
+  const Folder folder;
+  const LayerConfig config = Configured(Gpt2Config());
+  for (const char* prefix : {"h.0.attn.", "transformer.h.0.attn."}) {
+    const std::vector<Array> a = Gpt2Arrays(prefix);
+    MultiHeadAttentionWeights weights;
+    weights.layout = WeightLayout::kInOut;
+    weights.qkv = {TensorView(a[0].values.data(), {24, 72}), TensorView(a[1].values.data(), {72})};
+    weights.out = {TensorView(a[2].values.data(), {24, 24}), TensorView(a[3].values.data(), {24})};
+    const auto direct = MultiHeadAttention::create(config.attention, weights);
+    REQUIRE(direct.ok());
+    Save(folder / "model.safetensors", a);
+    const auto loaded = Load(folder.path.string(), Gpt2Config(), 0);
+    REQUIRE_MESSAGE(loaded.ok(), loaded.status().message());
+    CHECK(Difference(Forward(*loaded), Forward(*direct)) == "");
+  }
+}
+
+TEST_CASE("weights that are missing, wrong or not computed are refused by name") {
+  const Folder folder;
+  const std::string path = folder / "model.safetensors";
+  const std::string prefix = "model.layers.0.self_attn.";
+  const auto refusal = [&](const std::vector<Array>& arrays, const json& changes = json::object()) {
+    Save(path, arrays);
+    const auto layer = Load(path, With(LlamaConfig(), changes), 0);
+    return layer.ok() ? std::string("accepted") : std::string(layer.status().message());
+  };
+  const auto plus = [&](std::vector<Array> arrays, const char* name, std::vector<uint64_t> shape) {
+    arrays.push_back(RandomArray(prefix + name, shape));
+    return arrays;
+  };
+  const std::vector<Array> good = LlamaArrays(prefix);
+  CHECK(refusal(good) == "accepted");
+  CHECK(refusal(plus(good, "rotary_emb.inv_freq", {4})) == "accepted");
+
+  CHECK(Contains(refusal({good[0], good[1], good[2]}), "no tensor '" + prefix + "o_proj.weight'"));
+  CHECK(Contains(refusal(plus(good, "q_norm.weight", {8})), "q_norm.weight' belongs"));
+  CHECK(Contains(refusal(plus(good, "sinks", {4})), "sinks' belongs"));
+  CHECK(Contains(refusal(plus(good, "q_proj.bias", {32})), "no such bias"));
+  CHECK(
+      Contains(refusal(good, {{"attention_bias", true}}), "no tensor '" + prefix + "q_proj.bias"));
+  CHECK(Contains(refusal(plus(good, "qkv_proj.weight", {64, 24})), "both a fused qkv_proj"));
+  CHECK(Contains(refusal(good, {{"num_key_value_heads", 4}}),
+                 "is [16, 24], and the configuration needs [32, 24]"));
+  CHECK(Contains(refusal(LlamaArrays("model.layers.1.self_attn.")), "no attention of layer 0"));
+  std::vector<Array> twice = good;
+  for (const Array& array : LlamaArrays("layers.0.self_attn.")) twice.push_back(array);
+  CHECK(Contains(refusal(twice), "there twice"));
+}
+
+TEST_CASE("an index of shards can name only files beside it that hold what it says") {
+  const Folder folder;
+  const std::string index = folder / "model.safetensors.index.json";
+  Save(folder / "shard.safetensors", LlamaArrays("layers.0.self_attn."));
+  const auto refusal = [&](const json& content) {
+    Write(index, content.dump());
+    const auto layer = Load(index, LlamaConfig(), 0);
+    return layer.ok() ? std::string("accepted") : std::string(layer.status().message());
+  };
+  const auto map = [](const std::string& file) {
+    json weights;
+    for (const Array& array : LlamaArrays("layers.0.self_attn.")) weights[array.name] = file;
+    return json{{"weight_map", weights}};
+  };
+  CHECK(refusal(map("shard.safetensors")) == "accepted");
+  CHECK(Contains(refusal(map("../shard.safetensors")), "not the name of a file beside it"));
+  CHECK(Contains(refusal(map("..")), "not the name of a file beside it"));
+  CHECK(Contains(refusal(map("none.safetensors")), "cannot open"));
+  CHECK(Contains(refusal({{"weight_map", 3}}), "has no object weight_map"));
+  CHECK(Contains(refusal({{"weight_map", {{"a", 3}}}}), "not the name of a file"));
+  json more = map("shard.safetensors");
+  more["weight_map"]["layers.0.self_attn.inv"] = "shard.safetensors";
+  CHECK(Contains(refusal(more), "belongs to this attention"));
+  json missing = map("shard.safetensors");
+  Save(folder / "shard.safetensors", {});
+  CHECK(Contains(refusal(missing), "there is no tensor"));
+}
+
+}  // namespace
+}  // namespace heed::test

@@ -1,0 +1,159 @@
+// MultiHeadAttention against the specification of a layer.
+#include "test/support/layer.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "heed/multi_head_attention.hpp"
+#include "test/support/compare.h"
+#include "test/support/mode.h"
+
+namespace heed::test {
+namespace {
+
+std::vector<LayerForm> Forms() {
+  std::vector<LayerForm> forms;
+  for (bool fused : {false, true}) {
+    for (WeightLayout layout : {WeightLayout::kInOut, WeightLayout::kOutIn}) {
+      for (bool bias : {false, true}) {
+        LayerForm form;
+        form.fused = fused;
+        form.layout = layout;
+        form.bias = bias;
+        form.weight_layout = bias ? Layout::kPadded : Layout::kContiguous;
+        forms.push_back(form);
+      }
+    }
+  }
+  forms[1].rope = RopeOptions{};
+  forms[2].rope = RopeOptions{8, 500.0, true};
+  forms[3].num_kv_heads = 1;
+  forms[4].v_head_dim = 9;
+  forms[5].num_kv_heads = 2, forms[5].v_head_dim = 40, forms[5].rope = RopeOptions{6, 1e4, false};
+  forms[6].has_output = false;
+  forms[7].causal = false, forms[7].scale = 0.3f;
+  return forms;
+}
+
+TEST_CASE("a layer equals its specification bit for bit in every form of its weights") {
+  for (const LayerForm& form : Forms()) {
+    for (size_t batch : {size_t{1}, size_t{2}}) {
+      for (size_t seq : {size_t{1}, size_t{19}}) {
+        INFO(form << "; batch " << batch << ", seq " << seq);
+        CHECK(LayerProblem(form, batch, seq).Fault() == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("a layer wider than a chunk of the sum and longer than a block of keys is no exception") {
+  LayerForm form;
+  form.d_in = Quick() ? 260 : 530;
+  form.num_kv_heads = 2;
+  form.head_dim = 34;
+  form.v_head_dim = 80;
+  form.d_out = 70;
+  form.rope = RopeOptions{};
+  form.bias = true;
+  form.x_layout = Layout::kLastFirst;
+  CHECK(LayerProblem(form, 2, 150).Fault() == "");
+}
+
+TEST_CASE("dropout in a layer is that of attention, by generator or mask") {
+  LayerForm form;
+  form.dropout = 0.25f;
+  CHECK(LayerProblem(form, 2, 33).Fault() == "");
+  form.dropout = 0.0f;
+  form.mask = true;
+  CHECK(LayerProblem(form, 2, 33).Fault() == "");
+}
+
+TEST_CASE("stored weights and biases of f16 and bf16 are widened exactly") {
+  for (DType dtype : {DType::kF16, DType::kBF16}) {
+    for (bool fused : {false, true}) {
+      LayerForm form;
+      form.bias = true;
+      form.fused = fused;
+      form.dtype = dtype;
+      INFO(form);
+      CHECK(LayerProblem(form, 1, 9).Fault() == "");
+    }
+  }
+}
+
+TEST_CASE("a layer's cache gives the same bits for a sequence, its chunks and its tokens") {
+  for (size_t which : {size_t{1}, size_t{3}, size_t{5}, size_t{6}}) {
+    LayerForm form = Forms()[which];
+    const size_t batch = 2, seq = Quick() ? 30 : 140;
+    const LayerProblem p(form, batch, seq);
+    const PerFamily<spec::LayerResult> want([&](Family family) { return p.Expected(family); });
+    for (Runner& runner : Runners()) {
+      for (size_t chunk : {seq, size_t{48}, size_t{1}}) {
+        INFO(form << "; chunks of " << chunk << "; " << runner.name);
+        CHECK(Difference(p.RunWithCache(chunk, *runner.context), want[runner.family].y) == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("a sequence gives the same bits in a batch and alone") {
+  LayerForm form;
+  form.rope = RopeOptions{};
+  const LayerProblem p(form, 3, 25);
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    Tensor<float> together({3, 25, p.d_out()}), alone({3, 25, p.d_out()});
+    REQUIRE(p.layer().forward(p.x.view(), together.mutable_view(), {}, *runner.context).ok());
+    for (size_t b = 0; b < 3; ++b) {
+      const TensorView x(&p.x[b * 25 * form.d_in], {25, form.d_in});
+      const MutableTensorView y(&alone[b * 25 * p.d_out()], {25, p.d_out()});
+      REQUIRE(p.layer().forward(x, y, {}, *runner.context).ok());
+    }
+    CHECK(Difference(alone.Dense(), together.Dense()) == "");
+  }
+}
+
+TEST_CASE("positions are counted from the cache unless given, and given ones are used") {
+  LayerForm form;
+  form.rope = RopeOptions{};
+  LayerProblem p(form, 2, 11);
+  p.positions = {0, 5, 9, 9, 2, 1000000, 7, 8, 1, 30, 31, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  p.give_positions = true;
+  CHECK(p.Fault() == "");
+  const spec::LayerResult other = p.Expected(Families()[0]);
+  p.positions = LayerProblem(form, 2, 11).positions;
+  CHECK(p.Fault() == "");
+  CHECK(Difference(other.y, p.Expected(Families()[0]).y) != "");
+}
+
+TEST_CASE("a layer reports its sizes, with defaults filled in") {
+  const LayerProblem p(LayerForm{}, 1, 1);
+  CHECK(p.layer().config().num_kv_heads == 4);
+  CHECK(p.layer().config().v_head_dim == p.layer().config().head_dim);
+  CHECK(p.layer().d_out() == p.d_out());
+  CHECK(p.layer().bytes() > 0);
+  const Result<KvCache> cache = p.layer().create_cache(3, 50);
+  REQUIRE(cache.ok());
+  CHECK(cache->config().batch == 3);
+  CHECK(cache->config().num_kv_heads == 4);
+  CHECK(cache->config().capacity >= 50);
+}
+
+TEST_CASE("a layer in float64 by its definition agrees with the specification") {
+  LayerForm form;
+  form.bias = true;
+  form.causal = false;
+  const LayerProblem p(form, 1, 12);
+  const std::vector<double> want = p.Reference();
+  for (Family family : Families()) {
+    // Sums of 30 to 64 products of size 1 lose about 1e-6; the layer has three of them in a row.
+    CHECK(WorstError(p.Expected(family).y, want) < 2e-5);
+  }
+}
+
+}  // namespace
+}  // namespace heed::test

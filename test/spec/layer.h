@@ -1,0 +1,93 @@
+// The specification of a whole attention layer, on top of spec.h: projections, rotary embedding,
+// attention, output projection. All arrays are row-major and contiguous; weights are [in, out].
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "test/spec/spec.h"
+
+namespace heed::spec {
+
+struct Linear {
+  size_t in = 0, out = 0;
+  std::vector<float> weight;  // [in, out]
+  std::vector<float> bias;    // [out], or empty
+};
+
+struct Layer {
+  size_t num_heads = 1, num_kv_heads = 1, head_dim = 1, v_head_dim = 1;
+  float scale = 1.0f;
+  bool causal = true;
+  size_t rope_dim = 0;  // 0: no rotary embedding
+  double theta = 10000.0;
+  bool interleaved = false;
+  Linear q, k, v;
+  Linear output;  // in == 0: the heads joined are the result
+};
+
+struct LayerResult {
+  std::vector<float> context;  // [batch, seq, num_heads * v_head_dim]
+  std::vector<float> y;        // [batch, seq, d_out]
+  std::vector<float> lse;      // [batch, num_heads, seq]
+  std::vector<float> weights;  // [batch, num_heads, seq, seq]
+};
+
+template <Family kFamily>
+std::vector<float> Project(const Linear& linear, const std::vector<float>& x, size_t tokens) {
+  std::vector<float> y(tokens * linear.out);
+  Spec<kFamily>::Matmul(x.data(), linear.weight.data(),
+                        linear.bias.empty() ? nullptr : linear.bias.data(), y.data(), tokens,
+                        linear.in, linear.out);
+  return y;
+}
+
+template <Family kFamily>
+void Rotate(const Layer& layer, const std::vector<int32_t>& positions, size_t heads,
+            std::vector<float>* x) {
+  for (size_t token = 0; token < positions.size(); ++token) {
+    for (size_t head = 0; head < heads; ++head) {
+      Spec<kFamily>::Rope(x->data() + (token * heads + head) * layer.head_dim, positions[token],
+                          layer.rope_dim, layer.theta, layer.interleaved);
+    }
+  }
+}
+
+// x [batch, seq, d_in], positions [batch, seq], multiplier [batch, num_heads, seq, seq] or null.
+template <Family kFamily>
+LayerResult RunLayer(const Layer& layer, const std::vector<float>& x, size_t batch, size_t seq,
+                     const std::vector<int32_t>& positions, const float* multiplier) {
+  const size_t tokens = batch * seq;
+  std::vector<float> q = Project<kFamily>(layer.q, x, tokens);
+  std::vector<float> k = Project<kFamily>(layer.k, x, tokens);
+  const std::vector<float> v = Project<kFamily>(layer.v, x, tokens);
+  Rotate<kFamily>(layer, positions, layer.num_heads, &q);
+  Rotate<kFamily>(layer, positions, layer.num_kv_heads, &k);
+
+  LayerResult result;
+  result.context.resize(tokens * layer.num_heads * layer.v_head_dim);
+  result.lse.resize(tokens * layer.num_heads);
+  result.weights.resize(tokens * layer.num_heads * seq);
+  Attention attention = {.batch = batch, .q_len = seq, .kv_len = seq};
+  attention.num_heads = layer.num_heads;
+  attention.num_kv_heads = layer.num_kv_heads;
+  attention.head_dim = layer.head_dim;
+  attention.v_head_dim = layer.v_head_dim;
+  attention.q = q.data();
+  attention.k = k.data();
+  attention.v = v.data();
+  attention.scale = layer.scale;
+  attention.causal = layer.causal;
+  attention.multiplier = multiplier;
+  attention.out = result.context.data();
+  attention.lse = result.lse.data();
+  attention.weights = result.weights.data();
+  Spec<kFamily>::Attend(attention);
+
+  result.y = layer.output.in == 0 ? result.context
+                                  : Project<kFamily>(layer.output, result.context, tokens);
+  return result;
+}
+
+}  // namespace heed::spec

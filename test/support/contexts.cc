@@ -1,0 +1,66 @@
+#include "test/support/contexts.h"
+
+#include <algorithm>
+
+#include "src/context.h"
+
+namespace heed::test {
+namespace {
+
+// Runs the workers one after another, last first: no result may depend on their order.
+void RunBackwards(void* pool, size_t num_workers, void (*body)(void* arg, size_t worker),
+                  void* arg) {
+  static_cast<void>(pool);
+  for (size_t worker = num_workers; worker-- > 0;) body(arg, worker);
+}
+
+// A context that spreads even small problems over all its threads.
+std::unique_ptr<Context> MakeContext(const ContextOptions& options) {
+  auto context = std::make_unique<Context>(options);
+  context->impl()->flops_per_worker = 1;
+  return context;
+}
+
+std::vector<Runner> MakeRunners() {
+  std::vector<Runner> runners;
+  for (const char* target : Targets()) {
+    for (size_t threads : {size_t{1}, size_t{2}, size_t{3}, size_t{7}}) {
+      ContextOptions options;
+      options.num_threads = threads;
+      options.target = target;
+      runners.push_back({std::string(target) + ", " + std::to_string(threads) + " threads",
+                         family(target), threads == 1, MakeContext(options)});
+    }
+    ContextOptions options;
+    options.num_threads = 4;
+    options.target = target;
+    options.parallel_for.run = RunBackwards;
+    runners.push_back({std::string(target) + ", own pool", family(target), false,
+                       MakeContext(options)});
+  }
+  return runners;
+}
+
+}  // namespace
+
+std::vector<const char*> Targets() {
+  std::vector<const char*> names(supported_targets(nullptr, 0));
+  names.resize(std::min(names.size(), supported_targets(names.data(), names.size())));
+  return names;
+}
+
+std::vector<Family> Families() {
+  std::vector<Family> families;
+  for (const char* target : Targets()) {
+    const Family f = family(target);
+    if (std::find(families.begin(), families.end(), f) == families.end()) families.push_back(f);
+  }
+  return families;
+}
+
+std::vector<Runner>& Runners() {
+  static std::vector<Runner> runners = MakeRunners();
+  return runners;
+}
+
+}  // namespace heed::test

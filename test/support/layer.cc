@@ -1,0 +1,287 @@
+#include "test/support/layer.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "test/support/compare.h"
+#include "test/support/float16.h"
+#include "test/support/reference.h"
+
+namespace heed::test {
+namespace {
+
+// Weights as a checkpoint stores them, kept alive until the layer has packed them.
+class Stored {
+ public:
+  explicit Stored(const LayerForm& form) : form_(form) {}
+
+  // A random map; `linear` gets the same numbers for the specification.
+  LinearWeights Make(size_t in, size_t out, Random& random, spec::Linear* linear) {
+    switch (form_.dtype) {
+      case DType::kF16:
+        return Make<f16>(in, out, random, linear);
+      case DType::kBF16:
+        return Make<bf16>(in, out, random, linear);
+      default:
+        return Make<float>(in, out, random, linear);
+    }
+  }
+
+ private:
+  static float Wide(float x) { return x; }
+  static float Wide(f16 x) { return Widen(x); }
+  static float Wide(bf16 x) { return Widen(x); }
+
+  static void Draw(float* x, Random& random, float scale) { *x = random.Normal() * scale; }
+  // Any sign and mantissa, with exponents from 2^-7 to 1.
+  static void Draw(f16* x, Random& random, float) {
+    x->bits = static_cast<uint16_t>((random.Bits() & 0x83FF) | ((8 + random.Below(7)) << 10));
+  }
+  static void Draw(bf16* x, Random& random, float) {
+    x->bits = static_cast<uint16_t>((random.Bits() & 0x807F) | ((120 + random.Below(7)) << 7));
+  }
+
+  template <class T>
+  std::vector<Tensor<T>>& All() {
+    if constexpr (sizeof(T) == 4) {
+      return f32_;
+    } else if constexpr (std::is_same_v<T, f16>) {
+      return f16_;
+    } else {
+      return bf16_;
+    }
+  }
+
+  template <class T>
+  LinearWeights Make(size_t in, size_t out, Random& random, spec::Linear* linear) {
+    const bool in_out = form_.layout == WeightLayout::kInOut;
+    Tensor<T> weight(in_out ? std::vector<size_t>{in, out} : std::vector<size_t>{out, in},
+                     form_.weight_layout);
+    Tensor<T> bias({form_.bias ? out : 0}, form_.weight_layout);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(in));
+    linear->in = in;
+    linear->out = out;
+    linear->weight.resize(in * out);
+    for (size_t i = 0; i < in * out; ++i) {
+      Draw(&weight[i], random, scale);
+      linear->weight[in_out ? i : i % in * out + i / in] = Wide(weight[i]);
+    }
+    for (size_t i = 0; i < bias.size(); ++i) {
+      Draw(&bias[i], random, 1.0f);
+      linear->bias.push_back(Wide(bias[i]));
+    }
+    LinearWeights views;
+    All<T>().push_back(std::move(weight));
+    views.weight = All<T>().back().view();
+    if (!form_.bias) return views;
+    All<T>().push_back(std::move(bias));
+    views.bias = All<T>().back().view();
+    return views;
+  }
+
+  const LayerForm& form_;
+  std::vector<Tensor<float>> f32_;
+  std::vector<Tensor<f16>> f16_;
+  std::vector<Tensor<bf16>> bf16_;
+};
+
+// Columns [begin, end) of a map.
+spec::Linear Columns(const spec::Linear& all, size_t begin, size_t end) {
+  spec::Linear part;
+  part.in = all.in;
+  part.out = end - begin;
+  for (size_t i = 0; i < all.in; ++i) {
+    for (size_t j = begin; j < end; ++j) part.weight.push_back(all.weight[i * all.out + j]);
+  }
+  for (size_t j = begin; j < end && !all.bias.empty(); ++j) part.bias.push_back(all.bias[j]);
+  return part;
+}
+
+MultiHeadAttentionConfig ConfigOf(const LayerForm& form) {
+  MultiHeadAttentionConfig config;
+  config.d_in = form.d_in;
+  config.num_heads = form.num_heads;
+  config.num_kv_heads = form.num_kv_heads;
+  config.head_dim = form.head_dim;
+  config.v_head_dim = form.v_head_dim;
+  config.causal = form.causal;
+  config.scale = form.scale;
+  config.rope = form.rope;
+  return config;
+}
+
+spec::Layer SpecOf(const LayerForm& form) {
+  spec::Layer layer;
+  layer.num_heads = form.num_heads;
+  layer.num_kv_heads = form.num_kv_heads == 0 ? form.num_heads : form.num_kv_heads;
+  layer.head_dim = form.head_dim;
+  layer.v_head_dim = form.v_head_dim == 0 ? form.head_dim : form.v_head_dim;
+  layer.scale = form.scale.value_or(1.0f / std::sqrt(static_cast<float>(form.head_dim)));
+  layer.causal = form.causal;
+  if (form.rope) {
+    layer.rope_dim = form.rope->rope_dim == 0 ? form.head_dim : form.rope->rope_dim;
+    layer.theta = form.rope->theta;
+    layer.interleaved = form.rope->interleaved;
+  }
+  return layer;
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const LayerForm& f) {
+  return out << (f.fused ? "fused " : "separate ")
+             << (f.layout == WeightLayout::kInOut ? "[in, out] " : "[out, in] ") << name_of(f.dtype)
+             << (f.bias ? ", bias" : "") << (f.rope ? ", rope" : "")
+             << (f.has_output ? "" : ", no output projection") << ", heads " << f.num_heads << "/"
+             << f.num_kv_heads << ", head_dim " << f.head_dim << "/" << f.v_head_dim;
+}
+
+LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
+    : form(f),
+      batch(b),
+      seq(s),
+      x({b, s, f.d_in}, f.x_layout),
+      spec_(SpecOf(f)),
+      mask_(f.mask ? std::vector<size_t>{b, f.num_heads, s, s} : std::vector<size_t>{0}) {
+  Random random(s * 31 + b);
+  x.FillNormal(random);
+  for (size_t i = 0; i < mask_.size(); ++i) mask_[i] = random.Below(4) == 0 ? 0.0f : 1.25f;
+  for (size_t i = 0; i < b * s; ++i) positions.push_back(static_cast<int32_t>(i % s));
+
+  const size_t q_out = spec_.num_heads * spec_.head_dim;
+  const size_t k_out = spec_.num_kv_heads * spec_.head_dim;
+  const size_t v_out = spec_.num_kv_heads * spec_.v_head_dim;
+  Stored stored(form);
+  MultiHeadAttentionWeights weights;
+  weights.layout = form.layout;
+  if (form.fused) {
+    spec::Linear qkv;
+    weights.qkv = stored.Make(form.d_in, q_out + k_out + v_out, random, &qkv);
+    spec_.q = Columns(qkv, 0, q_out);
+    spec_.k = Columns(qkv, q_out, q_out + k_out);
+    spec_.v = Columns(qkv, q_out + k_out, qkv.out);
+  } else {
+    weights.q = stored.Make(form.d_in, q_out, random, &spec_.q);
+    weights.k = stored.Make(form.d_in, k_out, random, &spec_.k);
+    weights.v = stored.Make(form.d_in, v_out, random, &spec_.v);
+  }
+  if (form.has_output) {
+    weights.out =
+        stored.Make(spec_.num_heads * spec_.v_head_dim, form.d_out, random, &spec_.output);
+  }
+  Result<MultiHeadAttention> layer = MultiHeadAttention::create(ConfigOf(form), weights);
+  REQUIRE(std::string(layer.status().message()) == "");
+  layer_.emplace(std::move(*layer));
+}
+
+size_t LayerProblem::d_out() const {
+  return form.has_output ? form.d_out : spec_.num_heads * spec_.v_head_dim;
+}
+
+spec::LayerResult LayerProblem::Expected(Family family) const {
+  std::vector<float> multiplier;
+  if (form.mask) multiplier = mask_.Dense();
+  if (form.dropout > 0.0f) {
+    for (size_t row = 0; row < batch * form.num_heads * seq; ++row) {
+      for (size_t j = 0; j < seq; ++j) {
+        multiplier.push_back(spec::DropoutMultiplier(form.dropout, 0, row / seq / form.num_heads,
+                                                     row / seq % form.num_heads, row % seq, j, seq,
+                                                     seq));
+      }
+    }
+  }
+  const float* multipliers = multiplier.empty() ? nullptr : multiplier.data();
+  return family == Family::kFma
+             ? spec::RunLayer<Family::kFma>(spec_, x.Dense(), batch, seq, positions, multipliers)
+             : spec::RunLayer<Family::kMultiplyAdd>(spec_, x.Dense(), batch, seq, positions,
+                                                    multipliers);
+}
+
+std::string LayerProblem::FaultOf(const spec::LayerResult& want, Context& context) const {
+  Tensor<float> y({batch, seq, d_out()}, Layout::kPadded);
+  Tensor<float> heads({batch, seq, form.num_heads * spec_.v_head_dim}, Layout::kPadded);
+  Tensor<float> lse({batch, form.num_heads, seq}), weights({batch, form.num_heads, seq, seq});
+  Tensor<int32_t> at({batch, seq}, Layout::kPadded);
+  at.Assign(positions);
+  ForwardOptions options;
+  options.lse = lse.mutable_view();
+  options.weights = weights.mutable_view();
+  options.context = heads.mutable_view();
+  options.dropout.probability = form.dropout;
+  if (form.mask) options.dropout.mask = mask_.view();
+  if (give_positions) options.positions = at.view();
+  const Status status = layer_->forward(x.view(), y.mutable_view(), options, context);
+  if (!status.ok()) return status.message();
+  if (!y.GapsIntact() || !heads.GapsIntact()) return "wrote outside a result";
+  if (std::string d = Difference(heads.Dense(), want.context); !d.empty()) return "context: " + d;
+  if (std::string d = Difference(lse.Dense(), want.lse); !d.empty()) return "lse: " + d;
+  if (std::string d = Difference(weights.Dense(), want.weights); !d.empty()) return "weights: " + d;
+  if (std::string d = Difference(y.Dense(), want.y); !d.empty()) return "y: " + d;
+
+  // Without the optional results the same y.
+  y.Reset();
+  options.lse = options.weights = options.context = {};
+  const Status plain = layer_->forward(x.view(), y.mutable_view(), options, context);
+  if (!plain.ok()) return plain.message();
+  if (std::string d = Difference(y.Dense(), want.y); !d.empty()) return "y alone: " + d;
+  return "";
+}
+
+std::string LayerProblem::Fault() const {
+  const PerFamily<spec::LayerResult> want([this](Family family) { return Expected(family); });
+  for (Runner& runner : Runners()) {
+    const std::string fault = FaultOf(want[runner.family], *runner.context);
+    if (!fault.empty()) return runner.name + ": " + fault;
+  }
+  return "";
+}
+
+std::vector<float> LayerProblem::RunWithCache(size_t chunk, Context& context) const {
+  Result<KvCache> cache = layer_->create_cache(batch, seq);
+  REQUIRE(cache.ok());
+  Tensor<float> y({batch, seq, d_out()});
+  for (size_t begin = 0; begin < seq; begin += chunk) {
+    const size_t end = std::min(seq, begin + chunk);
+    const Status status = layer_->forward(x.view().slice(1, begin, end),
+                                          y.mutable_view().slice(1, begin, end), *cache, context);
+    REQUIRE(std::string(status.message()) == "");
+    REQUIRE(cache->length() == end);
+  }
+  return y.Dense();
+}
+
+std::vector<double> LayerProblem::Reference() const {
+  const auto project = [&](const spec::Linear& map, const std::vector<double>& in) {
+    std::vector<double> out;
+    for (size_t token = 0; token < batch * seq; ++token) {
+      for (size_t j = 0; j < map.out; ++j) {
+        double sum = map.bias.empty() ? 0.0 : double{map.bias[j]};
+        for (size_t i = 0; i < map.in; ++i) {
+          sum += in[token * map.in + i] * double{map.weight[i * map.out + j]};
+        }
+        out.push_back(sum);
+      }
+    }
+    return out;
+  };
+  const auto to_float = [](const std::vector<double>& values, Tensor<float>* tensor) {
+    for (size_t i = 0; i < values.size(); ++i) (*tensor)[i] = static_cast<float>(values[i]);
+  };
+  const std::vector<float> dense = x.Dense();
+  const std::vector<double> wide(dense.begin(), dense.end());
+  AttentionShape shape = {
+      batch, seq, seq, spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, spec_.v_head_dim};
+  AttentionSettings settings;
+  settings.causal = form.causal;
+  settings.scale = spec_.scale;
+  AttentionProblem p(shape, settings);
+  to_float(project(spec_.q, wide), &p.q);
+  to_float(project(spec_.k, wide), &p.k);
+  to_float(project(spec_.v, wide), &p.v);
+  return project(spec_.output, heed::test::Reference<double>(p).out);
+}
+
+}  // namespace heed::test

@@ -1,0 +1,43 @@
+// How much to test.
+#pragma once
+
+#include <cstdlib>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HEED_TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#define HEED_TEST_SANITIZED 1
+#endif
+#endif
+#ifndef HEED_TEST_SANITIZED
+#define HEED_TEST_SANITIZED 0
+#endif
+
+namespace heed::test {
+
+// A native, optimized build without sanitizers, which has the time for everything.
+#if defined(__OPTIMIZE__) && !defined(HEED_TEST_CROSS)
+inline constexpr bool kFastBuild = !HEED_TEST_SANITIZED;
+#else
+inline constexpr bool kFastBuild = false;
+#endif
+
+inline bool Setting(const char* name, bool otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr || value[0] == '\0' ? otherwise : value[0] != '0';
+}
+
+// Fewer and smaller shapes, for emulators and sanitizers.
+inline bool Quick() {
+  static const bool quick = Setting("HEED_TEST_QUICK", !kFastBuild);
+  return quick;
+}
+
+// Every float of a domain instead of every 1009th.
+inline bool Exhaustive() {
+  static const bool exhaustive = Setting("HEED_TEST_EXHAUSTIVE", kFastBuild && !Quick());
+  return exhaustive;
+}
+
+}  // namespace heed::test

@@ -1,0 +1,220 @@
+// The small language model of examples/tiny-lm against results that were computed in float64 from
+// the same weights: end to end, every attention by heed.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "examples/tiny-lm/model.h"
+#include "test/support/compare.h"
+#include "test/support/contexts.h"
+#include "tools/file.h"
+
+namespace heed::test {
+namespace {
+
+using tiny_lm::Model;
+using tiny_lm::Session;
+
+const std::string kData = MODEL_DIR "/../../test/data/tiny-lm";
+
+// Logits reach 13 and attention outputs 5; the worst error measured is 1e-5 (a logit), and this is
+// twice that.
+constexpr double kTolerance = 2e-5;
+
+const tools::Safetensors& Golden() {
+  static const auto golden = tools::Safetensors::load(kData + "/golden.safetensors");
+  REQUIRE_MESSAGE(golden.ok(), golden.status().message());
+  return *golden;
+}
+
+const Model& TinyLm() {
+  static const auto model = Model::load(MODEL_DIR);
+  REQUIRE_MESSAGE(model.ok(), model.status().message());
+  return *model;
+}
+
+std::vector<float> Floats(const std::string& name) {
+  auto values = Golden().read_f32(name);
+  REQUIRE_MESSAGE(values.ok(), values.status().message());
+  return *values;
+}
+
+std::vector<int32_t> Tokens(const std::string& name) {
+  auto values = Golden().read_i32(name);
+  REQUIRE_MESSAGE(values.ok(), values.status().message());
+  return *values;
+}
+
+std::string Prompt(int number) { return "prompt" + std::to_string(number) + "/"; }
+
+double WorstDifference(const std::vector<float>& got, const std::vector<float>& want) {
+  if (got.size() != want.size()) return INFINITY;
+  double worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double error = std::abs(static_cast<double>(got[i]) - static_cast<double>(want[i]));
+    worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+  }
+  return worst;
+}
+
+// Logits of `tokens`, given to the model in pieces of `chunk`.
+std::vector<float> Logits(const std::vector<int32_t>& tokens, size_t chunk, Context& context,
+                          tiny_lm::Trace* trace = nullptr) {
+  auto session = TinyLm().start_session();
+  REQUIRE(session.ok());
+  std::vector<float> all, part;
+  for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+    const size_t end = std::min(begin + chunk, tokens.size());
+    const std::vector<int32_t> piece(tokens.begin() + static_cast<ptrdiff_t>(begin),
+                                     tokens.begin() + static_cast<ptrdiff_t>(end));
+    const Status status = TinyLm().forward(piece, *session, part, trace, context);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+// -log softmax(logits)[token], in double.
+double NegativeLogLikelihood(const float* logits, size_t size, int32_t token) {
+  const double max = static_cast<double>(*std::max_element(logits, logits + size));
+  double sum = 0;
+  for (size_t i = 0; i < size; ++i) sum += std::exp(static_cast<double>(logits[i]) - max);
+  return max + std::log(sum) - static_cast<double>(logits[token]);
+}
+
+}  // namespace
+
+TEST_CASE("tiny-lm: logits and attention layers agree with float64") {
+  Context context;
+  for (int number = 0; number < 3; ++number) {
+    CAPTURE(number);
+    const auto tokens = Tokens(Prompt(number) + "ids");
+    const auto encoded =
+        TinyLm().vocabulary().encode(Golden().metadata().at("prompt" + std::to_string(number)));
+    REQUIRE(encoded.ok());
+    CHECK(*encoded == tokens);
+    for (size_t layer : {0u, 2u}) {
+      CAPTURE(layer);
+      tiny_lm::Trace trace;
+      trace.layer = layer;
+      const auto logits = Logits(tokens, tokens.size(), context, &trace);
+      const std::string prefix = Prompt(number) + "l" + std::to_string(layer) + ".";
+      CHECK(WorstDifference(trace.in, Floats(prefix + "attn_in")) <= kTolerance);
+      CHECK(WorstDifference(trace.out, Floats(prefix + "attn_out")) <= kTolerance);
+      CHECK(WorstDifference(logits, Floats(Prompt(number) + "logits")) <= kTolerance);
+    }
+  }
+}
+
+TEST_CASE("tiny-lm: greedy text is the expected one to the character") {
+  Context context;
+  const size_t vocab_size = TinyLm().config().vocab_size;
+  for (int number = 0; number < 3; ++number) {
+    CAPTURE(number);
+    const auto expected = Tokens(Prompt(number) + "greedy_ids");
+    auto text = Tokens(Prompt(number) + "ids");
+    auto session = TinyLm().start_session();
+    REQUIRE(session.ok());
+    std::vector<float> logits;
+    std::vector<int32_t> next = text;
+    while (text.size() < expected.size()) {
+      REQUIRE(TinyLm().forward(next, *session, logits, nullptr, context).ok());
+      const auto best =
+          std::max_element(logits.end() - static_cast<ptrdiff_t>(vocab_size), logits.end());
+      next = {static_cast<int32_t>(best - (logits.end() - static_cast<ptrdiff_t>(vocab_size)))};
+      text.push_back(next[0]);
+    }
+    CHECK(text == expected);
+    std::string characters;
+    for (int32_t token : text) characters += TinyLm().vocabulary().character(token);
+    CHECK(characters == Golden().metadata().at("greedy" + std::to_string(number)));
+  }
+}
+
+TEST_CASE("tiny-lm: loss on text it was not trained on") {
+  Context context;
+  const size_t vocab_size = TinyLm().config().vocab_size;
+  const auto text = tools::read_text(kData + "/validation.txt", 4096);
+  REQUIRE(text.ok());
+  const auto tokens = TinyLm().vocabulary().encode(*text);
+  REQUIRE(tokens.ok());
+  REQUIRE(tokens->size() == 4096);
+  // The protocol of golden.safetensors: 15 windows of 257 characters, one every 256; each begins
+  // without a past and predicts its last 256 characters.
+  constexpr ptrdiff_t kWindow = 256;
+  double sum = 0;
+  size_t count = 0;
+  for (ptrdiff_t start = 0; start <= 3584; start += kWindow) {
+    const auto begin = tokens->begin() + start;
+    const auto logits = Logits({begin, begin + kWindow}, kWindow, context);
+    for (ptrdiff_t i = 0; i < kWindow; ++i, ++count) {
+      sum += NegativeLogLikelihood(logits.data() + static_cast<size_t>(i) * vocab_size, vocab_size,
+                                   begin[i + 1]);
+    }
+  }
+  const double expected = std::stod(Golden().metadata().at("validation_nll_per_char"));
+  // Errors of single logits mostly cancel in a mean over 3840 characters: 3e-8 was measured.
+  CHECK(std::abs(sum / static_cast<double>(count) - expected) <= 1e-6);
+}
+
+TEST_CASE("tiny-lm: the same bits for any threads and any way to cut the text") {
+  const auto tokens = Tokens("prompt1/greedy_ids");
+  Context one({.num_threads = 1});
+  const auto logits = Logits(tokens, tokens.size(), one);
+  for (size_t threads : {1u, 2u, 7u}) {
+    Context context({.num_threads = threads});
+    for (size_t chunk : {tokens.size(), size_t{1}, size_t{64}, size_t{19}}) {
+      CAPTURE(threads);
+      CAPTURE(chunk);
+      CHECK(Difference(Logits(tokens, chunk, context), logits) == "");
+    }
+  }
+}
+
+TEST_CASE("tiny-lm: the same bits for every instruction set of a family") {
+  const auto tokens = Tokens("prompt0/ids");
+  const auto golden = Floats("prompt0/logits");
+  const PerFamily<std::vector<float>> logits([&](Family wanted) {
+    for (const char* target : Targets()) {
+      if (family(target) != wanted) continue;
+      Context context({.num_threads = 1, .target = target});
+      return Logits(tokens, tokens.size(), context);
+    }
+    return std::vector<float>();
+  });
+  for (const char* target : Targets()) {
+    CAPTURE(target);
+    Context context({.num_threads = 2, .target = target});
+    const auto got = Logits(tokens, 10, context);
+    CHECK(Difference(got, logits[family(target)]) == "");
+    CHECK(WorstDifference(got, golden) <= kTolerance);
+  }
+}
+
+TEST_CASE("tiny-lm: what it cannot do is refused by name") {
+  const auto unknown = TinyLm().vocabulary().encode("caf\u00e9");
+  REQUIRE(!unknown.ok());
+  CHECK(std::string(unknown.status().message()).find("'\u00e9'") != std::string::npos);
+  CHECK(!TinyLm().vocabulary().encode("\t").ok());
+  CHECK(!TinyLm().vocabulary().encode("\xC3").ok());  // half a character
+
+  Context context;
+  auto session = TinyLm().start_session();
+  REQUIRE(session.ok());
+  std::vector<float> logits;
+  const size_t longest = TinyLm().config().max_position_embeddings;
+  const std::vector<int32_t> too_long(longest + 1, 1);
+  CHECK(TinyLm().forward(too_long, *session, logits, nullptr, context).code() ==
+        StatusCode::kCapacityExceeded);
+  CHECK(TinyLm().forward({65}, *session, logits, nullptr, context).code() ==
+        StatusCode::kInvalidArgument);
+  CHECK(TinyLm().forward({-1}, *session, logits, nullptr, context).code() ==
+        StatusCode::kInvalidArgument);
+  CHECK(session->front().length() == 0);
+  CHECK(!Model::load(kData).ok());  // no config.json there
+}
+
+}  // namespace heed::test

@@ -1,0 +1,267 @@
+// The heed command, called as its main does: exit codes, sentences, files; and its pictures.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "test/support/compare.h"
+#include "test/support/model_files.h"
+#include "tools/attention_map.h"
+#ifdef HEED_HAVE_COMMAND
+#include "tools/command.h"
+#include "tools/onednn_layer.h"
+#endif
+
+namespace heed::test {
+namespace {
+
+using Labels = std::vector<std::string>;
+
+size_t Count(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+TEST_CASE("an SVG map has a cell for each weight, visible labels and no markup from them") {
+  const std::vector<float> weights = {1.0f, 0.0f, 0.25f, NAN};
+  const Labels labels = {"\n<b>&\"", "\xff "};
+  const std::string svg =
+      tools::attention_map_svg(weights.data(), 2, 2, labels, labels, "A <title> \x01");
+  CHECK(Count(svg, "<title>") == 3);  // zero has no cell
+  CHECK(Contains(svg, "query 1 \ufffd\u2423, key 0 \u21b5&lt;b&gt;&amp;&quot;: 0.25</title>"));
+  CHECK(Contains(svg, "A &lt;title&gt; \ufffd"));
+  CHECK(Contains(svg, "#ff00ff"));  // NaN is seen
+  CHECK_FALSE(Contains(svg, "<b>"));
+  CHECK_FALSE(Contains(svg, "\xff"));
+  CHECK(Contains(tools::attention_map_svg(nullptr, 0, 0, {}, {}, ""), "</svg>"));
+}
+
+TEST_CASE("a text map is plain without colour, and its shade follows the weight") {
+  const std::vector<float> weights = {1.0f, 0.0f, 0.5f, 0.01f};
+  const std::string plain =
+      tools::attention_map_text(weights.data(), 2, 2, {"a", "bc"}, {"\n", "d"}, "T", false);
+  CHECK(Contains(plain, "T\n   \u21b5 d \n a \u2588\u2588  \nbc \u2593\u2593\u00b7\u00b7\n"));
+  CHECK_FALSE(Contains(plain, "\x1b"));
+  const std::string colour =
+      tools::attention_map_text(weights.data(), 2, 2, {"a", "bc"}, {"\n", "d"}, "T", true);
+  CHECK(Contains(colour, " a \x1b[48;5;226m  \x1b[0m  \n"));
+}
+
+#ifdef HEED_HAVE_COMMAND
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+// A standard stream of this process that goes to a file while this lives.
+class Redirected {
+ public:
+  Redirected(int fd, const std::string& path) : fd_(fd), saved_(::dup(fd)) {
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    REQUIRE(file >= 0);
+    ::dup2(file, fd_);
+    ::close(file);
+  }
+  ~Redirected() {
+    ::dup2(saved_, fd_);
+    ::close(saved_);
+  }
+  Redirected(const Redirected&) = delete;
+  Redirected& operator=(const Redirected&) = delete;
+
+ private:
+  int fd_, saved_;
+};
+
+Outcome Run(const Folder& folder, const std::vector<std::string>& arguments) {
+  Outcome outcome;
+  std::fflush(stdout);
+  {
+    const Redirected out(STDOUT_FILENO, folder / "stdout");
+    const Redirected err(STDERR_FILENO, folder / "stderr");
+    outcome.code = tools::run_command(arguments);
+    std::fflush(stdout);
+  }
+  outcome.out = Read(folder / "stdout");
+  outcome.err = Read(folder / "stderr");
+  return outcome;
+}
+
+// A model of one kind and an input of 5 tokens in a folder.
+struct Model {
+  explicit Model(const json& config, const std::vector<Array>& weights) {
+    Write(folder / "config.json", config.dump());
+    Save(folder / "model.safetensors", weights);
+    Save(folder / "x.safetensors", {RandomArray("x", {5, 24})});
+  }
+
+  Outcome Layer(const std::string& command, const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {command, "--weights", folder.path.string(),    "--layer",
+                                    "0",     "--input",   folder / "x.safetensors"};
+    all.insert(all.end(), more.begin(), more.end());
+    return Run(folder, all);
+  }
+  std::vector<float> Output() const {
+    const auto file = tools::Safetensors::load(folder / "y.safetensors");
+    REQUIRE_MESSAGE(file.ok(), file.status().message());
+    const auto y = file->read_f32("out");
+    REQUIRE(y.ok());
+    return *y;
+  }
+
+  Folder folder;
+};
+
+Model Llama() { return Model(LlamaConfig(), LlamaArrays("model.layers.0.self_attn.")); }
+
+// One sentence on standard error, nothing else anywhere.
+void CheckRefused(const Outcome& outcome, const std::string& sentence) {
+  CAPTURE(outcome.err);
+  CHECK(outcome.code == 2);
+  CHECK(outcome.out == "");
+  CHECK(outcome.err.rfind("heed: ", 0) == 0);
+  CHECK(Count(outcome.err, "\n") == 1);
+  CHECK(Contains(outcome.err, sentence));
+}
+
+TEST_CASE("heed info names the machine, the targets and the numerics version") {
+  const Folder folder;
+  const Outcome outcome = Run(folder, {"info"});
+  CHECK(outcome.code == 0);
+  for (const char* line : {"numerics version", "family", "CPU", "caches", "targets compiled",
+                           "targets supported", "target chosen", "threads"}) {
+    CHECK(Contains(outcome.out, std::string("\n") + line));
+  }
+}
+
+TEST_CASE("heed run writes the same bits for any number of threads, and agrees with oneDNN") {
+  const Model models[] = {Llama(),
+                          Model(With(LlamaConfig(), {{"partial_rotary_factor", 0.5}}),
+                                LlamaArrays("model.layers.0.self_attn.")),
+                          Model(Gpt2Config(), Gpt2Arrays("h.0.attn."))};
+  for (const Model& model : models) {
+    const std::string y = model.folder / "y.safetensors";
+    const Outcome one = model.Layer("run", {"--output", y, "--threads", "1"});
+    REQUIRE_MESSAGE(one.code == 0, one.err);
+    CHECK(Contains(one.out, "out [5, 24]"));
+    const std::vector<float> want = model.Output();
+    CHECK(model.Layer("run", {"--output", y, "--threads", "3"}).code == 0);
+    CHECK(Difference(model.Output(), want) == "");
+    const Outcome check = model.Layer("run", {"--output", y, "--check"});
+    if (!tools::onednn_available()) {
+      CheckRefused(check, "built without it");
+      continue;
+    }
+    CHECK_MESSAGE(check.code == 0, check.out);
+    CHECK(Contains(check.out, "passed"));
+    CHECK(model.Layer("run", {"--output", y, "--backend=onednn"}).code == 0);
+    CHECK(WorstError(model.Output(), {want.begin(), want.end()}) < 1e-5);
+  }
+}
+
+TEST_CASE("a batch of sequences is each sequence alone") {
+  const Model model = Llama();
+  const std::string y = model.folder / "y.safetensors";
+  REQUIRE(model.Layer("run", {"--output", y}).code == 0);
+  const std::vector<float> alone = model.Output();
+  Array batch = RandomArray("x", {5, 24});
+  batch.shape = {2, 5, 24};
+  batch.values.resize(240, 0.125f);
+  Save(model.folder / "x.safetensors", {batch, RandomArray("other", {1})});
+  CheckRefused(model.Layer("run", {"--output", y}), "it has 2 tensors of floats");
+  REQUIRE(model.Layer("run", {"--output", y, "--tensor", "x"}).code == 0);
+  const std::vector<float> both = model.Output();
+  REQUIRE(both.size() == 240);
+  CHECK(Difference({both.begin(), both.begin() + 120}, alone) == "");
+}
+
+TEST_CASE("heed refuses with one sentence and exit code 2, and leaves the output alone") {
+  const Model model = Llama();
+  const Folder& folder = model.folder;
+  const std::string y = folder / "y.safetensors";
+  Write(y, "precious");
+  Save(folder / "wide.safetensors", {RandomArray("x", {5, 25})});
+  Write(folder / "window.json", With(LlamaConfig(), {{"sliding_window", 4}}).dump());
+  Write(folder / "cut.safetensors", Read(folder / "x.safetensors").substr(0, 100));
+  const auto run = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--output", y});
+    return model.Layer("run", more);
+  };
+  CheckRefused(run({"--layer", "1"}), "layer");
+  CheckRefused(run({"--input", folder / "wide.safetensors"}), "input");
+  CheckRefused(run({"--config", folder / "window.json"}), "sliding_window is 4");
+  CheckRefused(run({"--config", folder / "none.json"}), "cannot open");
+  CheckRefused(run({"--tensor", "z"}), "there is no tensor 'z'");
+  CheckRefused(run({"--target", "ABACUS"}), "ABACUS");
+  CheckRefused(run({"--threads", "0"}), "--threads");
+  CheckRefused(run({"--threads", "many"}), "--threads");
+  CheckRefused(run({"--layer", "-1"}), "--layer");
+  CheckRefused(run({"--backend", "abacus"}), "--backend");
+  CheckRefused(run({"--colour"}), "--colour");
+  if (tools::onednn_available()) {
+    CheckRefused(run({"--backend=onednn", "--target", "SSE2"}), "--target");
+  }
+  Write(folder / "x.safetensors", Read(folder / "cut.safetensors"));
+  CheckRefused(run({}), "x.safetensors");
+  CHECK(Read(y) == "precious");
+  CheckRefused(Run(folder, {}), "subcommand");
+  CheckRefused(Run(folder, {"fly"}), "");
+  CheckRefused(Run(folder, {"run"}), "required");
+  CHECK(Run(folder, {"--help"}).code == 0);
+  CHECK(Contains(Run(folder, {"--version"}).out, version()));
+}
+
+TEST_CASE("heed show draws the weights of a head with the tokens as labels") {
+  const Model model = Llama();
+  const std::string svg = model.folder / "map.svg";
+  const Outcome outcome = model.Layer("show", {"--head", "3", "--text", "ab\nc ", "--svg", svg});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(Contains(outcome.out, "layer 0, head 3"));
+  CHECK(Contains(outcome.out, "\n  a b \u21b5 c \u2423 \na \u2588\u2588"));
+  CHECK_FALSE(Contains(outcome.out, "\x1b"));
+  const std::string picture = Read(svg);
+  CHECK(Count(picture, "<title>") == 15);  // no cell above the diagonal
+  CHECK(Contains(picture, "query 0 a, key 0 a: 1</title>"));
+  CHECK(model.Layer("show", {"--head", "0", "--text", "five words are five tokens"}).code == 0);
+
+  CheckRefused(model.Layer("show", {"--head", "4", "--svg", svg}), "there is no head 4");
+  CheckRefused(model.Layer("show", {"--head", "0", "--text", "abc", "--svg", svg}), "3 labels");
+  Write(model.folder / "labels.json", R"(["a", "b", 3, "d", "e"])");
+  CheckRefused(model.Layer("show", {"--head", "0", "--labels", model.folder / "labels.json"}),
+               "array of strings");
+  CHECK(Read(svg) == picture);
+}
+
+#ifdef MODEL_DIR
+TEST_CASE("heed run gives the golden attention of the tiny language model") {
+  const std::string golden = MODEL_DIR "/../../test/data/tiny-lm/golden.safetensors";
+  const Folder folder;
+  const auto file = tools::Safetensors::load(golden);
+  REQUIRE_MESSAGE(file.ok(), file.status().message());
+  for (const std::string layer : {"0", "2"}) {
+    for (const std::string prompt : {"prompt0/l", "prompt1/l", "prompt2/l"}) {
+      const std::string y = folder / "y.safetensors";
+      const Outcome outcome =
+          Run(folder, {"run", "--weights", MODEL_DIR, "--layer", layer, "--input", golden,
+                       "--tensor", prompt + layer + ".attn_in", "--output", y});
+      REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+      const auto want = file->read_f32(prompt + layer + ".attn_out");
+      const auto written = tools::Safetensors::load(y);
+      REQUIRE(written.ok());
+      // Outputs reach 6; the golden ones are rounded float64.
+      CHECK(WorstError(*written->read_f32("out"), {want->begin(), want->end()}) < 1e-5);
+    }
+  }
+}
+#endif
+
+#endif
+
+}  // namespace
+}  // namespace heed::test

@@ -1,0 +1,119 @@
+#include "tools/command.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "tools/layer_loader.h"
+#include "tools/safetensors.h"
+#include "tools/text.h"
+
+namespace heed::tools {
+namespace {
+
+bool is_float(const StoredTensor& tensor) {
+  return tensor.type == StoredType::kF32 || tensor.type == StoredType::kF16 ||
+         tensor.type == StoredType::kBF16;
+}
+
+// The tensor asked for, or the only one of floats.
+Result<std::string> choose_tensor(const Safetensors& file, const std::string& asked) {
+  if (!asked.empty()) return asked;
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : file.tensors()) {
+    if (is_float(tensor)) names.push_back(name);
+  }
+  if (names.size() == 1) return names[0];
+  return refuse(file.name(), "it has " + std::to_string(names.size()) +
+                                 " tensors of floats, so --tensor must name one" +
+                                 (names.empty() ? "" : ", like " + quote(names[0])));
+}
+
+Result<Input> load_input(const std::string& path, const std::string& asked, size_t width) {
+  const Result<Safetensors> file = Safetensors::load(path);
+  if (!file.ok()) return file.status();
+  const Result<std::string> name = choose_tensor(*file, asked);
+  if (!name.ok()) return name.status();
+  Result<std::vector<float>> values = file->read_f32(*name);
+  if (!values.ok()) return values.status();
+  const StoredTensor& tensor = *file->find(*name);
+  const size_t rank = tensor.shape.size();
+  if ((rank != 2 && rank != 3) || tensor.shape.back() != width) {
+    return refuse(path, "tensor " + quote(*name) + " is " + shape_text(tensor.shape) +
+                            ", and must be [seq, " + std::to_string(width) + "] or [batch, seq, " +
+                            std::to_string(width) + "]");
+  }
+  Input input;
+  input.values = std::move(*values);
+  input.shape.assign(tensor.shape.begin(), tensor.shape.end());
+  input.batch = rank == 3 ? input.shape[0] : 1;
+  input.seq = input.shape[rank - 2];
+  return input;
+}
+
+}  // namespace
+
+int refused(const Status& status) {
+  std::fprintf(stderr, "heed: %s\n", status.message());
+  return kRefused;
+}
+
+int run_command(const std::vector<std::string>& arguments) {
+  CLI::App app("heed: attention for CPUs", "heed");
+  app.set_version_flag("--version", std::string("heed ") + version());
+  app.require_subcommand(1);
+  const std::pair<const char*, Action> actions[] = {
+      {"info", add_info(&app)}, {"run", add_run(&app)}, {"show", add_show(&app)}};
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // it pops the last
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::fprintf(stderr, "heed: %s (heed --help lists the options)\n", error.what());
+    return kRefused;
+  }
+  for (const auto& [name, action] : actions) {
+    if (app.got_subcommand(name)) return action();
+  }
+  return kRefused;
+}
+
+void LayerArguments::add_to(CLI::App* command) {
+  command->add_option("--weights", weights, "checkpoint: .safetensors, its index, or a directory")
+      ->required();
+  command->add_option("--layer", layer, "number of the layer, from 0")
+      ->required()
+      ->check(CLI::Range(0, 1 << 20));
+  command->add_option("--config", config, "config.json [beside the weights]");
+  command->add_option("--input", input, "safetensors with [seq, d] or [batch, seq, d]")->required();
+  command->add_option("--tensor", tensor, "name of the input [the only tensor of floats]");
+  command->add_option("--threads", threads, "threads to use [all]")->check(CLI::Range(1, 4096));
+  command->add_option("--target", target, "instruction set, as heed info names it [the best]");
+}
+
+Result<LoadedLayer> load(const LayerArguments& arguments) {
+  Result<Checkpoint> checkpoint = Checkpoint::open(arguments.weights);
+  if (!checkpoint.ok()) return checkpoint.status();
+  const std::string config_path =
+      arguments.config.empty() ? checkpoint->config_path() : arguments.config;
+  Result<LayerConfig> config = load_layer_config(config_path, arguments.layer);
+  if (!config.ok()) return config.status();
+  Result<MultiHeadAttentionWeights> weights = find_weights(*checkpoint, *config, arguments.layer);
+  if (!weights.ok()) return weights.status();
+  Result<Input> input = load_input(arguments.input, arguments.tensor, config->attention.d_in);
+  if (!input.ok()) return input.status();
+  Result<MultiHeadAttention> attention = MultiHeadAttention::create(config->attention, *weights);
+  if (!attention.ok()) return attention.status();
+  return LoadedLayer{std::move(*checkpoint), std::move(*config), *weights, std::move(*attention),
+                     std::move(*input)};
+}
+
+Result<Context> make_context(const LayerArguments& arguments) {
+  ContextOptions options;
+  options.num_threads = arguments.threads;
+  options.target = arguments.target.empty() ? nullptr : arguments.target.c_str();
+  Context context(options);
+  if (!context.status().ok()) return context.status();
+  return context;
+}
+
+}  // namespace heed::tools
