@@ -43,8 +43,8 @@ struct MultiHeadAttentionWeights {
   LinearWeights k = {};    // d_in -> num_kv_heads * head_dim
   LinearWeights v = {};    // d_in -> num_kv_heads * v_head_dim
   LinearWeights qkv = {};  // d_in -> the three sums
-  LinearWeights out =
-      {};  // num_heads * v_head_dim -> d_out; absent: the heads joined are the result
+  // num_heads * v_head_dim -> d_out; absent: the heads joined are the result.
+  LinearWeights out = {};
 };
 
 struct ForwardOptions {
@@ -61,8 +61,8 @@ struct ForwardOptions {
   // Optional results.
   MutableTensorView lse = {};      // f32 [batch, num_heads, seq]
   MutableTensorView weights = {};  // f32 [batch, num_heads, seq, kv_len] with kv_len = past + seq
-  MutableTensorView context =
-      {};  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before out
+  // f32 [batch, seq, num_heads * v_head_dim]: heads joined, before `out`.
+  MutableTensorView context = {};
 };
 
 // Immutable after creation, so many Contexts may use it at the same time (each with its own cache).

@@ -35,8 +35,8 @@ std::vector<Runner> MakeRunners() {
     options.num_threads = 4;
     options.target = target;
     options.parallel_for.run = RunBackwards;
-    runners.push_back({std::string(target) + ", own pool", family(target), false,
-                       MakeContext(options)});
+    runners.push_back(
+        {std::string(target) + ", own pool", family(target), false, MakeContext(options)});
   }
   return runners;
 }
