@@ -244,7 +244,7 @@ void PackColumnsOf(const TensorView& b, WeightLayout layout, size_t in, size_t f
                    float* panels) {
   const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
   const ptrdiff_t in_stride = b.strides[in_dim], out_stride = b.strides[1 - in_dim];
-  const size_t columns = b.shape[1 - in_dim];
+  const size_t columns = in == 0 ? 0 : b.shape[1 - in_dim];  // without inputs data may be null
   const T* from = static_cast<const T*>(b.data);
   for (size_t done = 0; done < columns;) {  // up to the end of a panel at a time
     const size_t column = first + done, lane = column % kPanel;

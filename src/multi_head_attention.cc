@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <new>
 
 #include "heed/convert.hpp"
 #include "src/check.h"
@@ -68,8 +69,8 @@ Status CheckConfig(MultiHeadAttentionConfig* c) {
   return Status();
 }
 
-// Biases side by side, 0 where there is none; empty when none is given.
-Status JoinBiases(const Projection* projections, size_t count, std::vector<float>* joined) {
+// Biases side by side, 0 where there is none; null when none is given.
+Status JoinBiases(const Projection* projections, size_t count, std::unique_ptr<float[]>* joined) {
   bool any = false;
   size_t total = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -77,8 +78,9 @@ Status JoinBiases(const Projection* projections, size_t count, std::vector<float
     total += projections[i].out;
   }
   if (!any) return Status();
-  joined->assign(total, 0.0f);
-  float* to = joined->data();
+  joined->reset(new (std::nothrow) float[total]());
+  if (*joined == nullptr) return OutOfMemory("biases", total * sizeof(float));
+  float* to = joined->get();
   for (size_t i = 0; i < count; to += projections[i].out, ++i) {
     if (projections[i].weights->bias.absent()) continue;
     HEED_RETURN_IF_ERROR(
@@ -113,10 +115,11 @@ MutableTensorView Writable(const TensorView& view) {
 }
 
 // to = from W + bias over [batch, seq, width], in one product where both sides allow it.
-Status Project(const TensorView& from, const PackedMatrix& weights, const std::vector<float>& bias,
-               const TensorView& to, size_t batch, size_t seq, Context& context) {
+Status Project(const TensorView& from, const PackedMatrix& weights,
+               const std::unique_ptr<float[]>& bias, const TensorView& to, size_t batch, size_t seq,
+               Context& context) {
   MatmulOptions options;
-  if (!bias.empty()) options.bias = TensorView(bias.data(), {bias.size()});
+  if (bias != nullptr) options.bias = TensorView(bias.get(), {weights.out()});
   TensorView flat_from, flat_to;
   if (Flatten(from, batch, seq, &flat_from) && Flatten(to, batch, seq, &flat_to)) {
     return matmul(flat_from, weights, Writable(flat_to), options, context);
@@ -146,7 +149,8 @@ size_t MultiHeadAttention::d_out() const {
 }
 
 size_t MultiHeadAttention::bytes() const {
-  return qkv_.bytes() + out_.bytes() + (qkv_bias_.size() + out_bias_.size()) * sizeof(float);
+  return qkv_.bytes() + out_.bytes() +
+         ((qkv_bias_ ? qkv_.out() : 0) + (out_bias_ ? out_.out() : 0)) * sizeof(float);
 }
 
 Result<KvCache> MultiHeadAttention::create_cache(size_t batch, size_t capacity) const {

@@ -74,7 +74,7 @@ TEST_CASE("attention equals its specification bit for bit with shared key and va
   for (const Heads& heads : {Heads{4, 4}, Heads{6, 2}, Heads{8, 1}, Heads{12, 3}, Heads{7, 1}}) {
     for (size_t q_len : {size_t{1}, size_t{2}, size_t{40}}) {
       for (size_t kv_len : {size_t{200}, size_t{1100}}) {
-        if (Quick() && q_len * kv_len > 10000) continue;
+        if (Quick() && q_len * kv_len > 5000) continue;
         AttentionSettings settings;
         settings.causal = true;
         settings.lse = true;
@@ -92,6 +92,7 @@ TEST_CASE("attention equals its specification bit for bit in every memory layout
       settings.lse = settings.weights = true;
       settings.layout = layout;
       settings.out_layout = out_layout;
+      if (Quick() && out_layout != Layout::kPadded && out_layout != layout) continue;
       CheckProblem({2, 1, 150, 4, 2, 33, 17}, settings);
       CheckProblem({2, 51, 150, 4, 2, 33, 17}, settings);
     }
@@ -122,6 +123,7 @@ TEST_CASE("attention with dropout equals its specification bit for bit, mask or 
         settings.mask = mask;
         if (!mask) settings.dropout = 0.3f;
         settings.seed = 0x123456789ABCDEF0u;
+        if (Quick() && q_len * kv_len > 20000) continue;
         CheckProblem({2, q_len, kv_len, 2, 1, 16, 24}, settings);
         settings.layout = Layout::kLastFirst;
         settings.causal = false;

@@ -85,10 +85,11 @@ TEST_CASE("prefill, chunked prefill and token by token through a cache give the 
 }
 
 TEST_CASE("chunks give the same bits across segments of keys") {
-  const size_t len = Quick() ? 1100 : 2100;
+  const size_t len = Quick() ? 1050 : 2100;
   const std::vector<std::vector<size_t>> ways = {
       {len}, {1000, 1023, 1024, 1025, 1026, len - 1, len}, EqualChunks(len, 250)};
-  CheckChunks({1, len, len, 2, 1, 8, 8}, {.causal = true, .lse = true}, ways);
+  CheckChunks({1, len, len, Quick() ? size_t{1} : size_t{2}, 1, 8, 8},
+              {.causal = true, .lse = true}, ways);
 }
 
 TEST_CASE("attention against a cache equals the specification in every layout, causal or not") {
@@ -99,6 +100,7 @@ TEST_CASE("attention against a cache equals the specification in every layout, c
       settings.lse = settings.weights = true;
       settings.layout = layout;
       for (size_t q_len : {size_t{0}, size_t{1}, size_t{20}, size_t{160}}) {
+        if (Quick() && q_len == 160 && layout != Layout::kScattered) continue;
         const AttentionProblem p({2, q_len, 150, 4, 2, 20, 12}, settings);
         KvCache cache = MakeCache(p.shape, 151);
         Append(p, 0, 150, &cache);

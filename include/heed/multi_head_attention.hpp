@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
@@ -104,8 +103,8 @@ class MultiHeadAttention {
   MultiHeadAttentionConfig config_;
   PackedMatrix qkv_;
   PackedMatrix out_;
-  std::vector<float> qkv_bias_;  // empty: none
-  std::vector<float> out_bias_;
+  std::unique_ptr<float[]> qkv_bias_;  // null: none
+  std::unique_ptr<float[]> out_bias_;
   bool has_out_ = false;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/context.h"
+#include "test/support/mode.h"
 
 namespace heed::test {
 namespace {
@@ -23,8 +24,10 @@ std::unique_ptr<Context> MakeContext(const ContextOptions& options) {
 
 std::vector<Runner> MakeRunners() {
   std::vector<Runner> runners;
+  std::vector<size_t> numbers_of_threads = {1, 2, 3, 7};
+  if (Quick()) numbers_of_threads = {1, 3};
   for (const char* target : Targets()) {
-    for (size_t threads : {size_t{1}, size_t{2}, size_t{3}, size_t{7}}) {
+    for (size_t threads : numbers_of_threads) {
       ContextOptions options;
       options.num_threads = threads;
       options.target = target;

@@ -15,7 +15,7 @@ extern "C" const char* __asan_default_options() { return "allocator_may_return_n
 
 int main(int argc, char** argv) {
   std::printf("heed %s, %s shapes, %s floats of exp, on", heed::version(),
-              heed::test::Quick() ? "quick (HEED_TEST_QUICK=1)" : "all",
+              heed::test::Quick() ? "few (HEED_TEST_QUICK=1)" : "all",
               heed::test::Exhaustive() ? "all" : "every 1009th (HEED_TEST_EXHAUSTIVE=0)");
   for (const char* target : heed::test::Targets()) {
     std::printf(" %s (%s)", target, heed::name_of(heed::family(target)));
