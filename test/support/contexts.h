@@ -25,7 +25,7 @@ struct Runner {
   std::unique_ptr<Context> context;
 };
 
-// Each target with 1, 2, 3 and 7 threads (when Quick(): 1 and 3) and with a pool of the caller's own.
+// Each target with 1, 2, 3 and 7 threads (Quick(): 1 and 3), and with a pool of the caller's own.
 std::vector<Runner>& Runners();
 
 // Calls f(Spec<family>()) for the family.
