@@ -28,25 +28,87 @@ struct DropoutOptions {
   TensorView mask = {};
 };
 
+// Where the causal diagonal lies when q_len and kv_len differ.
+enum class CausalAlignment : uint8_t {
+  kBottomRight,  // the last query is the last key's token: query i is at position i + kv_len - q_len
+  kTopLeft,      // the first query is the first key's token: query i is at position i
+};
+
+// Every feature of attention. A default-constructed struct is plain attention over all keys.
+//
+// Query i of sequence b stands at position e = i + kv_len - q_len, with that sequence's own lengths
+// (kTopLeft: at e = i). It sees key j when every rule that is set allows it:
+//   causal         j <= e, or j < prefix_lens[b]
+//   window         j > e - window, or j < sink_tokens, or j < prefix_lens[b]
+//   kv_lens        j < kv_lens[b]
+//   key_mask, mask, tree_mask   what they say
+// A query that sees no key gives zeros, never NaN. What is hidden never leaks, even NaN or inf.
+//
+// A score is made in this order: scale * (q . k), soft cap, ALiBi, additive mask.
 struct AttentionOptions {
   std::optional<float> scale = {};  // multiplies q.k; finite; unset: 1 / sqrt(head_dim)
+  // c > 0: score = c tanh(score / c) (Gemma 2, arXiv 2408.00118). 0: none.
+  float logits_soft_cap = 0.0f;
+  // f32 [num_heads]: score -= slope |e - j| (Press et al., arXiv 2108.12409). alibi_slopes() gives
+  // the paper's. Not multiplied by scale.
+  TensorView alibi_slopes = {};
+  // f32 [num_heads]: one more logit per head that joins the denominator and has no value
+  // (GPT-OSS, arXiv 2508.10925). Neither scaled nor capped nor masked; the LSE includes it.
+  TensorView sinks = {};
 
-  // Hides later keys. Bottom-right aligned: query i sees keys j <= i + kv_len - q_len, so the last
-  // query sees all keys. With q_len > kv_len the first queries see none.
+  // Hides later keys. Bottom-right aligned by default, so the last query sees all keys; with
+  // q_len > kv_len the first queries see none.
   //   q_len 2, kv_len 5:  1 1 1 1 0      q_len 3, kv_len 2:  0 0
   //                       1 1 1 1 1                          1 0
   //                                                          1 1
   bool causal = false;
+  CausalAlignment causal_alignment = CausalAlignment::kBottomRight;  // also places the positions
+  // A query sees its own key and the window - 1 before it (Mistral, arXiv 2310.06825). 0: no limit.
+  // Needs causal. Keys outside are not touched.
+  size_t window = 0;
+  // With a window: the first keys stay visible (Xiao et al., arXiv 2309.17453). Needs window.
+  size_t sink_tokens = 0;
+  // i32 [batch]: the first keys of a sequence are seen by all its queries, later ones included
+  // (prefix-LM, Raffel et al., arXiv 1910.10683). Needs causal.
+  TensorView prefix_lens = {};
+
+  // i32 [batch]: how many of the kv_len keys a sequence has, each in [0, kv_len]; the rest is
+  // padding and never read.
+  TensorView kv_lens = {};
+  // u8 [batch, kv_len]: key padding; 0 hides a key from all queries of its sequence.
+  TensorView key_mask = {};
+  // [1 or num_heads, q_len, kv_len], or with a batch before it, any strides (0 broadcasts).
+  // u8: 0 hides. f32: added to the score; -inf hides.
+  TensorView mask = {};
+  // u8 [q_len, q_len], or with a batch before it: which of the last q_len keys, the queries' own
+  // tokens, query i sees; 0 hides. Speculative decoding verifies a tree of drafts so (Miao et al.,
+  // arXiv 2305.09781). Earlier keys stay visible. Needs causal, bottom-right.
+  TensorView tree_mask = {};
+
+  // i32 [batch + 1]: sequences of different lengths one after the other. q and out are then
+  // [total_q, heads, dim], k and v [total_kv, heads, dim]; sequence b owns the rows cu_seqlens[b]
+  // ... cu_seqlens[b + 1] - 1, the first is 0, the last the total, and none decreases. Give both, or with
+  // PagedKv only cu_seqlens_q. lse is [num_heads, total_q]. mask, key_mask, tree_mask, kv_lens, dropout.mask, weights and key_scores can't be used
+  // with it.
+  TensorView cu_seqlens_q = {};
+  TensorView cu_seqlens_k = {};
 
   DropoutOptions dropout = {};
 
   // Optional results.
-  // f32 [batch, num_heads, q_len], any strides: natural log of the sum of exp of the scores; -inf for
-  // a query that sees no key.
+  // f32 [batch, num_heads, q_len], any strides: natural log of the sum of exp of the scores (and of
+  // the sink); -inf for a query that sees no key (with a sink: the sink).
   MutableTensorView lse = {};
   // f32 [batch, num_heads, q_len, kv_len], unit stride along kv_len: the weights that multiply v,
-  // after dropout; 0 for hidden keys.
+  // after dropout; 0 for hidden keys. With weights_heads (i32 [n], ascending) or weights_queries
+  // (i32 [m], ascending) only those heads and queries: [batch, n, m, kv_len].
   MutableTensorView weights = {};
+  TensorView weights_heads = {};
+  TensorView weights_queries = {};
+  // f32 [batch, num_heads, kv_len], unit stride along kv_len: the weights of each key summed over the
+  // queries, ascending, before dropout: what cache eviction ranks keys by (Zhang et al., arXiv
+  // 2306.14048).
+  MutableTensorView key_scores = {};
 };
 
 // out = softmax(scale * q k^T) v, head by head.
@@ -60,25 +122,49 @@ struct AttentionOptions {
 // kv head h / (num_heads / num_kv_heads). Any size may be 0 where that makes sense: without queries
 // nothing is written, without keys the output is zeros (and lse -inf). head_dim is at least 1.
 //
-// A query that sees no key gives zeros, never NaN. What is hidden never leaks, even NaN or inf.
-// The output, lse and weights must not overlap the inputs or each other.
+// The output, lse, weights and key_scores must not overlap the inputs or each other.
 //
 // The result for a query depends on that query and the keys it sees alone: the same bits in a
 // batch or alone, as a whole, in chunks or token by token (kv_len growing), with any number of
 // threads.
 //
 // Workspace: bounded per thread by the tile, plus (v_head_dim rounded up to 32, plus 2) * 4 bytes for
-// each query, head and segment where few queries meet many keys.
+// each query, head and segment where few queries meet many keys, plus 8 bytes for each query and
+// head where weights or key_scores are asked for.
 //
 // Errors: kInvalidArgument (shapes that disagree, heads that do not divide, null data, overflow,
-// overlap, scale not finite, dropout out of range), kUnsupported (dtype), kOutOfMemory.
+// overlap, scale not finite, options that contradict each other, lengths that are negative, decrease or
+// do not fit), kUnsupported (dtype), kOutOfMemory.
 Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
                  const MutableTensorView& out, const AttentionOptions& options, Context& context);
 
 // The same against a cache: kv_len is cache.length(), the batch is the cache's. The tokens of q are
-// usually the last ones appended.
+// usually the last ones appended. Against a ring cache options.window must be set and fit (see
+// KvCacheConfig); weights, key_scores and masks over kv_len can't be used.
 Status attention(const TensorView& q, const KvCache& cache, const MutableTensorView& out,
                  const AttentionOptions& options, Context& context);
+
+// Keys and values in blocks of a pool (Kwon et al., "PagedAttention", arXiv 2309.06180), in the
+// caller's memory or a PagedKvCache's.
+struct PagedKv {
+  TensorView k;  // f32 [num_blocks, block_size, num_kv_heads, head_dim], any strides
+  TensorView v;  // f32 [num_blocks, block_size, num_kv_heads, v_head_dim], any strides
+  // i32 [batch, max_blocks]: token t of sequence b is in slot t % block_size of block
+  // block_table[b, t / block_size]. Entries past the last block that seq_lens needs are not read.
+  TensorView block_table;
+  TensorView seq_lens;  // i32 [batch]: tokens of each sequence, those of the queries included
+};
+
+// The same against paged keys and values: q is [batch, q_len, num_heads, head_dim] or packed by
+// options.cu_seqlens_q, kv_len of a sequence is seq_lens[b], that of masks and weights the largest.
+// Slots past seq_lens are never read. Errors also: an entry of block_table that is needed and not
+// in [0, num_blocks).
+Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView& out,
+                 const AttentionOptions& options, Context& context);
+
+// The slopes of the ALiBi paper for num_heads heads: with n the largest power of two <= num_heads,
+// 2^(-8 (h + 1) / n) for h < n, and then every other slope of 2n heads. slopes f32 [num_heads].
+Status alibi_slopes(const MutableTensorView& slopes);
 
 // What DropoutOptions{probability, seed} multiplies the weights by, 0 or 1 / (1 - probability):
 //   mask  f32 [batch, num_heads, q_len, kv_len], any strides

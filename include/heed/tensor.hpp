@@ -43,7 +43,7 @@ struct DTypeOf<uint8_t> {
   static constexpr DType value = DType::kU8;
 };
 
-inline constexpr size_t kMaxRank = 4;
+inline constexpr size_t kMaxRank = 5;
 
 // A read-only tensor in the caller's memory: element (i, j, ...) is at
 // data + i * strides[0] + j * strides[1] + ..., strides counted in elements; they may be 0 or
