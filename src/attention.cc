@@ -4,12 +4,12 @@
 #include <limits>
 
 #include "src/attention_plan.h"
+#include "src/attention_state.h"
+#include "src/attention_task.h"
+#include "src/attention_total.h"
 #include "src/check.h"
 #include "src/context.h"
-#include "src/dropout.h"
 #include "src/kernels/row_sum.h"
-#include "src/math.h"
-#include "src/pack.h"
 #include "src/parallel.h"
 
 namespace heed {
@@ -17,387 +17,209 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// One (max, sum, acc) per row: a segment's result, or the total of several.
-struct Partial {
-  float* max;
-  float* sum;
-  float* acc;  // [rows][acc_stride]
-};
+// What the second pass, over the weights, needs of the first: [batch, kv head, row] each.
+struct Totals {
+  float* shift = nullptr;
+  float* inverse = nullptr;
+  size_t rows = 0;  // per sequence and kv head
 
-// A worker's memory, carved from one buffer.
-struct Workspace {
-  float *queries, *keys, *values, *scores, *max, *lanes, *acc, *multipliers;
-  Partial total;
-  float** weight_rows;
-  float *shift, *inverse;
-  uint8_t *begin, *end;
-
-  // Lays the arrays out from `base`; returns the floats taken, a multiple of a cache line.
-  size_t Carve(const AttentionPlan& plan, float* base) {
-    size_t used = 0;
-    const auto take = [&](size_t floats) {
-      float* at = base == nullptr ? nullptr : base + used;
-      used += RoundUp(floats, 16);
-      return at;
-    };
-    const size_t rows = plan.row_block;
-    queries = take(rows * plan.q.dim);
-    keys = take(plan.cache ? 0 : kKeyBlock * plan.q.dim);
-    values = take(plan.cache ? 0 : kKeyBlock * plan.v_panels * kPanel);
-    scores = take(kScoreRows * kKeyBlock);
-    max = take(rows);
-    lanes = take(rows * kSumLanes);
-    acc = take(rows * plan.acc_stride);
-    const bool dropout =
-        plan.options.dropout.probability != 0.0f || !plan.options.dropout.mask.absent();
-    multipliers = dropout ? take(rows * kKeyBlock) : nullptr;
-    total = {take(rows), take(rows), take(rows * plan.acc_stride)};
-    shift = take(rows);
-    inverse = take(rows);
-    weight_rows = reinterpret_cast<float**>(take(rows * sizeof(float*) / sizeof(float)));
-    begin = reinterpret_cast<uint8_t*>(take(CeilDiv(rows, sizeof(float))));
-    end = reinterpret_cast<uint8_t*>(take(CeilDiv(rows, sizeof(float))));
-    return used;
+  size_t At(const Rows& of) const {
+    return (of.batch * of.plan.k.heads + of.kv_head) * rows + of.first;
   }
 };
-
-// The rows [first, first + count) of one sequence and kv head.
-struct Rows {
-  const AttentionPlan& plan;
-  size_t batch, kv_head, first, count;
-
-  size_t query(size_t r) const { return (first + r) / plan.group; }
-  size_t head(size_t r) const { return kv_head * plan.group + (first + r) % plan.group; }
-  KeyRange Visible(size_t r) const { return plan.Visible(query(r)); }
-};
-
-bool Sees(const KeyRange& keys, size_t begin, size_t end) {
-  return keys.begin < end && begin < keys.end && keys.begin < keys.end;
-}
-
-void PrefetchRow(const float* row, size_t n) {
-  constexpr size_t kLineFloats = 16;
-  for (size_t d = 0; d < n; d += kLineFloats) __builtin_prefetch(row + d, 0, 2);
-}
-
-void PackQueries(const Rows& rows, float* tiles) {
-  const HeadsView& q = rows.plan.q;
-  const auto row = [&](size_t r) { return q.row(rows.batch, rows.query(r), rows.head(r)); };
-  for (size_t r = 0; r < rows.count; ++r) {
-    const size_t tile = r / kTileRows * kTileRows;
-    const size_t width = std::min(kTileRows, rows.count - tile);
-    const float* from = row(r);
-    if (q.dim_stride == 1) PrefetchRow(row(std::min(r + 8, rows.count - 1)), q.dim);
-    float* to = tiles + tile * q.dim + (r - tile);
-    for (size_t d = 0; d < q.dim; ++d, from += q.dim_stride) to[d * width] = *from;
-  }
-}
-
-// Which keys of the block each row sees; false when none does.
-bool FillRanges(const Rows& rows, size_t block_begin, const Workspace& w) {
-  bool any = false;
-  for (size_t r = 0; r < rows.count; ++r) {
-    const KeyRange keys = rows.Visible(r);
-    const size_t begin = std::clamp(keys.begin, block_begin, block_begin + kKeyBlock);
-    const size_t end = std::clamp(keys.end, begin, block_begin + kKeyBlock);
-    w.begin[r] = static_cast<uint8_t>(begin - block_begin);
-    w.end[r] = static_cast<uint8_t>(end - block_begin);
-    any |= begin < end;
-  }
-  return any;
-}
-
-void FillMultipliers(const Rows& rows, size_t block_begin, const Workspace& w) {
-  const DropoutOptions& dropout = rows.plan.options.dropout;
-  const TensorView& mask = dropout.mask;
-  for (size_t r = 0; r < rows.count; ++r) {
-    float* to = w.multipliers + r * kKeyBlock;
-    const size_t begin = w.begin[r], end = w.end[r], i = rows.query(r), h = rows.head(r);
-    if (mask.absent()) {
-      const size_t query = rows.plan.kv_len - rows.plan.q.len + i;
-      DropoutMultipliers(dropout.probability, dropout.seed, static_cast<uint32_t>(rows.batch),
-                         static_cast<uint32_t>(h), static_cast<uint32_t>(query),
-                         block_begin + begin, block_begin + end, to + begin);
-      continue;
-    }
-    const float* from = static_cast<const float*>(mask.data) +
-                        static_cast<ptrdiff_t>(rows.batch) * mask.strides[0] +
-                        static_cast<ptrdiff_t>(h) * mask.strides[1] +
-                        static_cast<ptrdiff_t>(i) * mask.strides[2];
-    for (size_t j = begin; j < end; ++j) {
-      to[j] = from[static_cast<ptrdiff_t>(block_begin + j) * mask.strides[3]];
-    }
-  }
-}
-
-// Asks for the rows of the block that begins at key `first`: they lie in many pages, where the
-// hardware does not look ahead, and this block's products give them time to arrive in L2.
-void PrefetchBlock(const Rows& rows, size_t first) {
-  const AttentionPlan& plan = rows.plan;
-  for (const HeadsView* view : {&plan.k, &plan.v}) {
-    if (view->dim_stride != 1) continue;
-    for (size_t j = first; j < std::min(first + kKeyBlock, plan.kv_len); ++j) {
-      PrefetchRow(view->row(rows.batch, j, rows.kv_head), view->dim);
-    }
-  }
-}
-
-// Where a block's keys and values are: in the cache, or copied from the caller's tensors.
-KeyBlock LoadBlock(const Rows& rows, size_t block, const Workspace& w) {
-  const AttentionPlan& plan = rows.plan;
-  KeyBlock keys;
-  keys.begin = w.begin;
-  keys.end = w.end;
-  keys.multiplier = w.multipliers;
-  if (plan.cache != nullptr) {
-    keys.k = plan.cache->key_block(rows.batch, rows.kv_head, block);
-    keys.v = plan.cache->value_block(rows.batch, rows.kv_head, block);
-    return keys;
-  }
-  const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, plan.kv_len - first);
-  PackPanels(plan.k.row(rows.batch, first, rows.kv_head), plan.k.dim_stride, plan.k.len_stride,
-             plan.k.dim, count, w.keys, plan.k.dim * kPanel);
-  PackPanels(plan.v.row(rows.batch, first, rows.kv_head), plan.v.len_stride, plan.v.dim_stride,
-             count, plan.v.dim, w.values, kKeyBlock * kPanel);
-  PrefetchBlock(rows, first + kKeyBlock);
-  keys.k = w.keys;
-  keys.v = w.values;
-  return keys;
-}
-
-// Calls visit(block) for every block of keys [begin, end) that some row sees.
-template <class Visit>
-void ForEachBlock(const Rows& rows, size_t begin, size_t end, const Workspace& w,
-                  const Visit& visit) {
-  KeyRange all = {end, begin};
-  for (size_t r = 0; r < rows.count; ++r) {
-    const KeyRange keys = rows.Visible(r);
-    all.begin = std::min(all.begin, keys.begin);
-    all.end = std::max(all.end, keys.end);
-  }
-  end = std::min(end, all.end);
-  for (size_t block = std::max(begin, all.begin) / kKeyBlock; block * kKeyBlock < end; ++block) {
-    if (!FillRanges(rows, block * kKeyBlock, w)) continue;
-    if (w.multipliers != nullptr) FillMultipliers(rows, block * kKeyBlock, w);
-    visit(block);
-  }
-}
-
-QueryRows Describe(const Rows& rows, const Workspace& w) {
-  return {w.queries, rows.count, rows.plan.q.dim, rows.plan.v_panels, rows.plan.scale, w.scores};
-}
-
-// Runs one segment from an empty state; leaves the sums folded in lanes[r * kSumLanes].
-void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
-                   const Workspace& w) {
-  const AttentionPlan& plan = rows.plan;
-  std::fill_n(w.max, rows.count, kMinusInfinity);
-  std::fill_n(w.lanes, rows.count * kSumLanes, 0.0f);
-  std::fill_n(w.acc, rows.count * plan.acc_stride, 0.0f);
-  const size_t begin = segment * kSegmentKeys, end = std::min(begin + kSegmentKeys, plan.kv_len);
-  ForEachBlock(rows, begin, end, w, [&](size_t block) {
-    kernels.attend(Describe(rows, w), LoadBlock(rows, block, w),
-                   {w.max, w.lanes, w.acc, plan.acc_stride});
-  });
-  for (size_t r = 0; r < rows.count; ++r) FoldLanes(w.lanes + r * kSumLanes);
-}
-
-// total = total merged with part, for one row.
-void MergeRow(const AttentionKernels& kernels, size_t acc_stride, float part_max, float part_sum,
-              const float* part_acc, float* max, float* sum, float* acc) {
-  const float merged = std::max(*max, part_max);
-  const float shift = merged == kMinusInfinity ? 0.0f : merged;
-  const float f = kernels.exp(*max - shift), g = kernels.exp(part_max - shift);
-  kernels.merge(sum, f, &part_sum, g, 1);
-  kernels.merge(acc, f, part_acc, g, acc_stride);
-  *max = merged;
-}
-
-// Takes a segment's (max, sum, acc) into a row's total, or starts it.
-void TakeSegment(const AttentionKernels& kernels, size_t acc_stride, bool first, float part_max,
-                 float part_sum, const float* part_acc, float* max, float* sum, float* acc) {
-  if (!first) {
-    MergeRow(kernels, acc_stride, part_max, part_sum, part_acc, max, sum, acc);
-    return;
-  }
-  *max = part_max;
-  *sum = part_sum;
-  std::copy_n(part_acc, acc_stride, acc);
-}
 
 // Writes row r's output and LSE from its total; a row that saw no key gives zeros and -inf.
-void FinishRow(const AttentionKernels& kernels, const Rows& rows, size_t r, float max, float sum,
-               const float* acc, float* shift, float* inverse) {
+void FinishRow(const AttentionKernels& kernels, const Rows& rows, size_t r, const RowPartial& total,
+               const Totals& totals) {
   const AttentionPlan& plan = rows.plan;
-  *shift = max == kMinusInfinity ? 0.0f : max;
-  *inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-  const size_t i = rows.query(r), h = rows.head(r);
-  float* out = const_cast<float*>(plan.out.row(rows.batch, i, h));
-  kernels.finish(acc, *inverse, out, plan.out.dim);
+  const size_t h = rows.head(r), i = rows.query(r), row = rows.sequence.q_begin + i;
+  if (!plan.options.sinks.absent()) {
+    TakeSink(kernels, plan.out.dim, At<float>(plan.options.sinks, h), total);
+  }
+  const float inverse = InverseOf(*total.sum);
+  kernels.finish(total.acc, inverse, const_cast<float*>(plan.out.row(rows.batch, row, h)),
+                 plan.out.dim);
+  if (totals.shift != nullptr) {
+    totals.shift[totals.At(rows) + r] = ShiftOf(*total.max);
+    totals.inverse[totals.At(rows) + r] = inverse;
+  }
   const MutableTensorView& lse = plan.options.lse;
   if (lse.absent()) return;
-  const double log_sum = sum > 0.0f ? Log(static_cast<double>(sum)) : static_cast<double>(sum);
-  static_cast<float*>(lse.mutable_data())[static_cast<ptrdiff_t>(rows.batch) * lse.strides[0] +
-                                          static_cast<ptrdiff_t>(h) * lse.strides[1] +
-                                          static_cast<ptrdiff_t>(i) * lse.strides[2]] =
-      sum == 0.0f ? kMinusInfinity : static_cast<float>(static_cast<double>(max) + log_sum);
-}
-
-// A second pass over the scores, now that the totals are known.
-void WriteWeights(const AttentionKernels& kernels, const Rows& rows, const Workspace& w) {
-  const AttentionPlan& plan = rows.plan;
-  const MutableTensorView& weights = plan.options.weights;
-  const auto row_of = [&](size_t r) {
-    return static_cast<float*>(weights.mutable_data()) +
-           static_cast<ptrdiff_t>(rows.batch) * weights.strides[0] +
-           static_cast<ptrdiff_t>(rows.head(r)) * weights.strides[1] +
-           static_cast<ptrdiff_t>(rows.query(r)) * weights.strides[2];
-  };
-  for (size_t r = 0; r < rows.count; ++r) {
-    const KeyRange keys = rows.Visible(r);
-    std::fill(row_of(r), row_of(r) + keys.begin, 0.0f);
-    std::fill(row_of(r) + keys.end, row_of(r) + plan.kv_len, 0.0f);
-  }
-  ForEachBlock(rows, 0, plan.kv_len, w, [&](size_t block) {
-    for (size_t r = 0; r < rows.count; ++r) w.weight_rows[r] = row_of(r) + block * kKeyBlock;
-    kernels.weights(Describe(rows, w), LoadBlock(rows, block, w), {w.shift, w.inverse},
-                    w.weight_rows);
-  });
+  (plan.packed() ? MutableAt<float>(lse, h, row) : MutableAt<float>(lse, rows.batch, h, i)) =
+      LogSumExp(*total.max, *total.sum);
 }
 
 // One task of prefill: some rows against all their keys, segment after segment.
-void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Workspace& w) {
+void AttendRows(const AttentionKernels& kernels, const Rows& rows, const AttentionWorkspace& w,
+                const Totals& totals) {
   const AttentionPlan& plan = rows.plan;
-  PackQueries(rows, w.queries);
-  const Partial& total = w.total;
-  std::fill_n(total.max, rows.count, kMinusInfinity);
-  std::fill_n(total.sum, rows.count, 0.0f);
-  std::fill_n(total.acc, rows.count * plan.acc_stride, 0.0f);
+  if (rows.count == 0) return;
+  PrepareRows(rows, w);
+  std::fill_n(w.total_max, rows.count, kMinusInfinity);
+  std::fill_n(w.total_sum, rows.count, 0.0f);
+  std::fill_n(w.total_acc, rows.count * plan.acc_stride, 0.0f);
+  const auto total_of = [&](size_t r) {
+    return RowPartial{w.total_max + r, w.total_sum + r, w.total_acc + r * plan.acc_stride};
+  };
   for (size_t segment = 0; segment < plan.segments; ++segment) {
-    const size_t begin = segment * kSegmentKeys, end = begin + kSegmentKeys;
-    bool any = false;
-    for (size_t r = 0; r < rows.count && !any; ++r) any = Sees(rows.Visible(r), begin, end);
-    if (!any) continue;
-    AttendSegment(kernels, rows, segment, w);
+    if (!AttendSegment(kernels, rows, segment, w)) continue;
     for (size_t r = 0; r < rows.count; ++r) {
-      const KeyRange keys = rows.Visible(r);
-      if (!Sees(keys, begin, end)) continue;
-      TakeSegment(kernels, plan.acc_stride, keys.begin >= begin, w.max[r], w.lanes[r * kSumLanes],
-                  w.acc + r * plan.acc_stride, total.max + r, total.sum + r,
-                  total.acc + r * plan.acc_stride);
+      TakeSegment(kernels, plan.acc_stride,
+                  {w.max + r, w.lanes + r * kSumLanes, w.acc + r * plan.acc_stride}, total_of(r));
     }
   }
-  for (size_t r = 0; r < rows.count; ++r) {
-    FinishRow(kernels, rows, r, total.max[r], total.sum[r], total.acc + r * plan.acc_stride,
-              w.shift + r, w.inverse + r);
-  }
-  if (!plan.options.weights.absent()) WriteWeights(kernels, rows, w);
+  for (size_t r = 0; r < rows.count; ++r) FinishRow(kernels, rows, r, total_of(r), totals);
 }
 
-double Flops(const AttentionPlan& plan) {
-  const double pairs = static_cast<double>(plan.q.batch * plan.q.heads) *
-                       static_cast<double>(plan.q.len) * static_cast<double>(plan.kv_len);
-  return 2.0 * pairs * static_cast<double>(plan.q.dim + plan.out.dim);
-}
-
-// Sequences and kv heads inside, row blocks outside from the last: with a causal mask those see
-// most keys, and long tasks should begin first.
-Rows RowsOfTask(const AttentionPlan& plan, size_t task) {
-  const size_t heads = plan.q.batch * plan.k.heads;
-  const size_t block = plan.row_blocks - 1 - task / heads, head = task % heads;
-  const size_t first = block * plan.row_block;
-  return {plan, head / plan.k.heads, head % plan.k.heads, first,
-          std::min(plan.row_block, plan.rows() - first)};
-}
-
-Status RunWhole(const AttentionPlan& plan, Context::Impl& context) {
-  const size_t tasks = plan.q.batch * plan.k.heads * plan.row_blocks;
-  const size_t workers = WorkersFor(context, tasks, Flops(plan));
-  Workspace size;
-  const size_t floats = size.Carve(plan, nullptr);
-  float* memory = context.Reserve(Buffer::kAttentionWorkers, workers * floats);
-  if (memory == nullptr) return OutOfMemory("workspace", workers * floats * sizeof(float));
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    Workspace w;
-    w.Carve(plan, memory + worker * floats);
-    AttendRows(*context.attention, RowsOfTask(plan, task), w);
+Status RunWhole(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+  const size_t tasks = plan.batch * plan.k.heads * plan.row_blocks;
+  return WithWorkspaces(plan, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
+    AttendRows(*context.attention, RowsOfTask(plan, task), w, totals);
   });
-  return Status();
 }
 
 // Few rows and many keys: a task is one segment of one row block; then rows merge their segments in
 // order.
-Status RunSplit(const AttentionPlan& plan, Context::Impl& context) {
-  const size_t row_tasks = plan.q.batch * plan.k.heads * plan.row_blocks;
-  const size_t tasks = row_tasks * plan.segments;
-  const size_t workers = WorkersFor(context, tasks, Flops(plan));
-  Workspace size;
-  const size_t floats = size.Carve(plan, nullptr);
-  float* memory = context.Reserve(Buffer::kAttentionWorkers, workers * floats);
-  const size_t part_floats = plan.row_block * (plan.acc_stride + 2);  // acc, then max, then sum
-  float* parts = context.Reserve(Buffer::kAttentionParts, tasks * part_floats);
-  if (memory == nullptr || parts == nullptr) {
-    return OutOfMemory("workspace", (workers * floats + tasks * part_floats) * sizeof(float));
-  }
-  const auto part_of = [&](size_t row_task, size_t segment, size_t r) {
-    float* part = parts + (row_task * plan.segments + segment) * part_floats;
-    return Partial{part + plan.row_block * plan.acc_stride + r,
-                   part + plan.row_block * (plan.acc_stride + 1) + r, part + r * plan.acc_stride};
-  };
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    Workspace w;
-    w.Carve(plan, memory + worker * floats);
-    const size_t row_task = task / plan.segments, segment = task % plan.segments;
-    const Rows rows = RowsOfTask(plan, row_task);
-    PackQueries(rows, w.queries);
-    AttendSegment(*context.attention, rows, segment, w);
-    for (size_t r = 0; r < rows.count; ++r) {
-      const Partial part = part_of(row_task, segment, r);
-      *part.max = w.max[r];
-      *part.sum = w.lanes[r * kSumLanes];
-      std::copy_n(w.acc + r * plan.acc_stride, plan.acc_stride, part.acc);
-    }
-  });
-  const double merge_flops = 2.0 * static_cast<double>(tasks) * static_cast<double>(part_floats);
-  ForEachTask(
-      context, row_tasks, WorkersFor(context, row_tasks, merge_flops), [&](size_t task, size_t) {
-        const Rows rows = RowsOfTask(plan, task);
-        for (size_t r = 0; r < rows.count; ++r) {
-          const KeyRange keys = rows.Visible(r);
-          const size_t first = keys.begin / kSegmentKeys;
-          const Partial total = part_of(task, first, r);
-          for (size_t s = first + 1; s < plan.segments && s * kSegmentKeys < keys.end; ++s) {
-            const Partial part = part_of(task, s, r);
-            MergeRow(*context.attention, plan.acc_stride, *part.max, *part.sum, part.acc, total.max,
-                     total.sum, total.acc);
-          }
-          float shift = 0, inverse = 0;
-          FinishRow(*context.attention, rows, r, *total.max, *total.sum, total.acc, &shift,
-                    &inverse);
-        }
-      });
+Status RunSplit(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+  StateView state;
+  HEED_RETURN_IF_ERROR(ReserveState(plan, context, &state));
+  HEED_RETURN_IF_ERROR(RunSegments(plan, state, context));
+  const size_t row_tasks = plan.batch * plan.k.heads * plan.row_blocks;
+  const double merge_flops = 2.0 * static_cast<double>(plan.segments * plan.q.len * plan.q.heads) *
+                             static_cast<double>(plan.out.dim);
+  ForEachTask(context, row_tasks, WorkersFor(context, row_tasks, merge_flops),
+              [&](size_t task, size_t) {
+                const Rows rows = RowsOfTask(plan, task);
+                for (size_t r = 0; r < rows.count; ++r) {
+                  const RowPartial total = state.At(0, rows, r);
+                  for (size_t s = 1; s < plan.segments; ++s) {
+                    TakeSegment(*context.attention, plan.out.dim, state.At(s, rows, r), total);
+                  }
+                  FinishRow(*context.attention, rows, r, total, totals);
+                }
+              });
   return Status();
 }
 
-Status Run(const TensorView& q, const TensorView& k, const TensorView& v, const KvCache* cache,
-           const MutableTensorView& out, const AttentionOptions& options, Context& context) {
+// Which of the asked-for heads and queries an index is; SIZE_MAX: none.
+size_t ChosenPlace(const TensorView& chosen, size_t index) {
+  if (chosen.absent()) return index;
+  for (size_t n = 0; n < chosen.shape[0]; ++n) {
+    if (static_cast<size_t>(At<int32_t>(chosen, n)) == index) return n;
+  }
+  return SIZE_MAX;
+}
+
+// Whether weights of any of the rows were asked for.
+bool AsksFor(const Rows& rows) {
+  const AttentionOptions& o = rows.plan.options;
+  if (!o.key_scores.absent() || o.weights_queries.absent()) return true;
+  for (size_t n = 0; n < o.weights_queries.shape[0]; ++n) {
+    const auto query = static_cast<size_t>(At<int32_t>(o.weights_queries, n));
+    if (query >= rows.query(0) && query <= rows.query(rows.count - 1)) return true;
+  }
+  return false;
+}
+
+// Takes the weights of one block of keys of some rows, [rows][kKeyBlock] in w.weights, to where
+// they were asked for; `seen` false: they are all zero. Rows of a head come in ascending order.
+void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
+                    const AttentionWorkspace& w) {
+  const AttentionOptions& o = rows.plan.options;
+  for (size_t r = 0; r < rows.count; ++r) {
+    const size_t h = rows.head(r), i = rows.query(r);
+    float* from = w.weights + r * kKeyBlock;
+    if (!o.key_scores.absent() && seen) {
+      float* sums = &MutableAt<float>(o.key_scores, rows.batch, h, first);
+      for (size_t j = w.begin[r]; j < w.end[r]; ++j) sums[j] += from[j];
+    }
+    if (o.weights.absent()) continue;
+    const size_t head = ChosenPlace(o.weights_heads, h), query = ChosenPlace(o.weights_queries, i);
+    if (head == SIZE_MAX || query == SIZE_MAX) continue;
+    float* to = &MutableAt<float>(o.weights, rows.batch, head, query, first);
+    std::fill_n(to, count, 0.0f);
+    for (size_t j = w.begin[r]; seen && j < w.end[r]; ++j) {
+      to[j] = w.multipliers == nullptr || !SeesKey(w, r, j)
+                  ? from[j]
+                  : from[j] * w.multipliers[r * kKeyBlock + j];
+    }
+  }
+}
+
+// A second pass over the scores, now that the totals are known: a task is one block of keys of one
+// kv head, against all its rows in order.
+Status RunWeights(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+  const size_t blocks = CeilDiv(plan.kv_len, kKeyBlock), heads = plan.batch * plan.k.heads;
+  return WithWorkspaces(
+      plan, heads * blocks, context, [&](size_t task, const AttentionWorkspace& w) {
+        const size_t block = task / heads, first = block * kKeyBlock;
+        const size_t b = task % heads / plan.k.heads, kv_head = task % plan.k.heads;
+        const size_t count = std::min(kKeyBlock, plan.kv_len - first);
+        for (size_t g = 0; g < plan.group && !plan.options.key_scores.absent(); ++g) {
+          std::fill_n(
+              &MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first), count,
+              0.0f);
+        }
+        bool keys_ready = false;
+        for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
+          const Rows rows(plan, b, kv_head, row_block);
+          if (rows.count == 0) break;
+          if (!AsksFor(rows)) continue;
+          PrepareRows(rows, w);
+          const RowTotal total = {totals.shift + totals.At(rows), totals.inverse + totals.At(rows)};
+          const bool seen = WeightsOfBlock(*context.attention, rows, block, total, w, &keys_ready);
+          DeliverWeights(rows, first, count, seen, w);
+        }
+      });
+}
+
+// Without queries no weight is added up.
+void ZeroKeyScores(const AttentionPlan& plan) {
+  if (plan.options.key_scores.absent()) return;
+  for (size_t b = 0; b < plan.batch; ++b) {
+    for (size_t h = 0; h < plan.q.heads && plan.kv_len > 0; ++h) {
+      std::fill_n(&MutableAt<float>(plan.options.key_scores, b, h, size_t{0}), plan.kv_len, 0.0f);
+    }
+  }
+}
+
+Status Run(const TensorView& q, const KeySource& source, const MutableTensorView& out,
+           const AttentionOptions& options, Context& context) {
   HEED_RETURN_IF_ERROR(CheckContext(context));
   AttentionPlan plan;
-  HEED_RETURN_IF_ERROR(PlanAttention(q, k, v, cache, out, options, &plan));
-  if (plan.q.batch == 0 || plan.q.len == 0) return Status();
-  return plan.split ? RunSplit(plan, *context.impl()) : RunWhole(plan, *context.impl());
+  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, &plan));
+  if (plan.batch == 0 || plan.q_len == 0) {
+    ZeroKeyScores(plan);
+    return Status();
+  }
+  Context::Impl& impl = *context.impl();
+  Totals totals;
+  if (plan.wants_weights()) {
+    totals.rows = plan.q_len * plan.group;
+    const size_t floats = plan.batch * plan.k.heads * totals.rows;
+    totals.shift = impl.Reserve(Buffer::kAttentionTotals, 2 * floats);
+    if (totals.shift == nullptr) return OutOfMemory("workspace", 2 * floats * sizeof(float));
+    totals.inverse = totals.shift + floats;
+  }
+  HEED_RETURN_IF_ERROR(plan.split ? RunSplit(plan, totals, impl) : RunWhole(plan, totals, impl));
+  return plan.wants_weights() ? RunWeights(plan, totals, impl) : Status();
 }
 
 }  // namespace
 
 Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
                  const MutableTensorView& out, const AttentionOptions& options, Context& context) {
-  return Run(q, k, v, nullptr, out, options, context);
+  return Run(q, {k, v, nullptr, nullptr}, out, options, context);
 }
 
 Status attention(const TensorView& q, const KvCache& cache, const MutableTensorView& out,
                  const AttentionOptions& options, Context& context) {
-  return Run(q, TensorView(), TensorView(), &cache, out, options, context);
+  return Run(q, {{}, {}, &cache, nullptr}, out, options, context);
+}
+
+Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView& out,
+                 const AttentionOptions& options, Context& context) {
+  return Run(q, {{}, {}, nullptr, &kv}, out, options, context);
 }
 
 }  // namespace heed

@@ -29,10 +29,11 @@ enum class Buffer {
   kMatmulWorkers,
   kAttentionWorkers,
   kAttentionParts,
+  kAttentionTotals,
   kRope,
   kLayer
 };
-inline constexpr size_t kNumBuffers = 6;
+inline constexpr size_t kNumBuffers = 7;
 
 struct Context::Impl {
   Status status;

@@ -6,6 +6,7 @@
 //   tensor.hpp                views of the caller's memory
 //   context.hpp               threads, instruction set, workspace
 //   matmul.hpp softmax.hpp rope.hpp attention.hpp convert.hpp   operations
+//   attention_state.hpp       parts of attention, merged
 //   kv_cache.hpp              past keys and values
 //   multi_head_attention.hpp  a whole layer
 //   numerics.hpp              the constants of the bit contract
@@ -13,6 +14,7 @@
 #pragma once
 
 #include "heed/attention.hpp"             // IWYU pragma: export
+#include "heed/attention_state.hpp"       // IWYU pragma: export
 #include "heed/context.hpp"               // IWYU pragma: export
 #include "heed/convert.hpp"               // IWYU pragma: export
 #include "heed/info.hpp"                  // IWYU pragma: export

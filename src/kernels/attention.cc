@@ -1,6 +1,7 @@
 #include "src/kernels/attention.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #undef HWY_TARGET_INCLUDE
@@ -8,6 +9,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "src/kernels/exp-inl.h"
+#include "src/kernels/tanh-inl.h"
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,15 +20,31 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 // What the rows [first, first + count) of a tile see of a block.
 struct TileRange {
   size_t min_begin, max_begin, min_end, max_end;
+  bool holes;  // some row does not see all between its begin and end
 };
 
+HWY_INLINE bool SeesKey(const KeyBlock& block, size_t r, size_t j) {
+  return block.visible == nullptr || (block.visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
+}
+
+HWY_INLINE size_t CountVisible(const KeyBlock& block, size_t r) {
+  size_t count = 0;
+  for (size_t i = 0; i < kVisibleWords; ++i) {
+    count += static_cast<size_t>(std::popcount(block.visible[r * kVisibleWords + i]));
+  }
+  return count;
+}
+
 HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) {
-  TileRange range = {kKeyBlock, 0, kKeyBlock, 0};
+  TileRange range = {kKeyBlock, 0, kKeyBlock, 0, false};
   for (size_t r = first; r < first + count; ++r) {
     range.min_begin = std::min<size_t>(range.min_begin, block.begin[r]);
     range.max_begin = std::max<size_t>(range.max_begin, block.begin[r]);
     range.min_end = std::min<size_t>(range.min_end, block.end[r]);
     range.max_end = std::max<size_t>(range.max_end, block.end[r]);
+    if (block.visible != nullptr) {
+      range.holes |= CountVisible(block, r) != size_t{block.end[r]} - block.begin[r];
+    }
   }
   return range;
 }
@@ -98,11 +116,57 @@ void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
   }
 }
 
-// ---- softmax of one row of scores
+// ---- what happens to the scores of one row after the scale
+
+HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to, float cap) {
+  const DF d;
+  const VF vcap = hn::Set(d, cap), inverse = hn::Set(d, 1.0f / cap);
+  for (size_t j = from; j < to; j += hn::Lanes(d)) {
+    const VF t = Tanh(d, hn::Mul(hn::LoadU(d, scores + j), inverse));
+    hn::StoreU(hn::Mul(vcap, t), d, scores + j);
+  }
+}
+
+// ALiBi: `distance` is that of the block's first key.
+HWY_INLINE void SlopeScores(float* HWY_RESTRICT scores, size_t from, size_t to, float distance,
+                            float slope) {
+  const DF d;
+  const VF minus_slope = hn::Set(d, -slope), first = hn::Set(d, distance);
+  for (size_t j = from; j < to; j += hn::Lanes(d)) {
+    const VF away = hn::Abs(hn::Add(first, hn::Iota(d, static_cast<float>(j))));
+    hn::StoreU(hn::MulAdd(minus_slope, away, hn::LoadU(d, scores + j)), d, scores + j);
+  }
+}
+
+HWY_INLINE void BiasScores(float* HWY_RESTRICT scores, size_t from, size_t to,
+                           const float* HWY_RESTRICT bias) {
+  const DF d;
+  for (size_t j = from; j < to; j += hn::Lanes(d)) {
+    hn::StoreU(hn::Add(hn::LoadU(d, scores + j), hn::LoadU(d, bias + j)), d, scores + j);
+  }
+}
 
 HWY_INLINE void HideScores(float* scores, size_t from, size_t to) {
   for (size_t j = from; j < to; ++j) scores[j] = kMinusInfinity;
 }
+
+// Every change of a score, in the order that AttentionOptions states, for the panels that hold the
+// keys of row r; its hidden keys end as -inf.
+HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r, float* scores) {
+  const size_t begin = block.begin[r], end = block.end[r];
+  const size_t from = begin / kPanel * kPanel, to = RoundUp(end, kPanel);
+  if (t.soft_cap > 0.0f) CapScores(scores, from, to, t.soft_cap);
+  if (t.slope != nullptr) SlopeScores(scores, from, to, block.distance[r], t.slope[r]);
+  if (block.bias != nullptr) BiasScores(scores, from, to, block.bias + r * kKeyBlock);
+  HideScores(scores, from, begin);
+  HideScores(scores, end, to);
+  if (block.visible == nullptr) return;
+  for (size_t j = begin; j < end; ++j) {
+    if (!SeesKey(block, r, j)) scores[j] = kMinusInfinity;
+  }
+}
+
+// ---- softmax of one row of scores
 
 HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t end) {
   const DF d;
@@ -139,12 +203,12 @@ HWY_INLINE void ScaleRow(float* HWY_RESTRICT row, float factor, size_t n) {
 }
 
 // Turns row r's scores into exp(score - maximum) and brings its state up to date.
-void SoftmaxStep(const KeyBlock& block, const RowState& state, size_t r, float* scores) {
+void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const RowState& state, size_t r,
+                 float* scores) {
   const size_t begin = block.begin[r], end = block.end[r];
   if (begin >= end) return;
   const size_t from = begin / kPanel * kPanel, to = RoundUp(end, kPanel);
-  HideScores(scores, from, begin);
-  HideScores(scores, end, to);
+  ChangeScores(t, block, r, scores);
   const float old = state.max[r];
   const float max = std::max(old, MaxOf(scores, from, to));
   float* sums = state.lanes + r * kSumLanes;
@@ -186,23 +250,43 @@ struct ValueTile {
   }
 };
 
+// Calls visit(begin, end) for every run of keys in [from, to) that row r sees.
+template <class Visit>
+HWY_INLINE void ForEachRun(const KeyBlock& block, size_t r, size_t from, size_t to,
+                           const Visit& visit) {
+  size_t begin = std::max<size_t>(block.begin[r], from);
+  to = std::min<size_t>(block.end[r], to);
+  if (block.visible == nullptr) {
+    if (begin < to) visit(begin, to);
+    return;
+  }
+  while (begin < to) {
+    if (!SeesKey(block, r, begin)) {
+      ++begin;
+      continue;
+    }
+    size_t end = begin + 1;
+    while (end < to && SeesKey(block, r, end)) ++end;
+    visit(begin, end);
+    begin = end;
+  }
+}
+
 // acc += p v for one tile of rows: keys that all rows see together, what single rows see before and
-// after row by row. A key that a row does not see is not multiplied by 0 but left out, so that NaN
-// and inf in it can't leak.
+// after row by row, and so all of it where rows have holes. A key that a row does not see is not
+// multiplied by 0 but left out, so that NaN and inf in it can't leak.
 void ValuesOfTile(const KeyBlock& block, const TileRange& tile, const RowState& state, size_t first,
                   size_t count, const float* p, const PanelPair& v, size_t c) {
   float* acc = state.acc + first * state.acc_stride + c;
-  const bool shared = tile.max_begin < tile.min_end;
   const auto row_by_row = [&](size_t from, size_t to) HWY_ATTR {
     for (size_t r = 0; r < count; ++r) {
-      const size_t begin = std::max<size_t>(block.begin[first + r], from);
-      const size_t end = std::min<size_t>(block.end[first + r], to);
-      if (begin >= end) continue;
-      ValueTile::Run<1>(p + r * kKeyBlock, v, begin, end,
-                        {acc + r * state.acc_stride, state.acc_stride});
+      ForEachRun(block, first + r, from, to, [&](size_t begin, size_t end) HWY_ATTR {
+        ValueTile::Run<1>(p + r * kKeyBlock, v, begin, end,
+                          {acc + r * state.acc_stride, state.acc_stride});
+      });
     }
   };
-  if (!shared) return row_by_row(0, kKeyBlock);
+  if (tile.holes || tile.max_begin >= tile.min_end) return row_by_row(0, kKeyBlock);
   if (tile.min_begin < tile.max_begin) row_by_row(0, tile.max_begin);
   WithTileRows<ValueTile>(count, p, v, tile.max_begin, tile.min_end,
                           ValueRows{acc, state.acc_stride});
@@ -228,26 +312,40 @@ void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
     const TileRanges ranges(block, first, count);
     Scores(t, block, ranges, first, count);
     for (size_t r = 0; r < count; ++r) {
-      SoftmaxStep(block, state, first + r, t.scores + r * kKeyBlock);
+      SoftmaxStep(t, block, state, first + r, t.scores + r * kKeyBlock);
     }
     Values(t, block, ranges, state, first, count);
   }
 }
 
-void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total,
-             float* const* weights) {
-  const hn::CappedTag<float, 1> one;
+// weights[j] of row r from its scores.
+void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& total, size_t r,
+                  float* HWY_RESTRICT scores, float* HWY_RESTRICT weights) {
+  const DF d;
+  std::fill_n(weights, kKeyBlock, 0.0f);
+  if (block.begin[r] >= block.end[r]) return;
+  ChangeScores(t, block, r, scores);
+  const VF shift = hn::Set(d, total.shift[r]), inverse = hn::Set(d, total.inverse[r]);
+  const size_t from = block.begin[r] / kPanel * kPanel, to = RoundUp(block.end[r], kPanel);
+  for (size_t j = from; j < to; j += hn::Lanes(d)) {
+    const VF e = Exp(d, hn::Sub(hn::LoadU(d, scores + j), shift));
+    hn::StoreU(hn::Mul(e, inverse), d, weights + j);
+  }
+  // A row whose total is NaN leaves NaN for its hidden keys too.
+  std::fill(weights + from, weights + block.begin[r], 0.0f);
+  std::fill(weights + block.end[r], weights + to, 0.0f);
+  for (size_t j = block.begin[r]; block.visible != nullptr && j < block.end[r]; ++j) {
+    if (!SeesKey(block, r, j)) weights[j] = 0.0f;
+  }
+}
+
+void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total, float* weights) {
   for (size_t first = 0; first < t.rows; first += kScoreRows) {
     const size_t count = std::min(kScoreRows, t.rows - first);
     Scores(t, block, TileRanges(block, first, count), first, count);
-    for (size_t r = first; r < first + count; ++r) {
-      const float* scores = t.scores + (r - first) * kKeyBlock;
-      for (size_t j = block.begin[r]; weights[r] != nullptr && j < block.end[r]; ++j) {
-        float w = hn::GetLane(Exp(one, hn::Set(one, scores[j] - total.shift[r])));
-        w *= total.inverse[r];
-        if (block.multiplier != nullptr) w *= block.multiplier[r * kKeyBlock + j];
-        weights[r][j] = w;
-      }
+    for (size_t r = 0; r < count; ++r) {
+      WeightsOfRow(t, block, total, first + r, t.scores + r * kKeyBlock,
+                   weights + (first + r) * kKeyBlock);
     }
   }
 }
@@ -272,10 +370,14 @@ void Finish(const float* HWY_RESTRICT acc, float inverse, float* HWY_RESTRICT ou
   for (; i < n; ++i) out[i] = acc[i] * inverse;
 }
 
+void Scale(float* HWY_RESTRICT row, float factor, size_t n) {
+  for (size_t i = 0; i < n; ++i) row[i] *= factor;
+}
+
 float ExpOfOne(float x) { return ExpOne(x); }
 
 extern const AttentionKernels kAttentionKernels;
-const AttentionKernels kAttentionKernels = {&Attend, &Weights, &Merge, &Finish, &ExpOfOne};
+const AttentionKernels kAttentionKernels = {&Attend, &Weights, &Merge, &Scale, &Finish, &ExpOfOne};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

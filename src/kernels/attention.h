@@ -20,11 +20,18 @@ struct RowState {
   size_t acc_stride = 0;
 };
 
+// Which keys of a block a row sees, a bit each.
+inline constexpr size_t kVisibleWords = kKeyBlock / 64;
+
 struct KeyBlock {
   const float* k = nullptr;        // panels [kKeyBlock / 16][head_dim][16]
   const float* v = nullptr;        // panels [v_panels][kKeyBlock][16]
   const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
   const uint8_t* end = nullptr;
+  // [rows][kVisibleWords] where some row does not see all of its [begin, end); null: all do.
+  const uint64_t* visible = nullptr;
+  const float* distance = nullptr;    // [rows] first key of the block - position of the row
+  const float* bias = nullptr;        // [rows][kKeyBlock] added to the scores; null: none
   const float* multiplier = nullptr;  // [rows][kKeyBlock], of dropout; null: none
 };
 
@@ -34,7 +41,9 @@ struct QueryRows {
   size_t head_dim = 0;
   size_t v_panels = 0;
   float scale = 1.0f;
-  float* scores = nullptr;  // [kScoreRows][kKeyBlock], scratch
+  float soft_cap = 0.0f;         // 0: none
+  const float* slope = nullptr;  // [rows], of ALiBi; null: none
+  float* scores = nullptr;       // [kScoreRows][kKeyBlock], scratch
 };
 
 // What turns scores into weights once a row is complete: exp(s - shift) * inverse.
@@ -46,11 +55,11 @@ struct RowTotal {
 struct AttentionKernels {
   // Takes one block of keys into the state of every row.
   void (*attend)(const QueryRows&, const KeyBlock&, const RowState&);
-  // weights[r][j] for the keys of the block that row r sees; the others are left alone. weights[r]
-  // points at the block's first key; rows of null are skipped.
-  void (*weights)(const QueryRows&, const KeyBlock&, const RowTotal&, float* const* weights);
+  // weights [rows][kKeyBlock] of the block, before dropout; 0 for hidden keys.
+  void (*weights)(const QueryRows&, const KeyBlock&, const RowTotal&, float* weights);
   // n floats: total = total * f + part * g, the merge of two segments.
   void (*merge)(float* total, float f, const float* part, float g, size_t n);
+  void (*scale)(float* row, float factor, size_t n);
   // out = acc * inverse, n floats.
   void (*finish)(const float* acc, float inverse, float* out, size_t n);
   float (*exp)(float x);  // of one number, x <= 0 or NaN

@@ -19,27 +19,41 @@
 #include "heed/info.hpp"
 #include "heed/numerics.hpp"
 #include "src/kernels/exp_constants.h"
+#include "src/kernels/tanh_constants.h"
 #include "src/math.h"
 
 namespace heed::spec {
 
 inline constexpr float kNoKey = -std::numeric_limits<float>::infinity();  // maximum of no scores
 
-// The sizes and arrays of one attention problem.
+// One attention problem; options are those of AttentionOptions. A null array is an option not used.
 struct Attention {
   size_t batch = 1, q_len = 0, kv_len = 0, num_heads = 1, num_kv_heads = 1;
   size_t head_dim = 1, v_head_dim = 1;
   const float* q = nullptr;  // [batch, q_len, num_heads, head_dim]
   const float* k = nullptr;  // [batch, kv_len, num_kv_heads, head_dim]
   const float* v = nullptr;  // [batch, kv_len, num_kv_heads, v_head_dim]
-  float scale = 1.0f;
-  bool causal = false;
-  const float* multiplier =
-      nullptr;  // of dropout, [batch, num_heads, q_len, kv_len]; null: no dropout
 
-  float* out = nullptr;      // [batch, q_len, num_heads, v_head_dim]
-  float* lse = nullptr;      // [batch, num_heads, q_len]; may be null
-  float* weights = nullptr;  // [batch, num_heads, q_len, kv_len]; may be null
+  float scale = 1.0f;
+  float logits_soft_cap = 0.0f;
+  const float* alibi_slopes = nullptr;  // [num_heads]
+  const float* bias = nullptr;          // [batch, num_heads, q_len, kv_len], the additive mask
+  const float* sinks = nullptr;         // [num_heads]
+
+  bool causal = false, top_left = false;
+  size_t window = 0, sink_tokens = 0;
+  const int32_t* prefix_lens = nullptr;  // [batch]
+  const int32_t* kv_lens = nullptr;      // [batch]
+  const uint8_t* key_mask = nullptr;     // [batch, kv_len]
+  const uint8_t* mask = nullptr;         // [batch, num_heads, q_len, kv_len]
+  const uint8_t* tree_mask = nullptr;    // [batch, q_len, q_len]
+
+  const float* multiplier = nullptr;  // of dropout, [batch, num_heads, q_len, kv_len]
+
+  float* out = nullptr;         // [batch, q_len, num_heads, v_head_dim]
+  float* lse = nullptr;         // [batch, num_heads, q_len]
+  float* weights = nullptr;     // [batch, num_heads, q_len, kv_len]
+  float* key_scores = nullptr;  // [batch, num_heads, kv_len]
 };
 
 // What a run of keys contributes to one query: its largest score, the sum of exp(score - max), and
@@ -93,6 +107,17 @@ struct Spec {
     return p * std::bit_cast<float>(std::bit_cast<uint32_t>(t) << 23);
   }
 
+  static float Tanh(float x) {
+    const float square = x * x;
+    if (std::fabs(x) < kTanhSmall) {
+      float p = kTanhC4;
+      for (float c : {kTanhC3, kTanhC2, kTanhC1, kTanhC0}) p = Fma(p, square, c);
+      return Fma(x * square, p, x);
+    }
+    const float e = Exp(-2.0f * std::fabs(x));
+    return std::copysign((1.0f - e) / (1.0f + e), x);
+  }
+
   // Sums of weights: element j was added to lane j % kSumLanes.
   using Lanes = std::array<float, kSumLanes>;
   static float Fold(Lanes lanes) {
@@ -128,41 +153,80 @@ struct Spec {
     for (size_t j = 0; j < n; ++j) y[j] = e[j] * inverse;
   }
 
-  // One query of one head, and the arrays it meets.
+  // Query i of one head.
   struct Query {
-    const float* q;
-    const float* k;
-    const float* v;
-    size_t k_step, v_step;  // from a key to the next
-    const float* multiplier;
-    size_t head_dim, v_head_dim;
-    float scale;
+    const Attention& a;
+    size_t batch, head, i;
 
-    float Score(size_t j) const { return Dot(q, 1, k + j * k_step, 1, head_dim) * scale; }
+    size_t kv_head() const { return head / (a.num_heads / a.num_kv_heads); }
+    size_t row() const { return (batch * a.num_heads + head) * a.q_len + i; }  // of lse
+    size_t pair(size_t j) const { return row() * a.kv_len + j; }               // of masks
+    size_t token() const { return (batch * a.q_len + i) * a.num_heads + head; }
+    size_t key(size_t j) const { return (batch * a.kv_len + j) * a.num_kv_heads + kv_head(); }
+    int64_t kv_len() const { return a.kv_lens ? a.kv_lens[batch] : static_cast<int64_t>(a.kv_len); }
+    int64_t past() const { return kv_len() - static_cast<int64_t>(a.q_len); }
+    int64_t position() const { return static_cast<int64_t>(i) + (a.top_left ? 0 : past()); }
+
+    bool Sees(size_t key_index) const {
+      const auto j = static_cast<int64_t>(key_index);
+      const bool in_prefix = a.prefix_lens != nullptr && j < a.prefix_lens[batch];
+      if (j >= kv_len()) return false;
+      if (a.causal && j > position() && !in_prefix) return false;
+      if (a.window > 0 && j <= position() - static_cast<int64_t>(a.window) &&
+          key_index >= a.sink_tokens && !in_prefix) {
+        return false;
+      }
+      if (a.key_mask != nullptr && !a.key_mask[batch * a.kv_len + key_index]) return false;
+      if (a.mask != nullptr && !a.mask[pair(key_index)]) return false;
+      if (a.bias != nullptr && a.bias[pair(key_index)] == kNoKey) return false;
+      return a.tree_mask == nullptr || j < past() ||
+             a.tree_mask[(batch * a.q_len + i) * a.q_len + static_cast<size_t>(j - past())];
+    }
+
+    float Score(size_t j) const {
+      float s = Dot(a.q + token() * a.head_dim, 1, a.k + key(j) * a.head_dim, 1, a.head_dim);
+      s *= a.scale;
+      if (a.logits_soft_cap > 0.0f) {
+        s = a.logits_soft_cap * Tanh(s * (1.0f / a.logits_soft_cap));
+      }
+      if (a.alibi_slopes != nullptr) {  // the distance is exact below 2^24
+        const auto block = static_cast<int64_t>(j / kKeyBlock * kKeyBlock);
+        const float first = static_cast<float>(block - position());
+        s = Fma(-a.alibi_slopes[head], std::fabs(first + static_cast<float>(j % kKeyBlock)), s);
+      }
+      return a.bias != nullptr ? s + a.bias[pair(j)] : s;
+    }
   };
 
-  // Keys [begin, end) of one segment; begin is the segment's first key.
-  static Partial Segment(const Query& query, size_t begin, size_t end) {
+  // The keys of one segment, which begins at key `begin`.
+  static Partial Segment(const Query& query, size_t begin) {
+    const Attention& a = query.a;
     Partial s;
-    s.acc.resize(query.v_head_dim);
+    s.acc.resize(a.v_head_dim);
     Lanes lanes = {};
+    const size_t end = std::min(begin + kSegmentKeys, a.kv_len);
     for (size_t block = begin; block < end; block += kKeyBlock) {
-      const size_t count = std::min(kKeyBlock, end - block);
+      std::array<size_t, kKeyBlock> keys;
       std::array<float, kKeyBlock> score;
+      size_t count = 0;
       float max = s.max;
-      for (size_t j = 0; j < count; ++j) {
-        score[j] = query.Score(block + j);
-        max = std::max(max, score[j]);
+      for (size_t j = block; j < std::min(block + kKeyBlock, end); ++j) {
+        if (!query.Sees(j)) continue;
+        keys[count] = j;
+        score[count] = query.Score(j);
+        max = std::max(max, score[count++]);
       }
+      if (count == 0) continue;
       const float shrink = Exp(s.max - Finite(max));
       for (float& lane : lanes) lane *= shrink;
-      for (float& a : s.acc) a *= shrink;
+      for (float& x : s.acc) x *= shrink;
       s.max = max;
-      for (size_t j = 0; j < count; ++j) {
-        float p = Exp(score[j] - Finite(max));
-        lanes[(block + j) % kSumLanes] += p;
-        if (query.multiplier != nullptr) p *= query.multiplier[block + j];
-        const float* v = query.v + (block + j) * query.v_step;
+      for (size_t n = 0; n < count; ++n) {
+        const size_t j = keys[n];
+        float p = Exp(score[n] - Finite(max));
+        lanes[j % kSumLanes] += p;
+        if (a.multiplier != nullptr) p *= a.multiplier[query.pair(j)];
+        const float* v = a.v + query.key(j) * a.v_head_dim;
         for (size_t d = 0; d < s.acc.size(); ++d) s.acc[d] = Fma(p, v[d], s.acc[d]);
       }
     }
@@ -170,8 +234,13 @@ struct Spec {
     return s;
   }
 
-  // Adds a later segment to an earlier total.
+  // Adds a later segment to an earlier total. One that saw nothing changes nothing.
   static void Merge(Partial* total, const Partial& next) {
+    if (next.sum == 0.0f) return;
+    if (total->sum == 0.0f) {
+      *total = next;
+      return;
+    }
     const float max = std::max(total->max, next.max);
     const float f = Exp(total->max - Finite(max));
     const float g = Exp(next.max - Finite(max));
@@ -182,58 +251,47 @@ struct Spec {
     }
   }
 
-  // The query's keys [0, visible).
-  static Partial Total(const Query& query, size_t visible) {
-    Partial total = Segment(query, 0, std::min(kSegmentKeys, visible));
-    for (size_t begin = kSegmentKeys; begin < visible; begin += kSegmentKeys) {
-      Merge(&total, Segment(query, begin, std::min(begin + kSegmentKeys, visible)));
+  // A sink joins the sum as one more score, without a value.
+  static void AddSink(Partial* total, float sink) {
+    const float max = std::max(total->max, sink);
+    const float f = Exp(total->max - Finite(max));
+    total->max = max;
+    total->sum = Fma(1.0f, Exp(sink - Finite(max)), total->sum * f);
+    for (float& x : total->acc) x *= f;
+  }
+
+  static void AttentionRow(const Query& query) {
+    const Attention& a = query.a;
+    Partial total;
+    total.acc.resize(a.v_head_dim);
+    for (size_t begin = 0; begin < a.kv_len; begin += kSegmentKeys) {
+      Merge(&total, Segment(query, begin));
     }
-    return total;
-  }
-
-  // How many keys query i sees: all of them, or (bottom-right aligned) those up to its own
-  // position.
-  static size_t Visible(const Attention& a, size_t i) {
-    if (!a.causal) return a.kv_len;
-    return a.kv_len + i + 1 > a.q_len ? std::min(a.kv_len, a.kv_len + i + 1 - a.q_len) : 0;
-  }
-
-  static void AttentionRow(const Attention& a, size_t batch, size_t head, size_t i) {
-    const size_t kv_head = head / (a.num_heads / a.num_kv_heads);
-    const size_t row = (batch * a.num_heads + head) * a.q_len + i;  // of lse, weights, multiplier
-    const size_t token = (batch * a.q_len + i) * a.num_heads + head;
-    const size_t kv = batch * a.kv_len * a.num_kv_heads + kv_head;
-    const Query query = {.q = a.q + token * a.head_dim,
-                         .k = a.k + kv * a.head_dim,
-                         .v = a.v + kv * a.v_head_dim,
-                         .k_step = a.num_kv_heads * a.head_dim,
-                         .v_step = a.num_kv_heads * a.v_head_dim,
-                         .multiplier = a.multiplier ? a.multiplier + row * a.kv_len : nullptr,
-                         .head_dim = a.head_dim,
-                         .v_head_dim = a.v_head_dim,
-                         .scale = a.scale};
-    const size_t visible = Visible(a, i);
-    const Partial total = Total(query, visible);
+    if (a.sinks != nullptr) AddSink(&total, a.sinks[query.head]);
     const float inverse = Inverse(total.sum);
     for (size_t d = 0; d < a.v_head_dim; ++d) {
-      a.out[token * a.v_head_dim + d] = total.acc[d] * inverse;
+      a.out[query.token() * a.v_head_dim + d] = total.acc[d] * inverse;
     }
-    if (a.lse != nullptr) {
-      a.lse[row] = LogSumExp(total.max, total.sum);
-    }
-    if (a.weights == nullptr) return;
+    if (a.lse != nullptr) a.lse[query.row()] = LogSumExp(total.max, total.sum);
+    if (a.weights == nullptr && a.key_scores == nullptr) return;
     for (size_t j = 0; j < a.kv_len; ++j) {
       float weight = 0.0f;
-      if (j < visible) weight = Exp(query.Score(j) - Finite(total.max)) * inverse;
-      if (j < visible && query.multiplier != nullptr) weight *= query.multiplier[j];
-      a.weights[row * a.kv_len + j] = weight;
+      if (query.Sees(j)) {
+        weight = Exp(query.Score(j) - Finite(total.max)) * inverse;
+        if (a.key_scores != nullptr) {
+          a.key_scores[(query.batch * a.num_heads + query.head) * a.kv_len + j] += weight;
+        }
+        if (a.multiplier != nullptr) weight *= a.multiplier[query.pair(j)];
+      }
+      if (a.weights != nullptr) a.weights[query.pair(j)] = weight;
     }
   }
 
   static void Attend(const Attention& a) {
+    if (a.key_scores != nullptr) std::fill_n(a.key_scores, a.batch * a.num_heads * a.kv_len, 0.0f);
     for (size_t batch = 0; batch < a.batch; ++batch) {
       for (size_t head = 0; head < a.num_heads; ++head) {
-        for (size_t i = 0; i < a.q_len; ++i) AttentionRow(a, batch, head, i);
+        for (size_t i = 0; i < a.q_len; ++i) AttentionRow({a, batch, head, i});
       }
     }
   }

@@ -1,0 +1,87 @@
+#include "src/attention_mask.h"
+
+#include <bit>
+#include <limits>
+
+namespace heed {
+namespace {
+
+size_t Clamped(ptrdiff_t key, size_t kv_len) {
+  return key <= 0 ? 0 : std::min(static_cast<size_t>(key), kv_len);
+}
+
+void Clear(uint64_t* bits, size_t j) { bits[j / 64] &= ~(uint64_t{1} << j % 64); }
+
+// Clears every set bit j for which hides(j).
+template <class Hides>
+void ClearWhere(uint64_t* bits, const Hides& hides) {
+  for (size_t word = 0; word < kVisibleWords; ++word) {
+    for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
+      const size_t j = word * 64 + static_cast<size_t>(std::countr_zero(left));
+      if (hides(j)) Clear(bits, j);
+    }
+  }
+}
+
+}  // namespace
+
+VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence& sequence, size_t i) {
+  const AttentionOptions& o = plan.options;
+  if (!o.causal) return {{}, {0, sequence.kv_len}};
+  const ptrdiff_t position = sequence.position + static_cast<ptrdiff_t>(i);
+  VisibleKeys keys;
+  keys.near.end = Clamped(position + 1, sequence.kv_len);
+  if (o.window > 0 && o.window <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max())) {
+    keys.near.begin = Clamped(position + 1 - static_cast<ptrdiff_t>(o.window), sequence.kv_len);
+    keys.kept.end = std::min(o.sink_tokens, keys.near.end);
+  }
+  if (!o.prefix_lens.absent()) {
+    const size_t prefix = static_cast<size_t>(At<int32_t>(o.prefix_lens, b));
+    keys.kept.end = std::max(keys.kept.end, std::min(prefix, sequence.kv_len));
+  }
+  if (keys.kept.end < keys.near.begin) return keys;
+  return {{}, {0, std::max(keys.kept.end, keys.near.end)}};
+}
+
+bool MayHaveHoles(const AttentionPlan& plan) {
+  const AttentionOptions& o = plan.options;
+  return (o.window > 0 && (o.sink_tokens > 0 || !o.prefix_lens.absent())) || !o.mask.absent() ||
+         !o.key_mask.absent() || !o.tree_mask.absent();
+}
+
+void ApplyMasks(const AttentionPlan& plan, size_t b, const Sequence& sequence, size_t head,
+                size_t i, size_t first, uint64_t* bits) {
+  const AttentionOptions& o = plan.options;
+  if (!o.key_mask.absent()) {
+    ClearWhere(bits, [&](size_t j) { return At<uint8_t>(o.key_mask, b, first + j) == 0; });
+  }
+  if (!o.mask.absent()) {
+    const size_t lead = o.mask.rank - 3;
+    TensorView of_batch = o.mask;  // [heads, q_len, kv_len] of this sequence
+    if (lead == 1) {
+      of_batch.data =
+          static_cast<const char*>(o.mask.data) + static_cast<ptrdiff_t>(b) * o.mask.strides[0] *
+                                                      static_cast<ptrdiff_t>(size_of(o.mask.dtype));
+      std::copy_n(o.mask.strides + 1, 3, of_batch.strides);
+    }
+    const size_t h = o.mask.shape[lead] == 1 ? 0 : head;
+    if (o.mask.dtype == DType::kU8) {
+      ClearWhere(bits, [&](size_t j) { return At<uint8_t>(of_batch, h, i, first + j) == 0; });
+    } else {
+      ClearWhere(bits, [&](size_t j) {
+        return At<float>(of_batch, h, i, first + j) == -std::numeric_limits<float>::infinity();
+      });
+    }
+  }
+  if (!o.tree_mask.absent()) {
+    const size_t past = static_cast<size_t>(sequence.position);  // keys before the queries' own
+    ClearWhere(bits, [&](size_t j) {
+      if (first + j < past) return false;
+      const size_t own = first + j - past;
+      return (o.tree_mask.rank == 3 ? At<uint8_t>(o.tree_mask, b, i, own)
+                                    : At<uint8_t>(o.tree_mask, i, own)) == 0;
+    });
+  }
+}
+
+}  // namespace heed

@@ -1,0 +1,331 @@
+#include "src/attention_task.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+#include "src/dropout.h"
+#include "src/kernels/row_sum.h"
+#include "src/pack.h"
+
+namespace heed {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+void PrefetchRow(const float* row, size_t n) {
+  constexpr size_t kLineFloats = 16;
+  for (size_t d = 0; d < n; d += kLineFloats) __builtin_prefetch(row + d, 0, 2);
+}
+
+void PackQueries(const Rows& rows, float* tiles) {
+  const HeadsView& q = rows.plan.q;
+  const auto row = [&](size_t r) {
+    return q.row(rows.batch, rows.sequence.q_begin + rows.query(r), rows.head(r));
+  };
+  for (size_t r = 0; r < rows.count; ++r) {
+    const size_t tile = r / kTileRows * kTileRows;
+    const size_t width = std::min(kTileRows, rows.count - tile);
+    const float* from = row(r);
+    if (q.dim_stride == 1) PrefetchRow(row(std::min(r + 8, rows.count - 1)), q.dim);
+    float* to = tiles + tile * q.dim + (r - tile);
+    for (size_t d = 0; d < q.dim; ++d, from += q.dim_stride) to[d * width] = *from;
+  }
+}
+
+// Bits [range.begin, range.end) of a block that begins at key `first`.
+void SetBits(const KeyRange& range, size_t first, uint64_t* bits) {
+  for (size_t word = 0; word < kVisibleWords; ++word) {
+    const KeyRange part = range.Within(first + word * 64, first + word * 64 + 64);
+    if (part.empty()) continue;
+    const uint64_t ones = ~uint64_t{0} >> (64 - (part.end - part.begin));
+    bits[word] |= ones << (part.begin - first - word * 64);
+  }
+}
+
+// The smallest range of keys of a block that holds all set bits.
+KeyRange HullOf(const uint64_t* bits) {
+  KeyRange hull;
+  for (size_t word = 0; word < kVisibleWords; ++word) {
+    if (bits[word] == 0) continue;
+    hull.Include({word * 64 + static_cast<size_t>(std::countr_zero(bits[word])),
+                  word * 64 + 64 - static_cast<size_t>(std::countl_zero(bits[word]))});
+  }
+  return hull;
+}
+
+// Which keys of the block each row sees; false when none does.
+bool FindVisible(const Rows& rows, size_t first, const AttentionWorkspace& w) {
+  bool any = false;
+  for (size_t r = 0; r < rows.count; ++r) {
+    const VisibleKeys& keys = w.keys_of[r];
+    KeyRange hull;
+    if (w.visible == nullptr) {
+      hull = keys.near.Within(first, first + kKeyBlock);
+      hull = {hull.begin - first, hull.end - first};
+    } else {
+      uint64_t* bits = w.visible + r * kVisibleWords;
+      std::fill_n(bits, kVisibleWords, 0);
+      SetBits(keys.kept, first, bits);
+      SetBits(keys.near, first, bits);
+      ApplyMasks(rows.plan, rows.batch, rows.sequence, rows.head(r), rows.query(r), first, bits);
+      hull = HullOf(bits);
+    }
+    w.begin[r] = static_cast<uint8_t>(hull.begin);
+    w.end[r] = static_cast<uint8_t>(hull.end);
+    any |= !hull.empty();
+  }
+  return any;
+}
+
+bool HasHoles(const Rows& rows, const AttentionWorkspace& w) {
+  for (size_t r = 0; w.visible != nullptr && r < rows.count; ++r) {
+    size_t count = 0;
+    for (size_t word = 0; word < kVisibleWords; ++word) {
+      count += static_cast<size_t>(std::popcount(w.visible[r * kVisibleWords + word]));
+    }
+    if (count != size_t{w.end[r]} - w.begin[r]) return true;
+  }
+  return false;
+}
+
+void FillMultipliers(const Rows& rows, size_t first, const AttentionWorkspace& w) {
+  const DropoutOptions& dropout = rows.plan.options.dropout;
+  const TensorView& mask = dropout.mask;
+  for (size_t r = 0; r < rows.count; ++r) {
+    float* to = w.multipliers + r * kKeyBlock;
+    const size_t begin = w.begin[r], end = w.end[r], i = rows.query(r), h = rows.head(r);
+    if (begin >= end) continue;
+    if (mask.absent()) {
+      DropoutMultipliers(dropout.probability, dropout.seed, static_cast<uint32_t>(rows.batch),
+                         static_cast<uint32_t>(h), static_cast<uint32_t>(rows.position(r)),
+                         first + begin, first + end, to + begin);
+      continue;
+    }
+    for (size_t j = begin; j < end; ++j) {  // hidden keys are not looked at
+      to[j] = SeesKey(w, r, j) ? At<float>(mask, rows.batch, h, i, first + j) : 0.0f;
+    }
+  }
+}
+
+// What an additive mask adds, for the keys that rows see.
+void FillBias(const Rows& rows, size_t first, const AttentionWorkspace& w) {
+  const TensorView& mask = rows.plan.options.mask;
+  const size_t lead = mask.rank - 3;
+  for (size_t r = 0; r < rows.count; ++r) {
+    float* to = w.bias + r * kKeyBlock;
+    const size_t h = mask.shape[lead] == 1 ? 0 : rows.head(r), i = rows.query(r);
+    std::fill_n(to, kKeyBlock, 0.0f);
+    for (size_t j = w.begin[r]; j < w.end[r]; ++j) {
+      if (!SeesKey(w, r, j)) continue;
+      to[j] = lead == 0 ? At<float>(mask, h, i, first + j)
+                        : At<float>(mask, rows.batch, h, i, first + j);
+    }
+  }
+}
+
+void FillDistances(const Rows& rows, size_t first, const AttentionWorkspace& w) {
+  for (size_t r = 0; r < rows.count; ++r) {
+    w.distance[r] = static_cast<float>(static_cast<ptrdiff_t>(first) - rows.position(r));
+  }
+}
+
+// Asks for the rows of the block that begins at key `first`: they lie in many pages, where the
+// hardware does not look ahead, and this block's products give them time to arrive in L2.
+void PrefetchBlock(const Rows& rows, size_t first) {
+  const AttentionPlan& plan = rows.plan;
+  const size_t end = std::min(first + kKeyBlock, rows.sequence.kv_len);
+  for (const HeadsView* view : {&plan.k, &plan.v}) {
+    if (view->dim_stride != 1) continue;
+    for (size_t j = first; j < end; ++j) {
+      PrefetchRow(view->row(rows.batch, rows.sequence.kv_begin + j, rows.kv_head), view->dim);
+    }
+  }
+}
+
+// Calls pack(row of the first key, its place in the block, how many) for the runs of keys that lie
+// at equal steps in memory: all of a tensor's, a page's each.
+template <class Pack>
+void ForEachRun(const Rows& rows, const HeadsView& view, size_t first, size_t count,
+                const Pack& pack) {
+  const PagedKv* paged = rows.plan.source.paged;
+  if (paged == nullptr) {
+    pack(view.row(rows.batch, rows.sequence.kv_begin + first, rows.kv_head), size_t{0}, count);
+    return;
+  }
+  const size_t block_size = view.len;
+  for (size_t at = 0; at < count;) {
+    const size_t token = first + at, slot = token % block_size;
+    const size_t run = std::min(block_size - slot, count - at);
+    const size_t page =
+        static_cast<size_t>(At<int32_t>(paged->block_table, rows.batch, token / block_size));
+    pack(view.row(page, slot, rows.kv_head), at, run);
+    at += run;
+  }
+}
+
+void CopyKeys(const Rows& rows, size_t first, size_t count, float* panels) {
+  const HeadsView& k = rows.plan.k;
+  ForEachRun(rows, k, first, count, [&](const float* from, size_t at, size_t run) {
+    const size_t lead =
+        std::min((kPanel - at % kPanel) % kPanel, run);  // ends a panel begun before
+    for (size_t j = 0; j < lead; ++j) {
+      float* to = panels + (at + j) / kPanel * kPanel * k.dim + (at + j) % kPanel;
+      const float* row = from + static_cast<ptrdiff_t>(j) * k.len_stride;
+      for (size_t d = 0; d < k.dim; ++d) {
+        to[d * kPanel] = row[static_cast<ptrdiff_t>(d) * k.dim_stride];
+      }
+    }
+    if (lead == run) return;
+    PackPanels(from + static_cast<ptrdiff_t>(lead) * k.len_stride, k.dim_stride, k.len_stride,
+               k.dim, run - lead, panels + (at + lead) * k.dim, k.dim * kPanel);
+  });
+}
+
+void CopyValues(const Rows& rows, size_t first, size_t count, float* panels) {
+  const HeadsView& v = rows.plan.v;
+  ForEachRun(rows, v, first, count, [&](const float* from, size_t at, size_t run) {
+    PackPanels(from, v.len_stride, v.dim_stride, run, v.dim, panels + at * kPanel,
+               kKeyBlock * kPanel);
+  });
+}
+
+// Where a block's keys and values are: in the cache, or copied.
+const float* KeysOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
+  if (const KvCache* cache = rows.plan.source.cache) {
+    return cache->key_block(rows.batch, rows.kv_head, block);
+  }
+  const size_t first = block * kKeyBlock;
+  CopyKeys(rows, first, std::min(kKeyBlock, rows.sequence.kv_len - first), w.keys);
+  return w.keys;
+}
+
+const float* ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
+  if (const KvCache* cache = rows.plan.source.cache) {
+    return cache->value_block(rows.batch, rows.kv_head, block);
+  }
+  const size_t first = block * kKeyBlock;
+  CopyValues(rows, first, std::min(kKeyBlock, rows.sequence.kv_len - first), w.values);
+  if (rows.plan.source.paged == nullptr) PrefetchBlock(rows, first + kKeyBlock);
+  return w.values;
+}
+
+// All of a block but its keys and values; false when no row sees any of it.
+bool DescribeBlock(const Rows& rows, size_t block, const AttentionWorkspace& w, KeyBlock* keys) {
+  const size_t first = block * kKeyBlock;
+  if (!FindVisible(rows, first, w)) return false;
+  keys->begin = w.begin;
+  keys->end = w.end;
+  if (HasHoles(rows, w)) keys->visible = w.visible;
+  if (w.slope != nullptr) FillDistances(rows, first, w);
+  keys->distance = w.distance;
+  if (w.bias != nullptr) FillBias(rows, first, w);
+  keys->bias = w.bias;
+  return true;
+}
+
+QueryRows Describe(const Rows& rows, const AttentionWorkspace& w) {
+  const AttentionPlan& plan = rows.plan;
+  return {w.queries,     rows.count, plan.q.dim,
+          plan.v_panels, plan.scale, plan.options.logits_soft_cap,
+          w.slope,       w.scores};
+}
+
+}  // namespace
+
+Rows::Rows(const AttentionPlan& p, size_t b, size_t kv, size_t row_block)
+    : plan(p), sequence(p.sequence(b)), batch(b), kv_head(kv), first(row_block * p.row_block) {
+  const size_t all = sequence.q_len * p.group;
+  count = first < all ? std::min(p.row_block, all - first) : 0;
+}
+
+size_t AttentionWorkspace::Carve(const AttentionPlan& plan, float* base) {
+  size_t used = 0;
+  const auto take = [&](size_t floats) {
+    float* at = base == nullptr ? nullptr : base + used;
+    used += RoundUp(floats, 16);
+    return at;
+  };
+  const auto take_if = [&](bool needed, size_t floats) { return needed ? take(floats) : nullptr; };
+  const AttentionOptions& o = plan.options;
+  const size_t rows = plan.row_block;
+  const bool copies = plan.source.cache == nullptr;
+  queries = take(rows * plan.q.dim);
+  keys = take_if(copies, kKeyBlock * plan.q.dim);
+  values = take_if(copies, kKeyBlock * plan.v_panels * kPanel);
+  scores = take(kScoreRows * kKeyBlock);
+  max = take(rows);
+  lanes = take(rows * kSumLanes);
+  acc = take(rows * plan.acc_stride);
+  total_max = take(rows);
+  total_sum = take(rows);
+  total_acc = take(rows * plan.acc_stride);
+  multipliers =
+      take_if(o.dropout.probability != 0.0f || !o.dropout.mask.absent(), rows * kKeyBlock);
+  bias = take_if(!o.mask.absent() && o.mask.dtype == DType::kF32, rows * kKeyBlock);
+  weights = take_if(plan.wants_weights(), rows * kKeyBlock);
+  slope = take_if(!o.alibi_slopes.absent(), rows);
+  distance = take_if(!o.alibi_slopes.absent(), rows);
+  keys_of = reinterpret_cast<VisibleKeys*>(take(rows * sizeof(VisibleKeys) / sizeof(float)));
+  visible = reinterpret_cast<uint64_t*>(
+      take_if(MayHaveHoles(plan), rows * kVisibleWords * sizeof(uint64_t) / sizeof(float)));
+  begin = reinterpret_cast<uint8_t*>(take(CeilDiv(rows, sizeof(float))));
+  end = reinterpret_cast<uint8_t*>(take(CeilDiv(rows, sizeof(float))));
+  return used;
+}
+
+void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
+  PackQueries(rows, w.queries);
+  for (size_t r = 0; r < rows.count; ++r) {
+    w.keys_of[r] = RuleKeys(rows.plan, rows.batch, rows.sequence, rows.query(r));
+    if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, rows.head(r));
+  }
+}
+
+bool AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
+                   const AttentionWorkspace& w) {
+  const AttentionPlan& plan = rows.plan;
+  const size_t begin = segment * kSegmentKeys;
+  const size_t end = std::min(begin + kSegmentKeys, rows.sequence.kv_len);
+  VisibleKeys all;
+  for (size_t r = 0; r < rows.count; ++r) {
+    all.kept.Include(w.keys_of[r].kept);
+    all.near.Include(w.keys_of[r].near);
+  }
+  const auto sees = [&](size_t first, size_t last) {
+    return !all.kept.Within(first, last).empty() || !all.near.Within(first, last).empty();
+  };
+  if (begin >= end || !sees(begin, end)) return false;
+  std::fill_n(w.max, rows.count, kMinusInfinity);
+  std::fill_n(w.lanes, rows.count * kSumLanes, 0.0f);
+  std::fill_n(w.acc, rows.count * plan.acc_stride, 0.0f);
+  for (size_t first = begin; first < end; first += kKeyBlock) {
+    KeyBlock keys;
+    const size_t block = first / kKeyBlock;
+    if (!sees(first, first + kKeyBlock) || !DescribeBlock(rows, block, w, &keys)) continue;
+    if (w.multipliers != nullptr) FillMultipliers(rows, first, w);
+    keys.multiplier = w.multipliers;
+    keys.k = KeysOf(rows, block, w);
+    keys.v = ValuesOf(rows, block, w);
+    kernels.attend(Describe(rows, w), keys, {w.max, w.lanes, w.acc, plan.acc_stride});
+  }
+  for (size_t r = 0; r < rows.count; ++r) FoldLanes(w.lanes + r * kSumLanes);
+  return true;
+}
+
+bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
+                    const RowTotal& total, const AttentionWorkspace& w, bool* keys_ready) {
+  KeyBlock keys;
+  if (!DescribeBlock(rows, block, w, &keys)) return false;
+  if (!*keys_ready || rows.plan.source.cache != nullptr) {
+    keys.k = KeysOf(rows, block, w);
+    *keys_ready = true;
+  } else {
+    keys.k = w.keys;
+  }
+  kernels.weights(Describe(rows, w), keys, total, w.weights);
+  if (w.multipliers != nullptr) FillMultipliers(rows, block * kKeyBlock, w);
+  return true;
+}
+
+}  // namespace heed
