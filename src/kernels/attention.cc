@@ -2,30 +2,23 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "src/kernels/attention.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "src/kernels/exp-inl.h"
-#include "src/kernels/tanh-inl.h"
+#include "src/kernels/scores-inl.h"
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
-
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 // What the rows [first, first + count) of a tile see of a block.
 struct TileRange {
   size_t min_begin, max_begin, min_end, max_end;
   bool holes;  // some row does not see all between its begin and end
 };
-
-HWY_INLINE bool SeesKey(const KeyBlock& block, size_t r, size_t j) {
-  return block.visible == nullptr || (block.visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
-}
 
 HWY_INLINE size_t CountVisible(const KeyBlock& block, size_t r) {
   size_t count = 0;
@@ -113,56 +106,6 @@ void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
       WithTileRows<ScoreTile>(rows, t, t.q + (first + r) * t.head_dim, k,
                               t.scores + r * kKeyBlock + c);
     }
-  }
-}
-
-// ---- what happens to the scores of one row after the scale
-
-HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to, float cap) {
-  const DF d;
-  const VF vcap = hn::Set(d, cap), inverse = hn::Set(d, 1.0f / cap);
-  for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    const VF t = Tanh(d, hn::Mul(hn::LoadU(d, scores + j), inverse));
-    hn::StoreU(hn::Mul(vcap, t), d, scores + j);
-  }
-}
-
-// ALiBi: `distance` is that of the block's first key.
-HWY_INLINE void SlopeScores(float* HWY_RESTRICT scores, size_t from, size_t to, float distance,
-                            float slope) {
-  const DF d;
-  const VF minus_slope = hn::Set(d, -slope), first = hn::Set(d, distance);
-  for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    const VF away = hn::Abs(hn::Add(first, hn::Iota(d, static_cast<float>(j))));
-    hn::StoreU(hn::MulAdd(minus_slope, away, hn::LoadU(d, scores + j)), d, scores + j);
-  }
-}
-
-HWY_INLINE void BiasScores(float* HWY_RESTRICT scores, size_t from, size_t to,
-                           const float* HWY_RESTRICT bias) {
-  const DF d;
-  for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    hn::StoreU(hn::Add(hn::LoadU(d, scores + j), hn::LoadU(d, bias + j)), d, scores + j);
-  }
-}
-
-HWY_INLINE void HideScores(float* scores, size_t from, size_t to) {
-  for (size_t j = from; j < to; ++j) scores[j] = kMinusInfinity;
-}
-
-// Every change of a score, in the order that AttentionOptions states, for the panels that hold the
-// keys of row r; its hidden keys end as -inf.
-HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r, float* scores) {
-  const size_t begin = block.begin[r], end = block.end[r];
-  const size_t from = begin / kPanel * kPanel, to = RoundUp(end, kPanel);
-  if (t.soft_cap > 0.0f) CapScores(scores, from, to, t.soft_cap);
-  if (t.slope != nullptr) SlopeScores(scores, from, to, block.distance[r], t.slope[r]);
-  if (block.bias != nullptr) BiasScores(scores, from, to, block.bias + r * kKeyBlock);
-  HideScores(scores, from, begin);
-  HideScores(scores, end, to);
-  if (block.visible == nullptr) return;
-  for (size_t j = begin; j < end; ++j) {
-    if (!SeesKey(block, r, j)) scores[j] = kMinusInfinity;
   }
 }
 
