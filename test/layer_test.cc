@@ -143,15 +143,65 @@ TEST_CASE("a layer reports its sizes, with defaults filled in") {
   CHECK(cache->config().capacity >= 50);
 }
 
+std::vector<LayerForm> NormForms() {
+  LayerForm qwen3, gemma3, keys, wide;
+  qwen3.q_norm = qwen3.k_norm = true;
+  qwen3.num_kv_heads = 2;
+  qwen3.rope = RopeOptions{};
+  gemma3 = qwen3;
+  gemma3.num_heads = 6, gemma3.num_kv_heads = 1, gemma3.head_dim = 34;
+  gemma3.norm_weight_offset = 1.0f;
+  gemma3.fused = true;
+  gemma3.bias = true;
+  keys.k_norm = true, keys.num_heads = 5, keys.dtype = DType::kBF16;
+  keys.weight_layout = Layout::kScattered;
+  wide.q_norm = true, wide.num_heads = 2, wide.head_dim = 300;  // longer than a chunk of a sum
+  return {qwen3, gemma3, keys, wide};
+}
+
+std::vector<LayerForm> ScalingForms() {
+  RopeScaling linear, llama3, yarn;
+  linear.type = RopeScalingType::kLinear;
+  llama3.type = RopeScalingType::kLlama3;
+  yarn.type = RopeScalingType::kYarn;
+  std::vector<LayerForm> forms;
+  for (RopeScaling scaling : {linear, llama3, yarn}) {
+    scaling.factor = 4.0;
+    scaling.original_max_position_embeddings = 64;
+    LayerForm form;
+    form.head_dim = 32;
+    form.rope = RopeOptions{.scaling = scaling};
+    forms.push_back(form);
+  }
+  return forms;
+}
+
+TEST_CASE("norms of queries and keys, and scaled RoPE, equal the specification bit for bit") {
+  for (const std::vector<LayerForm>& forms : {NormForms(), ScalingForms()}) {
+    for (const LayerForm& form : forms) {
+      for (size_t seq : {size_t{1}, size_t{19}}) {
+        INFO(form << "; seq " << seq);
+        CHECK(LayerProblem(form, 2, seq).Fault() == "");
+      }
+    }
+  }
+}
+
 TEST_CASE("a layer in float64 by its definition agrees with the specification") {
-  LayerForm form;
-  form.bias = true;
-  form.causal = false;
-  const LayerProblem p(form, 1, 12);
-  const std::vector<double> want = p.Reference();
-  for (Family family : Families()) {
-    // Sums of 30 to 64 products of size 1 lose about 1e-6; the layer has three of them in a row.
-    CHECK(WorstError(p.Expected(family).y, want) < 2e-5);
+  std::vector<LayerForm> forms(1);
+  forms[0].bias = true;
+  forms[0].causal = false;
+  for (const std::vector<LayerForm>& more : {NormForms(), ScalingForms()}) {
+    forms.insert(forms.end(), more.begin(), more.end());
+  }
+  for (const LayerForm& form : forms) {
+    INFO(form);
+    const LayerProblem p(form, 2, 40);
+    const std::vector<double> want = p.Reference();
+    for (Family family : Families()) {
+      // Sums of 30 to 64 products of size 1 lose about 1e-6; the layer has three of them in a row.
+      CHECK(WorstError(p.Expected(family).y, want) < 2e-5);
+    }
   }
 }
 

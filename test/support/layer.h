@@ -26,6 +26,11 @@ struct LayerForm {
   std::optional<RopeOptions> rope = {};
   float dropout = 0.0f;
   bool mask = false;
+  bool q_norm = false, k_norm = false;
+  float norm_weight_offset = 0.0f;
+  size_t window = 0, sink_tokens = 0;
+  float logits_soft_cap = 0.0f;
+  bool sinks = false, alibi_slopes = false;
 
   bool fused = false;
   WeightLayout layout = WeightLayout::kOutIn;
@@ -44,7 +49,7 @@ class LayerProblem {
   size_t d_out() const;
 
   spec::LayerResult Expected(Family family) const;
-  std::vector<double> Reference() const;  // y in float64 by the definition, for one full sequence
+  std::vector<double> Reference() const;  // y in float64 by the definition
 
   // Empty when every runner gives the specification's y, context, lse and weights.
   std::string Fault() const;
