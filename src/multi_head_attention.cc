@@ -109,6 +109,10 @@ Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensor
   HEED_RETURN_IF_ERROR(check_rows("y", y, d_out()));
   const KvCache* cache = options.cache;
   const size_t past = cache != nullptr ? cache->length() : 0;
+  if (cache != nullptr && !options.kv_lens.absent()) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "kv_lens: can't be used with a cache, whose sequences have one length");
+  }
   if (cache != nullptr) {
     const KvCacheConfig& c = cache->config();
     if (c.batch != batch || c.num_kv_heads != config_.num_kv_heads ||
@@ -162,6 +166,8 @@ AttentionOptions MultiHeadAttention::OptionsFor(const ForwardOptions& options) c
   attention.window = config_.window;
   attention.sink_tokens = config_.sink_tokens;
   attention.kv_lens = options.kv_lens;
+  // Padding at the end must not shift the queries before it.
+  if (!options.kv_lens.absent()) attention.causal_alignment = CausalAlignment::kTopLeft;
   attention.key_mask = options.key_mask;
   attention.dropout = options.dropout;
   attention.lse = options.lse;

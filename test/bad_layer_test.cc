@@ -231,6 +231,25 @@ const BadCall kBadCalls[] = {
      [](Call& c) {
        c.options.context = MutableTensorView(&c.y_data[70], {2, 3, 24});
      }},
+    {"lengths with a cache", kInvalid, "kv_lens",
+     [](Call& c) { c.options.kv_lens = TensorView(&c.at_data[0], {2}); }},
+    {"a negative length", kInvalid, "kv_lens",
+     [](Call& c) {
+       c.at_data[1] = -1;
+       c.options.kv_lens = TensorView(&c.at_data[0], {2});
+       c.options.cache = nullptr;
+     }},
+    {"a length beyond the tokens", kInvalid, "kv_lens",
+     [](Call& c) {
+       c.at_data[1] = 4;
+       c.options.kv_lens = TensorView(&c.at_data[0], {2});
+       c.options.cache = nullptr;
+     }},
+    {"a key mask without the past", kInvalid, "key_mask",
+     [](Call& c) {
+       static const uint8_t mask[6] = {};
+       c.options.key_mask = TensorView(mask, {2, 3});
+     }},
     {"lse overlaps x", kInvalid, "lse",
      [](Call& c) {
        c.options.lse = MutableTensorView(&c.x_data[0], {2, 4, 3});

@@ -73,8 +73,10 @@ struct ForwardOptions {
   // cache).
   TensorView positions = {};
 
-  // Padding, as in AttentionOptions, over kv_len = past + seq keys.
-  TensorView kv_lens = {};   // i32 [batch]
+  // Padding. kv_lens, without a cache: x has tokens only up to kv_lens[b], and queries after them see
+  // what the causal mask and the window leave of those. key_mask, also with one (batches padded on
+  // the left): 0 hides a key of the kv_len = past + seq.
+  TensorView kv_lens = {};   // i32 [batch], each in [0, seq]
   TensorView key_mask = {};  // u8 [batch, kv_len]
 
   DropoutOptions dropout = {};

@@ -64,10 +64,17 @@ void Prepare(const Layer& layer, const std::vector<float>& norm,
   }
 }
 
-// x [batch, seq, d_in], positions [batch, seq], multiplier [batch, num_heads, seq, seq] or null.
+// Of one call; null: none.
+struct LayerOptions {
+  const float* multiplier = nullptr;  // of dropout, [batch, num_heads, seq, seq]
+  const int32_t* kv_lens = nullptr;   // [batch]
+  const uint8_t* key_mask = nullptr;  // [batch, seq]
+};
+
+// x [batch, seq, d_in], positions [batch, seq].
 template <Family kFamily>
 LayerResult RunLayer(const Layer& layer, const std::vector<float>& x, size_t batch, size_t seq,
-                     const std::vector<int32_t>& positions, const float* multiplier) {
+                     const std::vector<int32_t>& positions, const LayerOptions& options) {
   const size_t tokens = batch * seq;
   std::vector<float> q = Project<kFamily>(layer.q, x, tokens);
   std::vector<float> k = Project<kFamily>(layer.k, x, tokens);
@@ -88,8 +95,16 @@ LayerResult RunLayer(const Layer& layer, const std::vector<float>& x, size_t bat
   attention.k = k.data();
   attention.v = v.data();
   attention.scale = layer.scale;
+  attention.logits_soft_cap = layer.logits_soft_cap;
+  attention.alibi_slopes = layer.alibi_slopes.empty() ? nullptr : layer.alibi_slopes.data();
+  attention.sinks = layer.sinks.empty() ? nullptr : layer.sinks.data();
   attention.causal = layer.causal;
-  attention.multiplier = multiplier;
+  attention.top_left = true;  // as many keys as queries: padding does not move the diagonal
+  attention.window = layer.window;
+  attention.sink_tokens = layer.sink_tokens;
+  attention.kv_lens = options.kv_lens;
+  attention.key_mask = options.key_mask;
+  attention.multiplier = options.multiplier;
   attention.out = result.context.data();
   attention.lse = result.lse.data();
   attention.weights = result.weights.data();

@@ -170,7 +170,8 @@ std::ostream& operator<<(std::ostream& out, const LayerForm& f) {
              << (f.has_output ? "" : ", no output projection") << (f.q_norm ? ", q_norm" : "")
              << (f.k_norm ? ", k_norm" : "") << ", window " << f.window << "/" << f.sink_tokens
              << ", soft cap " << f.logits_soft_cap << (f.sinks ? ", sinks" : "")
-             << (f.alibi_slopes ? ", ALiBi" : "") << ", heads " << f.num_heads << "/"
+             << (f.alibi_slopes ? ", ALiBi" : "") << (f.kv_lens ? ", kv_lens" : "")
+             << (f.key_mask ? ", key_mask" : "") << ", heads " << f.num_heads << "/"
              << f.num_kv_heads << ", head_dim " << f.head_dim << "/" << f.v_head_dim;
 }
 
@@ -185,6 +186,11 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
   x.FillNormal(random);
   for (size_t i = 0; i < mask_.size(); ++i) mask_[i] = random.Below(4) == 0 ? 0.0f : 1.25f;
   for (size_t i = 0; i < b * s; ++i) positions.push_back(static_cast<int32_t>(i % s));
+
+  for (size_t i = 0; i < b && f.kv_lens; ++i) {
+    kv_lens_.push_back(static_cast<int32_t>(i * s / b));
+  }
+  for (size_t i = 0; i < b * s && f.key_mask; ++i) key_mask_.push_back(random.Below(4) != 0);
 
   const size_t q_out = spec_.num_heads * spec_.head_dim;
   const size_t k_out = spec_.num_kv_heads * spec_.head_dim;
@@ -233,11 +239,14 @@ spec::LayerResult LayerProblem::Expected(Family family) const {
       }
     }
   }
-  const float* multipliers = multiplier.empty() ? nullptr : multiplier.data();
+  const spec::LayerOptions options = {
+      .multiplier = multiplier.empty() ? nullptr : multiplier.data(),
+      .kv_lens = kv_lens_.empty() ? nullptr : kv_lens_.data(),
+      .key_mask = key_mask_.empty() ? nullptr : key_mask_.data()};
   return family == Family::kFma
-             ? spec::RunLayer<Family::kFma>(spec_, x.Dense(), batch, seq, positions, multipliers)
+             ? spec::RunLayer<Family::kFma>(spec_, x.Dense(), batch, seq, positions, options)
              : spec::RunLayer<Family::kMultiplyAdd>(spec_, x.Dense(), batch, seq, positions,
-                                                    multipliers);
+                                                    options);
 }
 
 std::string LayerProblem::FaultOf(const spec::LayerResult& want, Context& context) const {
@@ -253,6 +262,8 @@ std::string LayerProblem::FaultOf(const spec::LayerResult& want, Context& contex
   options.dropout.probability = form.dropout;
   if (form.mask) options.dropout.mask = mask_.view();
   if (give_positions) options.positions = at.view();
+  if (form.kv_lens) options.kv_lens = TensorView(kv_lens_.data(), {batch});
+  if (form.key_mask) options.key_mask = TensorView(key_mask_.data(), {batch, seq});
   const Status status = layer_->forward(x.view(), y.mutable_view(), options, context);
   if (!status.ok()) return status.message();
   if (!y.GapsIntact() || !heads.GapsIntact()) return "wrote outside a result";

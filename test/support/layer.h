@@ -31,6 +31,7 @@ struct LayerForm {
   size_t window = 0, sink_tokens = 0;
   float logits_soft_cap = 0.0f;
   bool sinks = false, alibi_slopes = false;
+  bool kv_lens = false, key_mask = false;  // of the call
 
   bool fused = false;
   WeightLayout layout = WeightLayout::kOutIn;
@@ -68,6 +69,8 @@ class LayerProblem {
 
   spec::Layer spec_;
   Tensor<float> mask_;
+  std::vector<int32_t> kv_lens_;   // [batch], or empty
+  std::vector<uint8_t> key_mask_;  // [batch, seq], or empty
   std::optional<MultiHeadAttention> layer_;
 };
 
