@@ -39,6 +39,7 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
   impl->matmul = &GetMatmulKernels(impl->target);
   impl->softmax = &GetSoftmaxKernels(impl->target);
   impl->rope = &GetRopeKernels(impl->target);
+  impl->norm = &GetNormKernels(impl->target);
   impl->attention = &GetAttentionKernels(impl->target);
   return Status();
 }

@@ -9,6 +9,7 @@
 #include "heed/context.hpp"
 #include "src/kernels/attention.h"
 #include "src/kernels/matmul.h"
+#include "src/kernels/norm.h"
 #include "src/kernels/rope.h"
 #include "src/kernels/softmax.h"
 
@@ -46,6 +47,7 @@ struct Context::Impl {
   const MatmulKernels* matmul = nullptr;
   const SoftmaxKernels* softmax = nullptr;
   const RopeKernels* rope = nullptr;
+  const NormKernels* norm = nullptr;
   const AttentionKernels* attention = nullptr;
   Floats buffers[kNumBuffers];
   size_t buffer_floats[kNumBuffers] = {};

@@ -1,93 +1,13 @@
 #include "heed/multi_head_attention.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
-#include <new>
-
 #include "heed/convert.hpp"
 #include "src/check.h"
 #include "src/context.h"
+#include "src/parallel.h"
 #include "src/rope.h"
 
 namespace heed {
 namespace {
-
-struct Projection {
-  const char* name;
-  const LinearWeights* weights;
-  size_t in, out;
-};
-
-Status CheckProjection(const Projection& p, WeightLayout layout) {
-  char name[32];
-  std::snprintf(name, sizeof(name), "%s.weight", p.name);
-  HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->weight, 2, 2));
-  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
-  const size_t* shape = p.weights->weight.shape;
-  if (shape[in_dim] != p.in || shape[1 - in_dim] != p.out) {
-    return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu, %zu] ([%s])",
-                         name, ShapeText(p.weights->weight).text, in_dim == 0 ? p.in : p.out,
-                         in_dim == 0 ? p.out : p.in, in_dim == 0 ? "in, out" : "out, in");
-  }
-  if (p.weights->bias.absent()) return Status();
-  std::snprintf(name, sizeof(name), "%s.bias", p.name);
-  HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->bias, 1, 1));
-  if (p.weights->bias.shape[0] != p.out) {
-    return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu]", name,
-                         ShapeText(p.weights->bias).text, p.out);
-  }
-  return Status();
-}
-
-Status CheckConfig(MultiHeadAttentionConfig* c) {
-  if (c->num_kv_heads == 0) c->num_kv_heads = c->num_heads;
-  if (c->v_head_dim == 0) c->v_head_dim = c->head_dim;
-  if (c->d_in == 0 || c->num_heads == 0 || c->head_dim == 0) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "config: d_in %zu, num_heads %zu and head_dim %zu must be at least 1",
-                         c->d_in, c->num_heads, c->head_dim);
-  }
-  if (c->num_heads % c->num_kv_heads != 0) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "config: num_heads is %zu, must be a multiple of num_kv_heads, %zu",
-                         c->num_heads, c->num_kv_heads);
-  }
-  constexpr size_t kLimit = size_t{1}
-                            << 24;  // wider than any model, and sums of products can't wrap
-  if (c->d_in > kLimit || c->num_heads > kLimit || c->head_dim > kLimit || c->v_head_dim > kLimit) {
-    return Status::Error(
-        StatusCode::kInvalidArgument,
-        "config: d_in %zu, num_heads %zu, head_dim %zu, v_head_dim %zu must be at most %zu",
-        c->d_in, c->num_heads, c->head_dim, c->v_head_dim, kLimit);
-  }
-  if (c->scale && !std::isfinite(*c->scale)) {
-    return Status::Error(StatusCode::kInvalidArgument, "config.scale: is %g, must be finite",
-                         static_cast<double>(*c->scale));
-  }
-  if (c->rope) HEED_RETURN_IF_ERROR(CheckRope(*c->rope, c->head_dim, &c->rope->rope_dim));
-  return Status();
-}
-
-// Biases side by side, 0 where there is none; null when none is given.
-Status JoinBiases(const Projection* projections, size_t count, std::unique_ptr<float[]>* joined) {
-  bool any = false;
-  size_t total = 0;
-  for (size_t i = 0; i < count; ++i) {
-    any |= !projections[i].weights->bias.absent();
-    total += projections[i].out;
-  }
-  if (!any) return Status();
-  joined->reset(new (std::nothrow) float[total]());
-  if (*joined == nullptr) return OutOfMemory("biases", total * sizeof(float));
-  float* to = joined->get();
-  for (size_t i = 0; i < count; to += projections[i].out, ++i) {
-    if (projections[i].weights->bias.absent()) continue;
-    HEED_RETURN_IF_ERROR(
-        convert(projections[i].weights->bias, MutableTensorView(to, {projections[i].out})));
-  }
-  return Status();
-}
 
 // [batch, seq, width] as the [batch * seq, width] that matmul takes; false when strides do not
 // allow it.
@@ -142,63 +62,30 @@ TensorView HeadsOf(const TensorView& view, size_t batch, size_t seq, size_t firs
                     4);
 }
 
+// RMSNorm of all heads [batch, seq, heads, dim], in place.
+void NormHeads(const TensorView& heads, const float* weight, float eps, Context& context) {
+  const Context::Impl& impl = *context.impl();
+  const size_t seq = heads.shape[1], tokens = heads.shape[0] * seq, dim = heads.shape[3];
+  constexpr double kFlopsPerElement = 8;
+  const double flops = kFlopsPerElement * static_cast<double>(heads.num_elements());
+  ForEachTask(impl, tokens, WorkersFor(impl, tokens, flops), [&](size_t token, size_t) {
+    const ptrdiff_t offset = static_cast<ptrdiff_t>(token / seq) * heads.strides[0] +
+                             static_cast<ptrdiff_t>(token % seq) * heads.strides[1];
+    impl.norm->rms(static_cast<float*>(Writable(heads).mutable_data()) + offset, heads.shape[2],
+                   dim, weight, eps);
+  });
+}
+
 }  // namespace
 
-size_t MultiHeadAttention::d_out() const {
-  return has_out_ ? out_.out() : config_.num_heads * config_.v_head_dim;
-}
-
-size_t MultiHeadAttention::bytes() const {
-  return qkv_.bytes() + out_.bytes() +
-         ((qkv_bias_ ? qkv_.out() : 0) + (out_bias_ ? out_.out() : 0)) * sizeof(float);
-}
-
 Result<KvCache> MultiHeadAttention::create_cache(size_t batch, size_t capacity) const {
-  return KvCache::create(
-      {batch, config_.num_kv_heads, config_.head_dim, config_.v_head_dim, capacity});
-}
-
-Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
-                                                      const MultiHeadAttentionWeights& weights) {
-  MultiHeadAttention layer;
-  layer.config_ = config;
-  HEED_RETURN_IF_ERROR(CheckConfig(&layer.config_));
-  const MultiHeadAttentionConfig& c = layer.config_;
-  const size_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim,
-               v = c.num_kv_heads * c.v_head_dim, joined = c.num_heads * c.v_head_dim;
-  const bool fused = !weights.qkv.weight.absent();
-  if (fused &&
-      (!weights.q.weight.absent() || !weights.k.weight.absent() || !weights.v.weight.absent())) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "weights: qkv and one of q, k, v are given, must be either");
-  }
-  const Projection separate[] = {
-      {"q", &weights.q, c.d_in, q}, {"k", &weights.k, c.d_in, k}, {"v", &weights.v, c.d_in, v}};
-  const Projection one[] = {{"qkv", &weights.qkv, c.d_in, q + k + v}};
-  const Projection* projections = fused ? one : separate;
-  const size_t count = fused ? 1 : 3;
-  TensorView views[3];
-  for (size_t i = 0; i < count; ++i) {
-    HEED_RETURN_IF_ERROR(CheckProjection(projections[i], weights.layout));
-    views[i] = projections[i].weights->weight;
-  }
-  layer.has_out_ = !weights.out.weight.absent();
-  if (layer.has_out_) {
-    const size_t out_dim = weights.layout == WeightLayout::kInOut ? 1 : 0;
-    const Projection out = {"out", &weights.out, joined, weights.out.weight.shape[out_dim]};
-    HEED_RETURN_IF_ERROR(CheckProjection(out, weights.layout));
-    Result<PackedMatrix> packed = PackedMatrix::pack(weights.out.weight, weights.layout);
-    HEED_RETURN_IF_ERROR(packed.status());
-    layer.out_ = std::move(*packed);
-    HEED_RETURN_IF_ERROR(JoinBiases(&out, 1, &layer.out_bias_));
-  } else if (!weights.out.bias.absent()) {
-    return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
-  }
-  Result<PackedMatrix> packed = PackedMatrix::pack(views, count, weights.layout);
-  HEED_RETURN_IF_ERROR(packed.status());
-  layer.qkv_ = std::move(*packed);
-  HEED_RETURN_IF_ERROR(JoinBiases(projections, count, &layer.qkv_bias_));
-  return layer;
+  KvCacheConfig config;
+  config.batch = batch;
+  config.num_kv_heads = config_.num_kv_heads;
+  config.head_dim = config_.head_dim;
+  config.v_head_dim = config_.v_head_dim;
+  config.capacity = capacity;
+  return KvCache::create(config);
 }
 
 Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensorView& y,
@@ -222,6 +109,10 @@ Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensor
   HEED_RETURN_IF_ERROR(check_rows("y", y, d_out()));
   const KvCache* cache = options.cache;
   const size_t past = cache != nullptr ? cache->length() : 0;
+  if (cache != nullptr && !options.kv_lens.absent()) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "kv_lens: can't be used with a cache, whose sequences have one length");
+  }
   if (cache != nullptr) {
     const KvCacheConfig& c = cache->config();
     if (c.batch != batch || c.num_kv_heads != config_.num_kv_heads ||
@@ -262,14 +153,61 @@ Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensor
   return Status();
 }
 
+AttentionOptions MultiHeadAttention::OptionsFor(const ForwardOptions& options) const {
+  const auto per_head = [this](const std::unique_ptr<float[]>& values) {
+    return values != nullptr ? TensorView(values.get(), {config_.num_heads}) : TensorView();
+  };
+  AttentionOptions attention;
+  attention.scale = config_.scale;
+  attention.logits_soft_cap = config_.logits_soft_cap;
+  attention.alibi_slopes = per_head(alibi_slopes_);
+  attention.sinks = per_head(sinks_);
+  attention.causal = config_.causal;
+  attention.window = config_.window;
+  attention.sink_tokens = config_.sink_tokens;
+  attention.kv_lens = options.kv_lens;
+  // Padding at the end must not shift the queries before it.
+  if (!options.kv_lens.absent()) attention.causal_alignment = CausalAlignment::kTopLeft;
+  attention.key_mask = options.key_mask;
+  attention.dropout = options.dropout;
+  attention.lse = options.lse;
+  attention.weights = options.weights;
+  return attention;
+}
+
+// Heads of queries and keys lie side by side in `qkv` and are normed and turned in place.
+Status MultiHeadAttention::Attend(const MutableTensorView& qkv, const MutableTensorView& heads,
+                                  const ForwardOptions& options, Context& context) const {
+  const MultiHeadAttentionConfig& c = config_;
+  const size_t batch = qkv.shape[0], seq = qkv.shape[1];
+  const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
+  const TensorView q = HeadsOf(qkv, batch, seq, 0, c.num_heads, c.head_dim);
+  const TensorView k = HeadsOf(qkv, batch, seq, k_first, c.num_kv_heads, c.head_dim);
+  const TensorView v = HeadsOf(qkv, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
+  if (q_norm_ != nullptr) NormHeads(q, q_norm_.get(), c.norm_eps, context);
+  if (k_norm_ != nullptr) NormHeads(k, k_norm_.get(), c.norm_eps, context);
+  if (c.rope) {
+    const MutableTensorView rotated =
+        Writable(HeadsOf(qkv, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
+    HEED_RETURN_IF_ERROR(rope(rotated, options.positions, rotated, *c.rope, context));
+  }
+  const MutableTensorView out = Writable(HeadsOf(heads, batch, seq, 0, c.num_heads, c.v_head_dim));
+  KvCache* cache = options.cache;
+  if (cache == nullptr) return attention(q, k, v, out, OptionsFor(options), context);
+  const size_t past = cache->length();
+  HEED_RETURN_IF_ERROR(cache->append(k, v));
+  const Status status = attention(q, *cache, out, OptionsFor(options), context);
+  if (!status.ok()) HEED_RETURN_IF_ERROR(cache->truncate(past));
+  return status;
+}
+
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,
                                    const ForwardOptions& options, Context& context) const {
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckForward(x, y, options));
   const size_t batch = x.rank == 3 ? x.shape[0] : 1, seq = x.shape[x.rank - 2];
   if (batch == 0 || seq == 0) return Status();
-  const MultiHeadAttentionConfig& c = config_;
-  const size_t width = qkv_.out(), joined = c.num_heads * c.v_head_dim;
+  const size_t width = qkv_.out(), joined = config_.num_heads * config_.v_head_dim;
 
   // q, k and v of every token side by side, the heads joined, and positions.
   const size_t factors[] = {batch, seq, width + joined + 1};
@@ -285,40 +223,19 @@ Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView&
 
   KvCache* cache = options.cache;
   const size_t past = cache != nullptr ? cache->length() : 0;
-  if (c.rope) {
-    TensorView positions = options.positions;
-    if (positions.absent()) {
-      auto* own = reinterpret_cast<int32_t*>(memory + batch * seq * (width + joined));
-      for (size_t i = 0; i < seq; ++i) own[i] = static_cast<int32_t>(past + i);
-      positions = TensorView(own, {seq});
-    }
-    // Heads of queries and keys lie side by side and turn alike.
-    const MutableTensorView rotated =
-        Writable(HeadsOf(qkv, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
-    HEED_RETURN_IF_ERROR(rope(rotated, positions, rotated, *c.rope, context));
+  ForwardOptions filled = options;
+  if (options.positions.absent()) {
+    auto* own = reinterpret_cast<int32_t*>(memory + batch * seq * (width + joined));
+    for (size_t i = 0; i < seq; ++i) own[i] = static_cast<int32_t>(past + i);
+    filled.positions = TensorView(own, {seq});
   }
-
-  const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
-  const TensorView q = HeadsOf(qkv, batch, seq, 0, c.num_heads, c.head_dim);
-  const TensorView k = HeadsOf(qkv, batch, seq, k_first, c.num_kv_heads, c.head_dim);
-  const TensorView v = HeadsOf(qkv, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
-  TensorView heads = MutableTensorView(memory + batch * seq * width, {batch, seq, joined});
+  MutableTensorView heads(memory + batch * seq * width, {batch, seq, joined});
   if (!options.context.absent()) heads = options.context;
   if (!has_out_) heads = y;
-  const MutableTensorView out = Writable(HeadsOf(heads, batch, seq, 0, c.num_heads, c.v_head_dim));
-  AttentionOptions attention_options;
-  attention_options.scale = c.scale;
-  attention_options.causal = c.causal;
-  attention_options.dropout = options.dropout;
-  attention_options.lse = options.lse;
-  attention_options.weights = options.weights;
-
-  if (cache != nullptr) HEED_RETURN_IF_ERROR(cache->append(k, v));
-  Status status = cache != nullptr ? attention(q, *cache, out, attention_options, context)
-                                   : attention(q, k, v, out, attention_options, context);
-  if (status.ok() && has_out_) status = Project(heads, out_, out_bias_, y, batch, seq, context);
+  HEED_RETURN_IF_ERROR(Attend(qkv, heads, filled, context));
+  if (!has_out_) return options.context.absent() ? Status() : convert(y, options.context);
+  const Status status = Project(heads, out_, out_bias_, y, batch, seq, context);
   if (!status.ok() && cache != nullptr) HEED_RETURN_IF_ERROR(cache->truncate(past));
-  if (status.ok() && !has_out_ && !options.context.absent()) return convert(y, options.context);
   return status;
 }
 

@@ -10,6 +10,21 @@
 #include "src/rope.h"
 
 namespace heed {
+namespace {
+
+// Cosine and sine of position * frequency, times `factor`, rounded from double.
+void RopeAngles(int32_t position, const double* frequencies, double factor, size_t pairs,
+                float* cos, float* sin) {
+  for (size_t t = 0; t < pairs; ++t) {
+    double s = 0, c = 0;
+    SinCos(static_cast<double>(position) * frequencies[t], &s, &c);
+    sin[t] = static_cast<float>(s * factor);
+    cos[t] = static_cast<float>(c * factor);
+  }
+}
+
+}  // namespace
+
 Status CheckPositions(const TensorView& positions, size_t batch, size_t len) {
   HEED_RETURN_IF_ERROR(CheckInput("positions", positions, DType::kI32, 1, 2));
   const bool shared = positions.rank == 1;
@@ -48,22 +63,7 @@ Status CheckRope(const RopeOptions& options, size_t head_dim, size_t* rope_dim) 
     return Status::Error(StatusCode::kInvalidArgument, "theta: is %g, must be in [1, 1e30]",
                          options.theta);
   }
-  return Status();
-}
-
-void RopeFrequencies(double theta, size_t rope_dim, double* frequencies) {
-  for (size_t t = 0; t < rope_dim / 2; ++t) {
-    frequencies[t] = Pow(theta, -2.0 * static_cast<double>(t) / static_cast<double>(rope_dim));
-  }
-}
-
-void RopeAngles(int32_t position, const double* frequencies, size_t pairs, float* cos, float* sin) {
-  for (size_t t = 0; t < pairs; ++t) {
-    double s = 0, c = 0;
-    SinCos(static_cast<double>(position) * frequencies[t], &s, &c);
-    sin[t] = static_cast<float>(s);
-    cos[t] = static_cast<float>(c);
-  }
+  return CheckRopeScaling(options);
 }
 
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
@@ -100,13 +100,13 @@ Status rope(const TensorView& x, const TensorView& positions, const MutableTenso
   float* workspace = impl.Reserve(Buffer::kRope, floats);
   if (workspace == nullptr) return OutOfMemory("workspace", floats * sizeof(float));
   auto* frequencies = reinterpret_cast<double*>(workspace);
-  RopeFrequencies(options.theta, rope_dim, frequencies);
+  const double factor = RopeFrequencies(options, rope_dim, frequencies);
   const auto rotate = options.interleaved ? impl.rope->interleaved : impl.rope->half;
   ForEachTask(impl, tokens, workers, [&](size_t token, size_t worker) {
     float* cos = workspace + 2 * pairs + worker * 2 * pairs;
     float* sin = cos + pairs;
     const size_t b = token / len, i = token % len;
-    RopeAngles(PositionAt(positions, b, i), frequencies, pairs, cos, sin);
+    RopeAngles(PositionAt(positions, b, i), frequencies, factor, pairs, cos, sin);
     const auto offset = [&](const TensorView& view) {
       return (first == 1 ? static_cast<ptrdiff_t>(b) * view.strides[0] : 0) +
              static_cast<ptrdiff_t>(i) * view.strides[first];

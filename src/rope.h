@@ -12,10 +12,9 @@ Status CheckRope(const RopeOptions& options, size_t head_dim, size_t* rope_dim);
 Status CheckPositions(const TensorView& positions, size_t batch, size_t len);
 int32_t PositionAt(const TensorView& positions, size_t batch, size_t i);
 
-// theta^(-2t / rope_dim) for t < rope_dim / 2.
-void RopeFrequencies(double theta, size_t rope_dim, double* frequencies);
+// The frequencies of t < rope_dim / 2, scaled. Returns what multiplies the cosines and sines.
+double RopeFrequencies(const RopeOptions& options, size_t rope_dim, double* frequencies);
 
-// Cosine and sine of position * frequency, rounded from double.
-void RopeAngles(int32_t position, const double* frequencies, size_t pairs, float* cos, float* sin);
+Status CheckRopeScaling(const RopeOptions& options);
 
 }  // namespace heed

@@ -2,6 +2,7 @@
 // nothing.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -96,6 +97,32 @@ const BadParts kBadParts[] = {
      [](Parts& p) {
        p.weights.q = p.weights.k = p.weights.v = {};
        p.weights.qkv.weight = p.qkv.view().slice(0, 0, 59);
+     }},
+    {"a factor of RoPE below 1", kInvalid, "factor",
+     [](Parts& p) {
+       p.config.rope->scaling.type = RopeScalingType::kLinear;
+       p.config.rope->scaling.factor = 0.5;
+     }},
+    {"a window without causal", kInvalid, "window",
+     [](Parts& p) { p.config.window = 4, p.config.causal = false; }},
+    {"sink tokens without a window", kInvalid, "sink_tokens",
+     [](Parts& p) { p.config.sink_tokens = 4; }},
+    {"a negative soft cap", kInvalid, "logits_soft_cap",
+     [](Parts& p) { p.config.logits_soft_cap = -1.0f; }},
+    {"eps NaN", kInvalid, "norm_eps", [](Parts& p) { p.config.norm_eps = kNaN; }},
+    {"an infinite offset", kInvalid, "norm_weight_offset",
+     [](Parts& p) { p.config.norm_weight_offset = HUGE_VALF; }},
+    {"q_norm of another size", kInvalid, "q_norm",
+     [](Parts& p) { p.weights.q_norm = p.bias.view().slice(0, 0, 7); }},
+    {"k_norm of rank 2", kInvalid, "k_norm", [](Parts& p) { p.weights.k_norm = p.k.view(); }},
+    {"sinks null", kInvalid, "sinks",
+     [](Parts& p) {
+       p.weights.sinks = p.bias.view().slice(0, 0, 4), p.weights.sinks.data = nullptr;
+     }},
+    {"slopes in i32", kUnsupported, "alibi_slopes",
+     [](Parts& p) {
+       p.weights.alibi_slopes = p.bias.view().slice(0, 0, 4);
+       p.weights.alibi_slopes.dtype = DType::kI32;
      }},
     {"a weight of absurd size", kInvalid, "out",
      [](Parts& p) { p.weights.out.weight.shape[0] = kHuge; }},
@@ -203,6 +230,25 @@ const BadCall kBadCalls[] = {
     {"context overlaps y", kInvalid, "context",
      [](Call& c) {
        c.options.context = MutableTensorView(&c.y_data[70], {2, 3, 24});
+     }},
+    {"lengths with a cache", kInvalid, "kv_lens",
+     [](Call& c) { c.options.kv_lens = TensorView(&c.at_data[0], {2}); }},
+    {"a negative length", kInvalid, "kv_lens",
+     [](Call& c) {
+       c.at_data[1] = -1;
+       c.options.kv_lens = TensorView(&c.at_data[0], {2});
+       c.options.cache = nullptr;
+     }},
+    {"a length beyond the tokens", kInvalid, "kv_lens",
+     [](Call& c) {
+       c.at_data[1] = 4;
+       c.options.kv_lens = TensorView(&c.at_data[0], {2});
+       c.options.cache = nullptr;
+     }},
+    {"a key mask without the past", kInvalid, "key_mask",
+     [](Call& c) {
+       static const uint8_t mask[6] = {};
+       c.options.key_mask = TensorView(mask, {2, 3});
      }},
     {"lse overlaps x", kInvalid, "lse",
      [](Call& c) {

@@ -104,8 +104,13 @@ TEST_CASE("weights that are missing, wrong or not computed are refused by name")
   CHECK(refusal(plus(good, "rotary_emb.inv_freq", {4})) == "accepted");
 
   CHECK(Contains(refusal({good[0], good[1], good[2]}), "no tensor '" + prefix + "o_proj.weight'"));
-  CHECK(Contains(refusal(plus(good, "q_norm.weight", {8})), "q_norm.weight' belongs"));
-  CHECK(Contains(refusal(plus(good, "sinks", {4})), "sinks' belongs"));
+  CHECK(Contains(refusal(plus(good, "q_norm.weight", {8})), "no such part"));
+  CHECK(Contains(refusal(plus(good, "sinks", {4})), "no such part"));
+  CHECK(Contains(refusal(plus(good, "g_proj.weight", {8})), "g_proj.weight' belongs"));
+  CHECK(Contains(refusal(good, {{"model_type", "qwen3"}}), "no tensor '" + prefix + "q_norm"));
+  CHECK(Contains(
+      refusal(good, {{"model_type", "gpt_oss"}, {"attention_bias", false}, {"sliding_window", 4}}),
+      "no tensor '" + prefix + "sinks"));
   CHECK(Contains(refusal(plus(good, "q_proj.bias", {32})), "no such bias"));
   CHECK(
       Contains(refusal(good, {{"attention_bias", true}}), "no tensor '" + prefix + "q_proj.bias"));

@@ -39,6 +39,59 @@ std::vector<LayerForm> Forms() {
   return forms;
 }
 
+std::vector<LayerForm> NormForms() {
+  LayerForm qwen3, gemma3, keys, wide;
+  qwen3.q_norm = qwen3.k_norm = true;
+  qwen3.num_kv_heads = 2;
+  qwen3.rope = RopeOptions{};
+  gemma3 = qwen3;
+  gemma3.num_heads = 6, gemma3.num_kv_heads = 1, gemma3.head_dim = 34;
+  gemma3.norm_weight_offset = 1.0f;
+  gemma3.fused = true;
+  gemma3.bias = true;
+  keys.k_norm = true, keys.num_heads = 5, keys.dtype = DType::kBF16;
+  keys.weight_layout = Layout::kScattered;
+  wide.q_norm = true, wide.num_heads = 2, wide.head_dim = 300;  // longer than a chunk of a sum
+  return {qwen3, gemma3, keys, wide};
+}
+
+std::vector<LayerForm> ScalingForms() {
+  RopeScaling linear, llama3, yarn;
+  linear.type = RopeScalingType::kLinear;
+  llama3.type = RopeScalingType::kLlama3;
+  yarn.type = RopeScalingType::kYarn;
+  std::vector<LayerForm> forms;
+  for (RopeScaling scaling : {linear, llama3, yarn}) {
+    scaling.factor = 4.0;
+    scaling.original_max_position_embeddings = 64;
+    LayerForm form;
+    form.head_dim = 32;
+    form.rope = RopeOptions{.scaling = scaling};
+    forms.push_back(form);
+  }
+  return forms;
+}
+
+std::vector<LayerForm> ScoreForms() {
+  LayerForm mistral, gemma2, gpt_oss, alibi, streaming;
+  mistral.window = 5;
+  mistral.num_kv_heads = 2;
+  mistral.rope = RopeOptions{};
+  gemma2 = mistral;
+  gemma2.logits_soft_cap = 1.5f;  // low enough to bend scores
+  gemma2.scale = 0.5f;
+  gpt_oss = ScalingForms()[2];
+  gpt_oss.window = 6;
+  gpt_oss.sinks = true;
+  gpt_oss.bias = true;
+  gpt_oss.dtype = DType::kBF16;
+  alibi.alibi_slopes = true;
+  streaming.window = 3;
+  streaming.sink_tokens = 2;
+  streaming.q_norm = streaming.k_norm = true;
+  return {mistral, gemma2, gpt_oss, alibi, streaming};
+}
+
 TEST_CASE("a layer equals its specification bit for bit in every form of its weights") {
   for (const LayerForm& form : Forms()) {
     for (size_t batch : {size_t{1}, size_t{2}}) {
@@ -86,8 +139,11 @@ TEST_CASE("stored weights and biases of f16 and bf16 are widened exactly") {
 }
 
 TEST_CASE("a layer's cache gives the same bits for a sequence, its chunks and its tokens") {
-  for (size_t which : {size_t{1}, size_t{3}, size_t{5}, size_t{6}}) {
-    LayerForm form = Forms()[which];
+  std::vector<LayerForm> forms = Forms();
+  forms.push_back(NormForms()[0]);
+  for (const LayerForm& form : ScoreForms()) forms.push_back(form);
+  for (const LayerForm& form : forms) {
+    if (!form.causal) continue;
     const size_t batch = 2, seq = Quick() ? 30 : 140;
     const LayerProblem p(form, batch, seq);
     const PerFamily<spec::LayerResult> want([&](Family family) { return p.Expected(family); });
@@ -143,15 +199,73 @@ TEST_CASE("a layer reports its sizes, with defaults filled in") {
   CHECK(cache->config().capacity >= 50);
 }
 
-TEST_CASE("a layer in float64 by its definition agrees with the specification") {
+TEST_CASE("windows, soft caps, sinks and ALiBi in a layer are those of attention") {
+  for (const LayerForm& form : ScoreForms()) {
+    for (size_t seq : {size_t{1}, size_t{19}}) {
+      INFO(form << "; seq " << seq);
+      CHECK(LayerProblem(form, 2, seq).Fault() == "");
+    }
+  }
+}
+
+TEST_CASE("padding is hidden, and does not move the queries before it") {
+  for (bool causal : {false, true}) {
+    LayerForm lens, mask;
+    lens.causal = mask.causal = causal;
+    lens.kv_lens = true;
+    mask.key_mask = true;
+    mask.sinks = true;
+    for (const LayerForm& form : {lens, mask}) {
+      INFO(form << "; causal " << causal);
+      CHECK(LayerProblem(form, 3, 20).Fault() == "");
+    }
+  }
   LayerForm form;
-  form.bias = true;
-  form.causal = false;
+  form.rope = RopeOptions{};
+  form.window = 4;
   const LayerProblem p(form, 1, 12);
-  const std::vector<double> want = p.Reference();
-  for (Family family : Families()) {
-    // Sums of 30 to 64 products of size 1 lose about 1e-6; the layer has three of them in a row.
-    CHECK(WorstError(p.Expected(family).y, want) < 2e-5);
+  const int32_t length = 7;
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    Tensor<float> padded({1, 12, p.d_out()}), alone({1, 7, p.d_out()});
+    ForwardOptions options;
+    options.kv_lens = TensorView(&length, {1});
+    REQUIRE(p.layer().forward(p.x.view(), padded.mutable_view(), options, *runner.context).ok());
+    REQUIRE(p.layer()
+                .forward(p.x.view().slice(1, 0, 7), alone.mutable_view(), {}, *runner.context)
+                .ok());
+    std::vector<float> first = padded.Dense();
+    first.resize(alone.size());
+    CHECK(Difference(first, alone.Dense()) == "");
+  }
+}
+
+TEST_CASE("norms of queries and keys, and scaled RoPE, equal the specification bit for bit") {
+  for (const std::vector<LayerForm>& forms : {NormForms(), ScalingForms()}) {
+    for (const LayerForm& form : forms) {
+      for (size_t seq : {size_t{1}, size_t{19}}) {
+        INFO(form << "; seq " << seq);
+        CHECK(LayerProblem(form, 2, seq).Fault() == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("a layer in float64 by its definition agrees with the specification") {
+  std::vector<LayerForm> forms(1);
+  forms[0].bias = true;
+  forms[0].causal = false;
+  for (const std::vector<LayerForm>& more : {NormForms(), ScalingForms(), ScoreForms()}) {
+    forms.insert(forms.end(), more.begin(), more.end());
+  }
+  for (const LayerForm& form : forms) {
+    INFO(form);
+    const LayerProblem p(form, 2, 40);
+    const std::vector<double> want = p.Reference();
+    for (Family family : Families()) {
+      // Sums of 30 to 64 products of size 1 lose about 1e-6; the layer has three of them in a row.
+      CHECK(WorstError(p.Expected(family).y, want) < 2e-5);
+    }
   }
 }
 

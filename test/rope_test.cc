@@ -7,8 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "test/spec/rope.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
+#include "test/support/layer_reference.h"
+#include "test/support/refusal.h"
 #include "test/support/tensor.h"
 
 namespace heed::test {
@@ -19,8 +22,37 @@ struct RopeCase {
   RopeOptions options;
 };
 
-size_t RotatedChannels(const RopeCase& c) {
-  return c.options.rope_dim == 0 ? c.head_dim : c.options.rope_dim;
+RopeScaling Linear(double factor) {
+  RopeScaling s;
+  s.type = RopeScalingType::kLinear;
+  s.factor = factor;
+  return s;
+}
+
+RopeScaling Llama31() {  // as Llama 3.1 is published
+  RopeScaling s;
+  s.type = RopeScalingType::kLlama3;
+  s.factor = 8.0;
+  s.original_max_position_embeddings = 8192;
+  return s;
+}
+
+RopeScaling GptOss() {  // as GPT-OSS is published
+  RopeScaling s;
+  s.type = RopeScalingType::kYarn;
+  s.factor = 32.0;
+  s.original_max_position_embeddings = 4096;
+  s.truncate = false;
+  return s;
+}
+
+std::vector<RopeScaling> Scalings() {
+  RopeScaling whole = GptOss(), given = GptOss(), scales = GptOss(), narrow = GptOss();
+  whole.truncate = true;
+  given.attention_factor = 1.25;
+  scales.mscale = 1.0, scales.mscale_all_dim = 0.7;
+  narrow.beta_fast = narrow.beta_slow = 3.0;  // a ramp of no width
+  return {Linear(8.0), Llama31(), GptOss(), whole, given, scales, narrow};
 }
 
 std::vector<RopeCase> Cases() {
@@ -34,20 +66,29 @@ std::vector<RopeCase> Cases() {
     cases.push_back({1, 3, 2, 7, {6, 500000.0, interleaved}});
     cases.push_back({1, 3, 2, 64, {2, 1e6, interleaved}});
     cases.push_back({1, 200, 4, 64, {0, 10.0, interleaved}});
+    for (const RopeScaling& scaling : Scalings()) {
+      cases.push_back({1, 9, 2, 64, {0, 500000.0, interleaved, scaling}});
+      cases.push_back({1, 9, 2, 80, {20, 150000.0, interleaved, scaling}});
+    }
   }
   return cases;
 }
 
+template <Family kFamily>
+void RotateAll(const RopeCase& c, const std::vector<int32_t>& positions, std::vector<float>* x) {
+  for (size_t row = 0; row < c.batch * c.seq * c.heads; ++row) {
+    spec::Rope<kFamily>(x->data() + row * c.head_dim, positions[row / c.heads], c.head_dim,
+                        c.options);
+  }
+}
+
 std::vector<float> Expected(Family family, const RopeCase& c, std::vector<float> x,
                             const std::vector<int32_t>& positions) {
-  WithSpec(family, [&](auto spec) {
-    for (size_t token = 0; token < c.batch * c.seq; ++token) {
-      for (size_t head = 0; head < c.heads; ++head) {
-        spec.Rope(x.data() + (token * c.heads + head) * c.head_dim, positions[token],
-                  RotatedChannels(c), c.options.theta, c.options.interleaved);
-      }
-    }
-  });
+  if (family == Family::kFma) {
+    RotateAll<Family::kFma>(c, positions, &x);
+  } else {
+    RotateAll<Family::kMultiplyAdd>(c, positions, &x);
+  }
   return x;
 }
 
@@ -148,6 +189,99 @@ TEST_CASE(
     CHECK(run({0, 100.0, false}, positions) != plain);
     CHECK(run({0, 10000.0, true}, positions) != plain);
     CHECK(run({8, 10000.0, false}, positions) == plain);
+  }
+}
+
+// `known` was computed apart, with Python's math, from the formulas in Hugging Face's order.
+TEST_CASE("scaled frequencies are those of the formulas and of published models") {
+  for (const RopeScaling& scaling : Scalings()) {
+    for (size_t rope_dim : {size_t{20}, size_t{64}, size_t{128}}) {
+      RopeOptions options;
+      options.theta = 150000.0;
+      options.scaling = scaling;
+      const spec::RopeTable table = spec::MakeRopeTable(options, rope_dim);
+      for (size_t t = 0; t < rope_dim / 2; ++t) {
+        const double want = RopeFrequency(options, rope_dim, t);
+        CHECK(std::fabs(table.frequency[t] - want) <= 1e-13 * want);
+      }
+      CHECK(std::fabs(table.factor - RopeFactor(scaling)) <= 1e-13 * table.factor);
+    }
+  }
+  struct Known {
+    double theta;
+    size_t rope_dim;
+    RopeScaling scaling;
+    size_t pair;
+    double frequency;
+  };
+  const Known known[] = {
+      {500000.0, 128, Llama31(), 0, 1},
+      {500000.0, 128, Llama31(), 10, 0.1286873734326505},
+      {500000.0, 128, Llama31(), 29, 0.002166570763503359},
+      {500000.0, 128, Llama31(), 30, 0.001371893567761138},
+      {500000.0, 128, Llama31(), 32, 0.0005248461609929547},
+      {500000.0, 128, Llama31(), 34, 0.0001785078127679964},
+      {500000.0, 128, Llama31(), 35, 9.556212353964683e-05},
+      {500000.0, 128, Llama31(), 63, 3.068925988914511e-07},
+      {150000.0, 64, GptOss(), 0, 1},
+      {150000.0, 64, GptOss(), 8, 0.05081327481546147},
+      {150000.0, 64, GptOss(), 9, 0.03170569618466377},
+      {150000.0, 64, GptOss(), 12, 0.006794959489732219},
+      {150000.0, 64, GptOss(), 16, 0.0004564839192232409},
+      {150000.0, 64, GptOss(), 17, 0.0001293187012450632},
+      {150000.0, 64, GptOss(), 18, 3.830881237375338e-05},
+      {150000.0, 64, GptOss(), 31, 3.023511428119214e-07},
+  };
+  for (const Known& k : known) {
+    RopeOptions options;
+    options.theta = k.theta;
+    options.scaling = k.scaling;
+    const double got = spec::MakeRopeTable(options, k.rope_dim).frequency[k.pair];
+    INFO("pair " << k.pair);
+    CHECK(std::fabs(got - k.frequency) <= 1e-12 * k.frequency);
+  }
+  CHECK(std::fabs(spec::MakeRopeTable({.scaling = GptOss()}, 64).factor - 1.346573590279973) <
+        1e-14);
+}
+
+struct BadScaling {
+  const char* argument;
+  void (*spoil)(RopeOptions&);
+};
+
+const BadScaling kBadScalings[] = {
+    {"factor", [](RopeOptions& o) { o.scaling.factor = 0.5; }},
+    {"factor", [](RopeOptions& o) { o.scaling.factor = NAN; }},
+    {"factor", [](RopeOptions& o) { o.scaling = Linear(0.0); }},
+    {"original_max_position_embeddings",
+     [](RopeOptions& o) { o.scaling.original_max_position_embeddings = 0; }},
+    {"beta_slow", [](RopeOptions& o) { o.scaling.beta_slow = 0.0; }},
+    {"beta_fast", [](RopeOptions& o) { o.scaling.beta_fast = 0.5; }},
+    {"attention_factor", [](RopeOptions& o) { o.scaling.attention_factor = -1.0; }},
+    {"mscale", [](RopeOptions& o) { o.scaling.mscale = INFINITY; }},
+    {"mscale_all_dim", [](RopeOptions& o) { o.scaling.mscale_all_dim = -1.0; }},
+    {"theta", [](RopeOptions& o) { o.theta = 1.0; }},
+    {"low_freq_factor",
+     [](RopeOptions& o) { o.scaling = Llama31(), o.scaling.low_freq_factor = 0.0; }},
+    {"high_freq_factor",
+     [](RopeOptions& o) { o.scaling = Llama31(), o.scaling.high_freq_factor = 1.0; }},
+};
+
+TEST_CASE("scalings that are not possible are refused by name") {
+  Context context;
+  Random random(5);
+  const Tensor<float> x = Normal({1, 1, 8}, random);
+  Tensor<int32_t> positions({1});
+  positions[0] = 1;
+  for (const BadScaling& bad : kBadScalings) {
+    INFO(std::string(bad.argument));
+    RopeOptions options;
+    options.scaling = GptOss();
+    bad.spoil(options);
+    Tensor<float> y({1, 1, 8});
+    const Status s = rope(x.view(), positions.view(), y.mutable_view(), options, context);
+    CHECK(WrongRefusal(s, StatusCode::kInvalidArgument, bad.argument) == "");
+    CHECK(y.AllUntouched());
   }
 }
 

@@ -21,15 +21,16 @@ void ConfigReader::wrong(const char* key, const json& value, const char* wanted)
   refuse(std::string(key) + " is " + value_text(value) + ", and must be " + wanted);
 }
 
-std::optional<size_t> ConfigReader::size(const char* key) {
+std::optional<size_t> ConfigReader::size(const char* key, size_t lowest) {
   constexpr uint64_t kLargest = uint64_t{1} << 24;  // far above any model; products stay in range
   const json* value = find(key);
   if (value == nullptr) return std::nullopt;
   if (value->is_number_unsigned()) {
     const auto number = value->get<uint64_t>();
-    if (number >= 1 && number <= kLargest) return static_cast<size_t>(number);
+    if (number >= lowest && number <= kLargest) return static_cast<size_t>(number);
   }
-  wrong(key, *value, "a whole number from 1 to 16777216");
+  wrong(key, *value,
+        lowest == 0 ? "a whole number from 0 to 16777216" : "a whole number from 1 to 16777216");
   return std::nullopt;
 }
 

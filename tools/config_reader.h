@@ -22,7 +22,8 @@ class ConfigReader {
 
   // Null and missing are the same: not set.
   const nlohmann::json* find(const char* key) const;
-  std::optional<size_t> size(const char* key);    // a whole number in [1, 2^24]
+  // A whole number in [lowest, 2^24].
+  std::optional<size_t> size(const char* key, size_t lowest = 1);
   std::optional<double> number(const char* key);  // finite and > 0
   std::optional<std::string> text(const char* key);
   bool flag(const char* key, bool otherwise);

@@ -11,7 +11,7 @@ namespace heed::tools {
 namespace {
 
 struct StyleNames {
-  const char* bases[2];            // what stands before the layer's number
+  std::vector<const char*> bases;  // what stands before the layer's number
   const char* attention;           // and after it
   std::vector<std::string> known;  // tensors that are used or change nothing
 };
@@ -25,11 +25,13 @@ StyleNames names_of(WeightStyle style) {
         {"c_attn.weight", "c_attn.bias", "c_proj.weight", "c_proj.bias", "bias", "masked_bias"}};
   }
   // inv_freq is what rope_theta gives.
-  return {{"model.layers.", "layers."},
-          ".self_attn.",
-          {"q_proj.weight", "k_proj.weight", "v_proj.weight", "qkv_proj.weight", "o_proj.weight",
-           "q_proj.bias", "k_proj.bias", "v_proj.bias", "qkv_proj.bias", "o_proj.bias",
-           "rotary_emb.inv_freq"}};
+  // The longer ones are of models that also see.
+  return {
+      {"model.layers.", "layers.", "language_model.model.layers.", "model.language_model.layers."},
+      ".self_attn.",
+      {"q_proj.weight", "k_proj.weight", "v_proj.weight", "qkv_proj.weight", "o_proj.weight",
+       "q_proj.bias", "k_proj.bias", "v_proj.bias", "qkv_proj.bias", "o_proj.bias", "q_norm.weight",
+       "k_norm.weight", "sinks", "rotary_emb.inv_freq"}};
 }
 
 // "model.layers.3.self_attn.", of the form that the checkpoint uses.
@@ -41,7 +43,7 @@ Result<std::string> find_prefix(const Checkpoint& checkpoint, const StyleNames& 
     if (!checkpoint.names_with_prefix(prefix).empty()) found.push_back(std::move(prefix));
   }
   if (found.size() == 1) return found[0];
-  if (found.size() == 2) {
+  if (found.size() > 1) {
     return refuse(checkpoint.name(), "layer " + std::to_string(layer) + " is there twice, as " +
                                          quote(found[0]) + " and " + quote(found[1]));
   }
@@ -74,16 +76,21 @@ class WeightFinder {
 
   LinearWeights linear(const std::string& name, size_t in, size_t out, bool bias,
                        WeightLayout layout) {
-    LinearWeights result;
     const bool in_out = layout == WeightLayout::kInOut;
+    LinearWeights result;
     result.weight = tensor(name + ".weight", {in_out ? in : out, in_out ? out : in});
-    if (bias) {
-      result.bias = tensor(name + ".bias", {out});
-    } else if (has(name + ".bias")) {
-      refuse("there is a tensor " + quote(prefix_ + name + ".bias") +
-             ", but the configuration has no such bias");
-    }
+    result.bias = vector(name + ".bias", out, bias);
     return result;
+  }
+
+  // Absent unless `wanted`; refused when it is there all the same.
+  TensorView vector(const std::string& name, size_t size, bool wanted) {
+    if (wanted) return tensor(name, {size});
+    if (has(name)) {
+      refuse("there is a tensor " + quote(prefix_ + name) + ", but the configuration has no such " +
+             (name.ends_with("bias") ? "bias" : "part"));
+    }
+    return TensorView();
   }
 
  private:
@@ -142,6 +149,9 @@ Result<MultiHeadAttentionWeights> find_weights(Checkpoint& checkpoint, const Lay
     weights.v = linear("v_proj", shape.d_in, kv_out, config.qkv_bias);
   }
   weights.out = linear(gpt2 ? "c_proj" : "o_proj", q_out, shape.d_in, config.out_bias);
+  weights.q_norm = finder.vector("q_norm.weight", shape.head_dim, config.qk_norm);
+  weights.k_norm = finder.vector("k_norm.weight", shape.head_dim, config.qk_norm);
+  weights.sinks = finder.vector("sinks", shape.num_heads, config.sinks);
   if (!finder.status().ok()) return finder.status();
   return weights;
 }

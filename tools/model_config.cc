@@ -7,6 +7,7 @@
 
 #include "tools/config_reader.h"
 #include "tools/file.h"
+#include "tools/rope_config.h"
 #include "tools/text.h"
 
 namespace heed::tools {
@@ -14,195 +15,137 @@ namespace {
 
 using nlohmann::json;
 
-enum class Bias { kNever, kOnQkv, kAlways, kAsConfigured };
+bool contains(const json& config, const char* key) { return config.find(key) != config.end(); }
 
-struct FamilyRow {
-  std::string_view model_type;
-  WeightStyle style;
-  Bias bias;
-  bool kv_heads_required;  // the family's own default is not num_attention_heads
-};
-constexpr FamilyRow kFamilies[] = {
-    {"llama", WeightStyle::kLlama, Bias::kAsConfigured, false},
-    {"mistral", WeightStyle::kLlama, Bias::kNever, true},
-    {"qwen2", WeightStyle::kLlama, Bias::kOnQkv, true},
-    {"phi3", WeightStyle::kLlama, Bias::kNever, false},
-    {"gpt2", WeightStyle::kGpt2, Bias::kAlways, false},
-};
-
-// Settings that this file reads, and those that do not change what attention computes at inference.
-constexpr std::string_view kKnownSettings[] = {
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "n_head",
-    "attention_bias",
-    "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
-    "partial_rotary_factor",
-    "sliding_window",
-    "use_sliding_window",
-    "max_window_layers",
-    "layer_types",
-    "query_pre_attn_scalar",
-    "scale_attn_weights",
-    "scale_attn_by_inverse_layer_idx",
-    "attention_dropout",
-    "attn_pdrop",
-    "max_position_embeddings",
-    "original_max_position_embeddings",
-    "reorder_and_upcast_attn",
-    "attn_implementation",
-    "_attn_implementation",
-    "_attn_implementation_internal",
-    "_attn_implementation_autoset",
-    "output_attentions",
-    "mask_token_id",
-    "chunk_size_feed_forward",
-};
-
-// Parts of names of settings that are about attention. Such a setting outside the list above is
-// refused when it asks for something: attn_logit_softcapping, alibi, attention_sinks,
-// no_rope_layers, qk_norm...
-constexpr std::string_view kSuspicious[] = {
-    "attn",      "attention",
-    "rope",      "rotary",
-    "window",    "alibi",
-    "softcap",   "sink",
-    "qk",        "q_norm",
-    "k_norm",    "query",
-    "key_value", "head",
-    "chunk",     "position_embedding",
-    "mask",      "causal",
-
-    "sparse",    "quantization_config",
-};
-
-void refuse_unknown(const json& config, ConfigReader* reader) {
-  for (const auto& [key, value] : config.items()) {
-    const auto in_key = [&name = key](std::string_view part) {
-      return name.find(part) != std::string::npos;
-    };
-    if (std::find(std::begin(kKnownSettings), std::end(kKnownSettings), key) !=
-            std::end(kKnownSettings) ||
-        std::none_of(std::begin(kSuspicious), std::end(kSuspicious), in_key) || !asks(value)) {
-      continue;
-    }
-    reader->refuse(quote(key) + " is " + value_text(value) + ", which heed does not compute yet");
+// Whether the family's rule gives `layer` a window.
+bool slides_by_rule(const Family& family, size_t layer, bool has_window, ConfigReader* reader) {
+  switch (family.window) {
+    case WindowRule::kNone:
+      return false;
+    case WindowRule::kAll:
+      return has_window;
+    case WindowRule::kUpper:
+      return reader->flag("use_sliding_window", false) &&
+             layer >= reader->size("max_window_layers", 0).value_or(28);
+    case WindowRule::kEven:
+      return layer % 2 == 0;
+    case WindowRule::kPattern:
+      break;
   }
+  const char* key = reader->find("sliding_window_pattern") != nullptr ? "sliding_window_pattern"
+                                                                      : "_sliding_window_pattern";
+  return (layer + 1) % reader->size(key).value_or(6) != 0;
 }
 
-void refuse_window(const json& config, size_t layer, ConfigReader* reader) {
+// The layer's own entry in layer_types; nothing when there is no such list.
+std::optional<bool> slides_by_list(size_t layer, ConfigReader* reader) {
   const json* types = reader->find("layer_types");
-  if (types != nullptr) {
-    if (!types->is_array() || layer >= types->size() || !(*types)[layer].is_string()) {
-      return reader->refuse("layer_types has no name for layer " + std::to_string(layer));
-    }
-    if ((*types)[layer] != "full_attention") {
-      reader->refuse("layer " + std::to_string(layer) + " is " + value_text((*types)[layer]) +
-                     ", and heed computes only full_attention yet");
-    }
-    return;  // the list decides, whatever window the other layers have
+  if (types == nullptr) return std::nullopt;
+  if (!types->is_array() || layer >= types->size() || !(*types)[layer].is_string()) {
+    reader->refuse("layer_types has no name for layer " + std::to_string(layer));
+    return std::nullopt;
   }
-  const bool may_slide = reader->flag("use_sliding_window", true);
-  const json* window = reader->find("sliding_window");
-  if (may_slide && window != nullptr) {
-    reader->refuse("sliding_window is " + value_text(*window) +
-                   ", and heed does not compute a window yet");
-  } else if (may_slide && config.contains("use_sliding_window") && window == nullptr) {
-    reader->refuse("use_sliding_window is true without a sliding_window");
+  const json& type = (*types)[layer];
+  if (type != "full_attention" && type != "sliding_attention") {
+    reader->refuse("layer " + std::to_string(layer) + " is " + value_text(type) +
+                   ", and heed computes full_attention and sliding_attention");
   }
+  return type == "sliding_attention";
 }
 
-// One of rope_scaling and rope_parameters, or the configuration itself for the settings on top.
-void read_rope_settings(const json& settings, const char* key, ConfigReader* top, double* theta,
-                        double* fraction) {
-  if (!settings.is_object()) {
-    return top->refuse(std::string(key) + " is " + value_text(settings) +
-                       ", and must be an object");
+// 0: none. Hugging Face's sliding_window counts keys as the library's window does, the query's own
+// included.
+size_t read_window(const json& config, const Family& family, size_t layer, ConfigReader* reader) {
+  std::optional<size_t> window = reader->size("sliding_window");
+  if (!window.has_value() && !contains(config, "sliding_window") && family.sliding_window != 0) {
+    window = family.sliding_window;  // null would mean none
   }
-  for (const auto& [name, value] : settings.items()) {
-    const bool is_type = name == "rope_type" || name == "type";
-    if (is_type ? value != "default" : name != "rope_theta" && name != "partial_rotary_factor") {
-      return top->refuse(std::string(key) + " asks for " + quote(name) + " " + value_text(value) +
-                         ", and heed computes only unscaled RoPE (type 'default') yet");
-    }
+  const bool rule = slides_by_rule(family, layer, window.has_value(), reader);
+  const std::optional<bool> listed = slides_by_list(layer, reader);
+  const bool slides = listed.value_or(rule);
+  const bool fixed = family.window == WindowRule::kNone || family.window == WindowRule::kAll;
+  const std::string type = ", which model_type " + quote(std::string(family.model_type)) + " ";
+  if (fixed && slides != rule) {  // these families do not read the list
+    reader->refuse("layer " + std::to_string(layer) + " is " +
+                   (slides ? "\"sliding_attention\"" : "\"full_attention\"") + type +
+                   "does not give it");
   }
-  ConfigReader reader(settings, key);
-  const auto take = [&](const char* name, double* into) {
-    const std::optional<double> value = reader.number(name);
-    if (!reader.ok()) return top->refuse(reader.status().message());
-    if (!value.has_value()) return;
-    if (top->find(name) != nullptr && *value != *into) {
-      top->refuse(std::string(name) + " has two values, one of them in " + key);
-    }
-    *into = *value;
-  };
-  take("rope_theta", theta);
-  take("partial_rotary_factor", fraction);
+  const bool may_slide = reader->flag("use_sliding_window", family.window != WindowRule::kUpper);
+  if (family.window == WindowRule::kNone && window.has_value() && may_slide && !listed) {
+    reader->refuse("sliding_window is " + std::to_string(*window) + type + "does not have");
+  }
+  if (slides && !may_slide) {
+    reader->refuse("layer " + std::to_string(layer) +
+                   " has a window, and use_sliding_window is not true");
+  }
+  if (slides && !window.has_value()) {
+    reader->refuse("layer " + std::to_string(layer) +
+                   " has a window, and there is no sliding_window");
+  }
+  return slides ? window.value_or(0) : 0;
 }
 
-RopeOptions read_rope(size_t head_dim, ConfigReader* reader) {
-  RopeOptions rope;
-  rope.theta = reader->number("rope_theta").value_or(10000.0);
-  double fraction = reader->number("partial_rotary_factor").value_or(1.0);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (const json* settings = reader->find(key)) {
-      read_rope_settings(*settings, key, reader, &rope.theta, &fraction);
-    }
-  }
-  if (fraction > 1) reader->refuse("partial_rotary_factor is above 1");
-  // Truncated as the families' own code does.
-  rope.rope_dim = static_cast<size_t>(static_cast<double>(head_dim) * std::min(fraction, 1.0));
-  if (rope.rope_dim == 0 || rope.rope_dim % 2 != 0) {
-    reader->refuse("RoPE would rotate " + std::to_string(rope.rope_dim) + " channels of head_dim " +
-                   std::to_string(head_dim) + ", and the number must be even and > 0");
-  }
-  return rope;
-}
-
-void read_bias(Bias rule, ConfigReader* reader, LayerConfig* layer) {
-  const bool family_has = rule == Bias::kOnQkv || rule == Bias::kAlways;
+void read_bias(BiasRule rule, ConfigReader* reader, LayerConfig* layer) {
+  const bool configured = rule == BiasRule::kAsConfigured || rule == BiasRule::kUnlessConfigured;
+  const bool family_has = rule != BiasRule::kNever && rule != BiasRule::kAsConfigured;
   const bool asked = reader->flag("attention_bias", family_has);
-  if (rule != Bias::kAsConfigured && asked != family_has) {
+  if (!configured && asked != family_has) {
     reader->refuse("attention_bias is " + std::string(asked ? "true" : "false") +
                    ", which model_type " + quote(layer->model_type) + " does not have");
   }
   layer->qkv_bias = asked;
-  layer->out_bias = asked && rule != Bias::kOnQkv;
+  layer->out_bias = asked && rule != BiasRule::kOnQkv;
 }
 
-void read_llama(const FamilyRow& family, ConfigReader* reader,
-                MultiHeadAttentionConfig* attention) {
+size_t size_or(const char* key, size_t otherwise, ConfigReader* reader) {
+  return otherwise == 0 ? reader->required_size(key) : reader->size(key).value_or(otherwise);
+}
+
+void read_heads(const Family& family, ConfigReader* reader, MultiHeadAttentionConfig* attention) {
   attention->d_in = reader->required_size("hidden_size");
-  attention->num_heads = reader->required_size("num_attention_heads");
-  attention->num_kv_heads =
-      family.kv_heads_required ? reader->required_size("num_key_value_heads")
-                               : reader->size("num_key_value_heads").value_or(attention->num_heads);
+  attention->num_heads = size_or("num_attention_heads", family.num_heads, reader);
+  size_t kv_heads = family.num_kv_heads;
+  if (kv_heads == 0 && !family.kv_heads_required) kv_heads = attention->num_heads;
+  attention->num_kv_heads = size_or("num_key_value_heads", kv_heads, reader);
   const std::optional<size_t> head_dim = reader->size("head_dim");
-  if (!head_dim.has_value() && attention->d_in % attention->num_heads != 0) {
+  const bool divided = !head_dim.has_value() && family.head_dim == 0;
+  if (divided && attention->d_in % attention->num_heads != 0) {
     reader->refuse("hidden_size " + std::to_string(attention->d_in) +
                    " is not a multiple of num_attention_heads " +
                    std::to_string(attention->num_heads) + ", and there is no head_dim");
   }
-  attention->head_dim =
-      head_dim.value_or(std::max<size_t>(1, attention->d_in / attention->num_heads));
+  attention->head_dim = head_dim.value_or(
+      divided ? std::max<size_t>(1, attention->d_in / attention->num_heads) : family.head_dim);
   if (attention->num_heads % attention->num_kv_heads != 0) {
     reader->refuse("num_attention_heads " + std::to_string(attention->num_heads) +
                    " is not a multiple of num_key_value_heads " +
                    std::to_string(attention->num_kv_heads));
   }
+}
+
+void read_llama(const json& config, const Family& family, size_t layer, ConfigReader* reader,
+                MultiHeadAttentionConfig* attention) {
+  read_heads(family, reader, attention);
   for (const char* key : {"scale_attn_weights", "scale_attn_by_inverse_layer_idx"}) {
     if (reader->find(key) != nullptr) reader->refuse(std::string(key) + " is only for 'gpt2'");
   }
-  if (const std::optional<double> scalar = reader->number("query_pre_attn_scalar")) {
-    attention->scale = static_cast<float>(1.0 / std::sqrt(*scalar));
+  attention->window = read_window(config, family, layer, reader);
+  attention->rope = read_rope(family, attention->head_dim, attention->window != 0, reader);
+  if (family.qk_norm) {
+    attention->norm_eps = static_cast<float>(reader->number("rms_norm_eps").value_or(1e-6));
   }
-  attention->rope = read_rope(attention->head_dim, reader);
+  if (!family.gemma) return;
+  const double scalar = reader->number("query_pre_attn_scalar").value_or(256.0);
+  attention->scale = static_cast<float>(1.0 / std::sqrt(scalar));
+  attention->norm_weight_offset = 1.0f;
+  const char* cap = "attn_logit_softcapping";
+  attention->logits_soft_cap = static_cast<float>(
+      reader->number(cap).value_or(contains(config, cap) ? 0.0 : family.soft_cap));
 }
 
-void read_gpt2(size_t layer, ConfigReader* reader, MultiHeadAttentionConfig* attention) {
+void read_gpt2(const json& config, const Family& family, size_t layer, ConfigReader* reader,
+               MultiHeadAttentionConfig* attention) {
+  read_window(config, family, layer, reader);  // refuses one
   attention->d_in = reader->required_size("n_embd");
   attention->num_heads = reader->required_size("n_head");
   attention->num_kv_heads = attention->num_heads;
@@ -212,7 +155,7 @@ void read_gpt2(size_t layer, ConfigReader* reader, MultiHeadAttentionConfig* att
   }
   attention->head_dim = std::max<size_t>(1, attention->d_in / attention->num_heads);
   for (const char* key : {"rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor",
-                          "query_pre_attn_scalar", "num_key_value_heads", "head_dim"}) {
+                          "num_key_value_heads", "head_dim"}) {
     if (reader->find(key) != nullptr) {
       reader->refuse(std::string(key) + " is set, which model_type 'gpt2' does not have");
     }
@@ -225,45 +168,45 @@ void read_gpt2(size_t layer, ConfigReader* reader, MultiHeadAttentionConfig* att
   attention->scale = static_cast<float>(scale);
 }
 
-const FamilyRow* find_family(ConfigReader* reader) {
-  const std::string type = reader->text("model_type").value_or("");
-  for (const FamilyRow& row : kFamilies) {
-    if (row.model_type == type) return &row;
-  }
-  reader->refuse(type.empty()
-                     ? "model_type is missing"
-                     : "model_type " + quote(type) +
-                           " is not one that heed computes: llama, mistral, qwen2, phi3, gpt2");
-  return nullptr;
+// Gemma 3 that also sees keeps the language model's configuration apart.
+const json& language_part(const json& config) {
+  const auto type = config.find("model_type");
+  const auto text = config.find("text_config");
+  const bool nested =
+      type != config.end() && *type == "gemma3" && text != config.end() && text->is_object();
+  return nested ? *text : config;
 }
 
 }  // namespace
 
 Result<LayerConfig> parse_layer_config(std::string_view text, size_t layer,
                                        const std::string& name) {
-  const Result<json> config = parse_json(text, name);
-  if (!config.ok()) return config.status();
-  if (!config->is_object()) return refuse(name, "the configuration is not an object");
-  ConfigReader reader(*config, name);
-  const FamilyRow* family = find_family(&reader);
+  const Result<json> whole = parse_json(text, name);
+  if (!whole.ok()) return whole.status();
+  if (!whole->is_object()) return refuse(name, "the configuration is not an object");
+  const json& config = language_part(*whole);
+  ConfigReader reader(config, name);
+  const Family* family = find_family(&reader);
   if (family == nullptr) return reader.status();
 
   const bool gpt2 = family->style == WeightStyle::kGpt2;
   LayerConfig result;
   result.model_type = family->model_type;
   result.style = family->style;
+  result.qk_norm = family->qk_norm;
+  result.sinks = family->sinks;
   result.attention.causal = true;
   const char* layers_key = gpt2 ? "n_layer" : "num_hidden_layers";
   if (const std::optional<size_t> layers = reader.size(layers_key); layers && layer >= *layers) {
     reader.refuse("there is no layer " + std::to_string(layer) + ": " + layers_key + " is " +
                   std::to_string(*layers) + ", counted from 0");
   }
-  refuse_window(*config, layer, &reader);
-  refuse_unknown(*config, &reader);
+  refuse_unknown(*whole, *family, &reader);
+  if (&config != &*whole) refuse_unknown(config, *family, &reader);
   if (gpt2) {
-    read_gpt2(layer, &reader, &result.attention);
+    read_gpt2(config, *family, layer, &reader, &result.attention);
   } else {
-    read_llama(*family, &reader, &result.attention);
+    read_llama(config, *family, layer, &reader, &result.attention);
   }
   read_bias(family->bias, &reader, &result);
   if (!reader.ok()) return reader.status();

@@ -10,8 +10,11 @@
 #include <cmath>
 #include <limits>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
+#include <utility>
 
 #include "heed/convert.hpp"
+#include "tools/plain_heads.h"
 
 namespace heed::tools {
 namespace {
@@ -33,11 +36,11 @@ dnnl::softmax_forward::primitive_desc softmax_description(const dnnl::engine& en
 // Softmax over the rows of one matrix, again and again.
 class RowSoftmax {
  public:
-  RowSoftmax(size_t size, float* scores)
+  RowSoftmax(size_t rows, size_t columns, float* scores)
       : engine_(dnnl::engine::kind::cpu, 0),
         stream_(engine_),
-        shape_({static_cast<Index>(size), static_cast<Index>(size)}, dnnl::memory::data_type::f32,
-               dnnl::memory::format_tag::ab),
+        shape_({static_cast<Index>(rows), static_cast<Index>(columns)},
+               dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab),
         memory_(shape_, engine_, scores),
         primitive_(softmax_description(engine_, shape_)) {}
 
@@ -86,22 +89,6 @@ Result<Floats> project(const Floats& x, size_t rows, const LinearWeights& linear
   return y;
 }
 
-// Rotates one head's vector at `position`, from the formula alone.
-void rotate(const RopeOptions& rope, size_t head_dim, size_t position, float* x) {
-  const size_t dim = rope.rope_dim == 0 ? head_dim : rope.rope_dim;
-  for (size_t t = 0; t < dim / 2; ++t) {
-    const double angle =
-        static_cast<double>(position) *
-        std::pow(rope.theta, -2.0 * static_cast<double>(t) / static_cast<double>(dim));
-    float& a = x[rope.interleaved ? 2 * t : t];
-    float& b = x[rope.interleaved ? 2 * t + 1 : t + dim / 2];
-    const double old_a = static_cast<double>(a);
-    const double old_b = static_cast<double>(b);
-    a = static_cast<float>(old_a * std::cos(angle) - old_b * std::sin(angle));
-    b = static_cast<float>(old_b * std::cos(angle) + old_a * std::sin(angle));
-  }
-}
-
 struct Heads {  // of all tokens: token t, head h at data + t * stride + h * head_dim
   float* data;
   size_t stride;
@@ -141,43 +128,91 @@ Result<Projected> project_qkv(const MultiHeadAttentionConfig& config,
   return result;
 }
 
-void attend(const MultiHeadAttentionConfig& config, const Projected& in, size_t batch, size_t seq,
-            float* context) {
-  constexpr float kHidden = -std::numeric_limits<float>::infinity();
-  const size_t dim = config.head_dim;
-  const size_t group = config.num_heads / config.num_kv_heads;
-  const float scale = config.scale.value_or(1.0f / std::sqrt(static_cast<float>(dim)));
-  const size_t width = config.num_heads * dim;
-  Floats scores(seq * seq);
-  RowSoftmax softmax(seq, scores.data());
-  for (size_t b = 0; b < batch; ++b) {
-    for (size_t head = 0; head < config.num_heads; ++head) {
-      const size_t kv = head / group * dim;
-      gemm(true, seq, seq, dim, scale, in.q.data + b * seq * in.q.stride + head * dim, in.q.stride,
-           in.k.data + b * seq * in.k.stride + kv, in.k.stride, scores.data(), seq);
-      for (size_t i = 0; config.causal && i < seq; ++i) {
-        std::fill(scores.begin() + static_cast<ptrdiff_t>(i * seq + i + 1),
-                  scores.begin() + static_cast<ptrdiff_t>((i + 1) * seq), kHidden);
-      }
-      softmax.run();
-      gemm(false, seq, dim, seq, 1.0f, scores.data(), seq, in.v.data + b * seq * in.v.stride + kv,
-           in.v.stride, context + b * seq * width + head * dim, width);
+// Whether query i sees key j.
+bool sees(const MultiHeadAttentionConfig& config, size_t i, size_t j) {
+  return (!config.causal || j <= i) && (config.window == 0 || j + config.window > i);
+}
+
+void cap_and_mask(const MultiHeadAttentionConfig& config, size_t seq, size_t columns,
+                  float* scores) {
+  const float cap = config.logits_soft_cap;
+  for (size_t i = 0; i < seq; ++i) {
+    for (size_t j = 0; j < seq; ++j) {
+      float& score = scores[i * columns + j];
+      if (cap > 0) score = cap * std::tanh(score / cap);
+      if (!sees(config, i, j)) score = -std::numeric_limits<float>::infinity();
     }
   }
 }
 
-void rotate_all(const MultiHeadAttentionConfig& config, const Projected& in, size_t batch,
-                size_t seq) {
-  for (size_t token = 0; token < batch * seq; ++token) {
-    for (size_t h = 0; h < config.num_heads; ++h) {
-      rotate(*config.rope, config.head_dim, token % seq,
-             in.q.data + token * in.q.stride + h * config.head_dim);
-    }
-    for (size_t h = 0; h < config.num_kv_heads; ++h) {
-      rotate(*config.rope, config.head_dim, token % seq,
-             in.k.data + token * in.k.stride + h * config.head_dim);
+// `sinks`, of each head, or empty: one more column of scores that meets no value.
+void attend(const MultiHeadAttentionConfig& config, const Floats& sinks, const Projected& in,
+            size_t batch, size_t seq, float* context) {
+  const size_t dim = config.head_dim;
+  const size_t group = config.num_heads / config.num_kv_heads;
+  const float scale = config.scale.value_or(1.0f / std::sqrt(static_cast<float>(dim)));
+  const size_t width = config.num_heads * dim;
+  const size_t columns = seq + (sinks.empty() ? 0 : 1);
+  Floats scores(seq * columns);
+  RowSoftmax softmax(seq, columns, scores.data());
+  for (size_t b = 0; b < batch; ++b) {
+    for (size_t head = 0; head < config.num_heads; ++head) {
+      const size_t kv = head / group * dim;
+      gemm(true, seq, seq, dim, scale, in.q.data + b * seq * in.q.stride + head * dim, in.q.stride,
+           in.k.data + b * seq * in.k.stride + kv, in.k.stride, scores.data(), columns);
+      cap_and_mask(config, seq, columns, scores.data());
+      for (size_t i = 0; i < seq && !sinks.empty(); ++i) scores[i * columns + seq] = sinks[head];
+      softmax.run();
+      gemm(false, seq, dim, seq, 1.0f, scores.data(), columns,
+           in.v.data + b * seq * in.v.stride + kv, in.v.stride,
+           context + b * seq * width + head * dim, width);
     }
   }
+}
+
+// Norms, then rotates, all heads.
+void prepare(const MultiHeadAttentionConfig& config, const Floats& norm, const Heads& heads,
+             size_t num_heads, size_t rows, size_t seq) {
+  std::optional<PlainRope> rope;
+  if (config.rope.has_value()) rope.emplace(*config.rope, config.head_dim);
+  for (size_t token = 0; token < rows; ++token) {
+    for (size_t h = 0; h < num_heads; ++h) {
+      float* x = heads.data + token * heads.stride + h * config.head_dim;
+      if (!norm.empty()) plain_norm(norm, config.norm_weight_offset, config.norm_eps, x);
+      if (rope.has_value()) rope->rotate(token % seq, x);
+    }
+  }
+}
+
+// The vectors of a layer, empty when absent.
+struct Vectors {
+  Floats q_norm, k_norm, sinks;
+};
+
+Result<Vectors> widen_vectors(const MultiHeadAttentionWeights& weights) {
+  Vectors vectors;
+  const std::pair<const TensorView*, Floats*> all[] = {{&weights.q_norm, &vectors.q_norm},
+                                                       {&weights.k_norm, &vectors.k_norm},
+                                                       {&weights.sinks, &vectors.sinks}};
+  for (const auto& [view, values] : all) {
+    if (view->absent()) continue;
+    Result<Floats> wide = widen(*view);
+    if (!wide.ok()) return wide.status();
+    *values = std::move(*wide);
+  }
+  return vectors;
+}
+
+// What no configuration asks for yet.
+Status check_computed(const MultiHeadAttentionConfig& config,
+                      const MultiHeadAttentionWeights& weights) {
+  const char* name = config.sink_tokens != 0          ? "sink_tokens"
+                     : !weights.alibi_slopes.absent() ? "alibi_slopes"
+                     : config.v_head_dim != 0 && config.v_head_dim != config.head_dim ? "v_head_dim"
+                                                                                      : nullptr;
+  if (name == nullptr) return Status();
+  return Status::Error(StatusCode::kUnsupported, "%s: the oneDNN backend does not compute it",
+                       name);
 }
 
 }  // namespace
@@ -188,6 +223,7 @@ Result<std::vector<float>> onednn_forward(const MultiHeadAttentionConfig& config
                                           const MultiHeadAttentionWeights& weights,
                                           const std::vector<float>& x, size_t batch, size_t seq,
                                           size_t num_threads) {
+  if (const Status s = check_computed(config, weights); !s.ok()) return s;
   const size_t rows = batch * seq;
   if (rows == 0) return Floats();
 #ifdef _OPENMP
@@ -196,11 +232,14 @@ Result<std::vector<float>> onednn_forward(const MultiHeadAttentionConfig& config
   static_cast<void>(num_threads);
 #endif
   try {
+    const Result<Vectors> vectors = widen_vectors(weights);
+    if (!vectors.ok()) return vectors.status();
     const Result<Projected> projected = project_qkv(config, weights, x, rows);
     if (!projected.ok()) return projected.status();
-    if (config.rope.has_value()) rotate_all(config, *projected, batch, seq);
+    prepare(config, vectors->q_norm, projected->q, config.num_heads, rows, seq);
+    prepare(config, vectors->k_norm, projected->k, config.num_kv_heads, rows, seq);
     Floats context(rows * config.num_heads * config.head_dim);
-    attend(config, *projected, batch, seq, context.data());
+    attend(config, vectors->sinks, *projected, batch, seq, context.data());
     return project(context, rows, weights.out, weights.layout);
   } catch (const dnnl::error& error) {
     return Status::Error(StatusCode::kUnsupported, "oneDNN: %s", error.what());

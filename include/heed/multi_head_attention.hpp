@@ -1,4 +1,5 @@
-// A whole attention layer: projections, rotary embedding, cache, attention, output projection.
+// A whole attention layer: projections, norms of queries and keys, rotary embedding, cache,
+// attention, output projection.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,17 @@ struct MultiHeadAttentionConfig {
   bool causal = true;
   std::optional<float> scale = {};       // unset: 1 / sqrt(head_dim)
   std::optional<RopeOptions> rope = {};  // unset: none
+
+  // As in AttentionOptions.
+  size_t window = 0;
+  size_t sink_tokens = 0;
+  float logits_soft_cap = 0.0f;
+
+  // Of weights.q_norm and k_norm: x * (1 / sqrt(mean of x^2 + norm_eps)) * (norm_weight_offset +
+  // weight), RMSNorm (Zhang and Sennrich, arXiv 1910.07467). Gemma stores weights minus 1: its
+  // offset is 1.
+  float norm_eps = 1e-6f;  // finite, at least 0
+  float norm_weight_offset = 0.0f;
 };
 
 // One linear map: f32, f16 or bf16 in the layout of the whole set, any strides; 16-bit is widened
@@ -44,6 +56,12 @@ struct MultiHeadAttentionWeights {
   LinearWeights qkv = {};  // d_in -> the three sums
   // num_heads * v_head_dim -> d_out; absent: the heads joined are the result.
   LinearWeights out = {};
+
+  // f32, f16 or bf16, copied; absent: none.
+  TensorView q_norm = {};  // [head_dim]: RMSNorm of each query head before RoPE (Qwen3, Gemma 3)
+  TensorView k_norm = {};  // [head_dim]: of each key head
+  TensorView sinks = {};   // [num_heads]: see AttentionOptions
+  TensorView alibi_slopes = {};  // [num_heads]: see AttentionOptions
 };
 
 struct ForwardOptions {
@@ -54,6 +72,12 @@ struct ForwardOptions {
   // i32 [batch, seq] or [seq], for RoPE; absent: cache length + 0, 1, 2 ... (from 0 without a
   // cache).
   TensorView positions = {};
+
+  // Padding. kv_lens, without a cache: x has tokens only up to kv_lens[b], and queries after them see
+  // what the causal mask and the window leave of those. key_mask, also with one (batches padded on
+  // the left): 0 hides a key of the kv_len = past + seq.
+  TensorView kv_lens = {};   // i32 [batch], each in [0, seq]
+  TensorView key_mask = {};  // u8 [batch, kv_len]
 
   DropoutOptions dropout = {};
 
@@ -100,11 +124,20 @@ class MultiHeadAttention {
   Status CheckForward(const TensorView& x, const MutableTensorView& y,
                       const ForwardOptions& options) const;
 
+  Status Attend(const MutableTensorView& qkv, const MutableTensorView& heads,
+                const ForwardOptions& options, Context& context) const;
+  AttentionOptions OptionsFor(const ForwardOptions& options) const;
+
   MultiHeadAttentionConfig config_;
   PackedMatrix qkv_;
   PackedMatrix out_;
-  std::unique_ptr<float[]> qkv_bias_;  // null: none
+  // Null: none.
+  std::unique_ptr<float[]> qkv_bias_;
   std::unique_ptr<float[]> out_bias_;
+  std::unique_ptr<float[]> q_norm_;  // the offset added
+  std::unique_ptr<float[]> k_norm_;
+  std::unique_ptr<float[]> sinks_;
+  std::unique_ptr<float[]> alibi_slopes_;
   bool has_out_ = false;
 };
 

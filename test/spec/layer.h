@@ -1,11 +1,13 @@
-// The specification of a whole attention layer, on top of spec.h: projections, rotary embedding,
-// attention, output projection. All arrays are row-major and contiguous; weights are [in, out].
+// The specification of a whole attention layer, on top of spec.h: projections, norms, rotary
+// embedding, attention, output projection. All arrays are row-major and contiguous; weights are [in, out].
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "test/spec/rope.h"
 #include "test/spec/spec.h"
 
 namespace heed::spec {
@@ -20,9 +22,12 @@ struct Layer {
   size_t num_heads = 1, num_kv_heads = 1, head_dim = 1, v_head_dim = 1;
   float scale = 1.0f;
   bool causal = true;
-  size_t rope_dim = 0;  // 0: no rotary embedding
-  double theta = 10000.0;
-  bool interleaved = false;
+  std::vector<float> q_norm, k_norm;  // [head_dim], or empty
+  float norm_eps = 0.0f, norm_weight_offset = 0.0f;
+  std::optional<RopeOptions> rope;
+  size_t window = 0, sink_tokens = 0;
+  float logits_soft_cap = 0.0f;
+  std::vector<float> sinks, alibi_slopes;  // [num_heads], or empty
   Linear q, k, v;
   Linear output;  // in == 0: the heads joined are the result
 };
@@ -43,27 +48,39 @@ std::vector<float> Project(const Linear& linear, const std::vector<float>& x, si
   return y;
 }
 
+// Norms, then rotates, every head of every token of x.
 template <Family kFamily>
-void Rotate(const Layer& layer, const std::vector<int32_t>& positions, size_t heads,
-            std::vector<float>* x) {
+void Prepare(const Layer& layer, const std::vector<float>& norm,
+             const std::vector<int32_t>& positions, size_t heads, std::vector<float>* x) {
   for (size_t token = 0; token < positions.size(); ++token) {
     for (size_t head = 0; head < heads; ++head) {
-      Spec<kFamily>::Rope(x->data() + (token * heads + head) * layer.head_dim, positions[token],
-                          layer.rope_dim, layer.theta, layer.interleaved);
+      float* row = x->data() + (token * heads + head) * layer.head_dim;
+      if (!norm.empty()) {
+        RmsNorm<kFamily>(row, layer.head_dim, norm.data(), layer.norm_weight_offset,
+                         layer.norm_eps);
+      }
+      if (layer.rope) Rope<kFamily>(row, positions[token], layer.head_dim, *layer.rope);
     }
   }
 }
 
-// x [batch, seq, d_in], positions [batch, seq], multiplier [batch, num_heads, seq, seq] or null.
+// Of one call; null: none.
+struct LayerOptions {
+  const float* multiplier = nullptr;  // of dropout, [batch, num_heads, seq, seq]
+  const int32_t* kv_lens = nullptr;   // [batch]
+  const uint8_t* key_mask = nullptr;  // [batch, seq]
+};
+
+// x [batch, seq, d_in], positions [batch, seq].
 template <Family kFamily>
 LayerResult RunLayer(const Layer& layer, const std::vector<float>& x, size_t batch, size_t seq,
-                     const std::vector<int32_t>& positions, const float* multiplier) {
+                     const std::vector<int32_t>& positions, const LayerOptions& options) {
   const size_t tokens = batch * seq;
   std::vector<float> q = Project<kFamily>(layer.q, x, tokens);
   std::vector<float> k = Project<kFamily>(layer.k, x, tokens);
   const std::vector<float> v = Project<kFamily>(layer.v, x, tokens);
-  Rotate<kFamily>(layer, positions, layer.num_heads, &q);
-  Rotate<kFamily>(layer, positions, layer.num_kv_heads, &k);
+  Prepare<kFamily>(layer, layer.q_norm, positions, layer.num_heads, &q);
+  Prepare<kFamily>(layer, layer.k_norm, positions, layer.num_kv_heads, &k);
 
   LayerResult result;
   result.context.resize(tokens * layer.num_heads * layer.v_head_dim);
@@ -78,8 +95,16 @@ LayerResult RunLayer(const Layer& layer, const std::vector<float>& x, size_t bat
   attention.k = k.data();
   attention.v = v.data();
   attention.scale = layer.scale;
+  attention.logits_soft_cap = layer.logits_soft_cap;
+  attention.alibi_slopes = layer.alibi_slopes.empty() ? nullptr : layer.alibi_slopes.data();
+  attention.sinks = layer.sinks.empty() ? nullptr : layer.sinks.data();
   attention.causal = layer.causal;
-  attention.multiplier = multiplier;
+  attention.top_left = true;  // as many keys as queries: padding does not move the diagonal
+  attention.window = layer.window;
+  attention.sink_tokens = layer.sink_tokens;
+  attention.kv_lens = options.kv_lens;
+  attention.key_mask = options.key_mask;
+  attention.multiplier = options.multiplier;
   attention.out = result.context.data();
   attention.lse = result.lse.data();
   attention.weights = result.weights.data();

@@ -295,21 +295,6 @@ struct Spec {
       }
     }
   }
-
-  // Rotates one head of one token, x[head_dim], in place.
-  static void Rope(float* x, int32_t position, size_t rope_dim, double theta, bool interleaved) {
-    for (size_t t = 0; t < rope_dim / 2; ++t) {
-      const double exponent = -2.0 * static_cast<double>(t) / static_cast<double>(rope_dim);
-      double sine, cosine;
-      SinCos(position * Pow(theta, exponent), &sine, &cosine);
-      const float sin = static_cast<float>(sine), cos = static_cast<float>(cosine);
-      float& a = x[interleaved ? 2 * t : t];
-      float& b = x[interleaved ? 2 * t + 1 : t + rope_dim / 2];
-      const float rotated = Fma(a, cos, -(b * sin));
-      b = Fma(b, cos, a * sin);
-      a = rotated;
-    }
-  }
 };
 
 // Philox4x32-10: four words for each counter.

@@ -8,7 +8,7 @@
 
 #include "test/support/compare.h"
 #include "test/support/float16.h"
-#include "test/support/reference.h"
+#include "test/support/layer_reference.h"
 
 namespace heed::test {
 namespace {
@@ -27,6 +27,19 @@ class Stored {
         return Make<bf16>(in, out, random, linear);
       default:
         return Make<float>(in, out, random, linear);
+    }
+  }
+
+  // A random vector; `values` gets the same numbers. Absent unless `present`.
+  TensorView Vector(bool present, size_t size, Random& random, std::vector<float>* values) {
+    if (!present) return TensorView();
+    switch (form_.dtype) {
+      case DType::kF16:
+        return MakeVector<f16>(size, random, values);
+      case DType::kBF16:
+        return MakeVector<bf16>(size, random, values);
+      default:
+        return MakeVector<float>(size, random, values);
     }
   }
 
@@ -82,6 +95,17 @@ class Stored {
     return views;
   }
 
+  template <class T>
+  TensorView MakeVector(size_t size, Random& random, std::vector<float>* values) {
+    Tensor<T> vector({size}, form_.weight_layout);
+    for (size_t i = 0; i < size; ++i) {
+      Draw(&vector[i], random, 1.0f);
+      values->push_back(Wide(vector[i]));
+    }
+    All<T>().push_back(std::move(vector));
+    return All<T>().back().view();
+  }
+
   const LayerForm& form_;
   std::vector<Tensor<float>> f32_;
   std::vector<Tensor<f16>> f16_;
@@ -100,6 +124,8 @@ spec::Linear Columns(const spec::Linear& all, size_t begin, size_t end) {
   return part;
 }
 
+constexpr float kNormEps = 0.01f;  // large enough to matter
+
 MultiHeadAttentionConfig ConfigOf(const LayerForm& form) {
   MultiHeadAttentionConfig config;
   config.d_in = form.d_in;
@@ -110,6 +136,11 @@ MultiHeadAttentionConfig ConfigOf(const LayerForm& form) {
   config.causal = form.causal;
   config.scale = form.scale;
   config.rope = form.rope;
+  config.window = form.window;
+  config.sink_tokens = form.sink_tokens;
+  config.logits_soft_cap = form.logits_soft_cap;
+  config.norm_eps = kNormEps;
+  config.norm_weight_offset = form.norm_weight_offset;
   return config;
 }
 
@@ -121,11 +152,12 @@ spec::Layer SpecOf(const LayerForm& form) {
   layer.v_head_dim = form.v_head_dim == 0 ? form.head_dim : form.v_head_dim;
   layer.scale = form.scale.value_or(1.0f / std::sqrt(static_cast<float>(form.head_dim)));
   layer.causal = form.causal;
-  if (form.rope) {
-    layer.rope_dim = form.rope->rope_dim == 0 ? form.head_dim : form.rope->rope_dim;
-    layer.theta = form.rope->theta;
-    layer.interleaved = form.rope->interleaved;
-  }
+  layer.rope = form.rope;
+  layer.window = form.window;
+  layer.sink_tokens = form.sink_tokens;
+  layer.logits_soft_cap = form.logits_soft_cap;
+  layer.norm_eps = kNormEps;
+  layer.norm_weight_offset = form.norm_weight_offset;
   return layer;
 }
 
@@ -135,7 +167,11 @@ std::ostream& operator<<(std::ostream& out, const LayerForm& f) {
   return out << (f.fused ? "fused " : "separate ")
              << (f.layout == WeightLayout::kInOut ? "[in, out] " : "[out, in] ") << name_of(f.dtype)
              << (f.bias ? ", bias" : "") << (f.rope ? ", rope" : "")
-             << (f.has_output ? "" : ", no output projection") << ", heads " << f.num_heads << "/"
+             << (f.has_output ? "" : ", no output projection") << (f.q_norm ? ", q_norm" : "")
+             << (f.k_norm ? ", k_norm" : "") << ", window " << f.window << "/" << f.sink_tokens
+             << ", soft cap " << f.logits_soft_cap << (f.sinks ? ", sinks" : "")
+             << (f.alibi_slopes ? ", ALiBi" : "") << (f.kv_lens ? ", kv_lens" : "")
+             << (f.key_mask ? ", key_mask" : "") << ", heads " << f.num_heads << "/"
              << f.num_kv_heads << ", head_dim " << f.head_dim << "/" << f.v_head_dim;
 }
 
@@ -150,6 +186,11 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
   x.FillNormal(random);
   for (size_t i = 0; i < mask_.size(); ++i) mask_[i] = random.Below(4) == 0 ? 0.0f : 1.25f;
   for (size_t i = 0; i < b * s; ++i) positions.push_back(static_cast<int32_t>(i % s));
+
+  for (size_t i = 0; i < b && f.kv_lens; ++i) {
+    kv_lens_.push_back(static_cast<int32_t>(i * s / b));
+  }
+  for (size_t i = 0; i < b * s && f.key_mask; ++i) key_mask_.push_back(random.Below(4) != 0);
 
   const size_t q_out = spec_.num_heads * spec_.head_dim;
   const size_t k_out = spec_.num_kv_heads * spec_.head_dim;
@@ -172,6 +213,11 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
     weights.out =
         stored.Make(spec_.num_heads * spec_.v_head_dim, form.d_out, random, &spec_.output);
   }
+  weights.q_norm = stored.Vector(form.q_norm, form.head_dim, random, &spec_.q_norm);
+  weights.k_norm = stored.Vector(form.k_norm, form.head_dim, random, &spec_.k_norm);
+  weights.sinks = stored.Vector(form.sinks, form.num_heads, random, &spec_.sinks);
+  weights.alibi_slopes =
+      stored.Vector(form.alibi_slopes, form.num_heads, random, &spec_.alibi_slopes);
   Result<MultiHeadAttention> layer = MultiHeadAttention::create(ConfigOf(form), weights);
   REQUIRE(std::string(layer.status().message()) == "");
   layer_.emplace(std::move(*layer));
@@ -193,11 +239,14 @@ spec::LayerResult LayerProblem::Expected(Family family) const {
       }
     }
   }
-  const float* multipliers = multiplier.empty() ? nullptr : multiplier.data();
+  const spec::LayerOptions options = {
+      .multiplier = multiplier.empty() ? nullptr : multiplier.data(),
+      .kv_lens = kv_lens_.empty() ? nullptr : kv_lens_.data(),
+      .key_mask = key_mask_.empty() ? nullptr : key_mask_.data()};
   return family == Family::kFma
-             ? spec::RunLayer<Family::kFma>(spec_, x.Dense(), batch, seq, positions, multipliers)
+             ? spec::RunLayer<Family::kFma>(spec_, x.Dense(), batch, seq, positions, options)
              : spec::RunLayer<Family::kMultiplyAdd>(spec_, x.Dense(), batch, seq, positions,
-                                                    multipliers);
+                                                    options);
 }
 
 std::string LayerProblem::FaultOf(const spec::LayerResult& want, Context& context) const {
@@ -213,6 +262,8 @@ std::string LayerProblem::FaultOf(const spec::LayerResult& want, Context& contex
   options.dropout.probability = form.dropout;
   if (form.mask) options.dropout.mask = mask_.view();
   if (give_positions) options.positions = at.view();
+  if (form.kv_lens) options.kv_lens = TensorView(kv_lens_.data(), {batch});
+  if (form.key_mask) options.key_mask = TensorView(key_mask_.data(), {batch, seq});
   const Status status = layer_->forward(x.view(), y.mutable_view(), options, context);
   if (!status.ok()) return status.message();
   if (!y.GapsIntact() || !heads.GapsIntact()) return "wrote outside a result";
@@ -254,34 +305,7 @@ std::vector<float> LayerProblem::RunWithCache(size_t chunk, Context& context) co
 }
 
 std::vector<double> LayerProblem::Reference() const {
-  const auto project = [&](const spec::Linear& map, const std::vector<double>& in) {
-    std::vector<double> out;
-    for (size_t token = 0; token < batch * seq; ++token) {
-      for (size_t j = 0; j < map.out; ++j) {
-        double sum = map.bias.empty() ? 0.0 : double{map.bias[j]};
-        for (size_t i = 0; i < map.in; ++i) {
-          sum += in[token * map.in + i] * double{map.weight[i * map.out + j]};
-        }
-        out.push_back(sum);
-      }
-    }
-    return out;
-  };
-  const auto to_float = [](const std::vector<double>& values, Tensor<float>* tensor) {
-    for (size_t i = 0; i < values.size(); ++i) (*tensor)[i] = static_cast<float>(values[i]);
-  };
-  const std::vector<float> dense = x.Dense();
-  const std::vector<double> wide(dense.begin(), dense.end());
-  AttentionShape shape = {
-      batch, seq, seq, spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, spec_.v_head_dim};
-  AttentionSettings settings;
-  settings.causal = form.causal;
-  settings.scale = spec_.scale;
-  AttentionProblem p(shape, settings);
-  to_float(project(spec_.q, wide), &p.q);
-  to_float(project(spec_.k, wide), &p.k);
-  to_float(project(spec_.v, wide), &p.v);
-  return project(spec_.output, heed::test::Reference<double>(p).out);
+  return LayerReference(spec_, x.Dense(), batch, seq, positions);
 }
 
 }  // namespace heed::test

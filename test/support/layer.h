@@ -26,6 +26,12 @@ struct LayerForm {
   std::optional<RopeOptions> rope = {};
   float dropout = 0.0f;
   bool mask = false;
+  bool q_norm = false, k_norm = false;
+  float norm_weight_offset = 0.0f;
+  size_t window = 0, sink_tokens = 0;
+  float logits_soft_cap = 0.0f;
+  bool sinks = false, alibi_slopes = false;
+  bool kv_lens = false, key_mask = false;  // of the call
 
   bool fused = false;
   WeightLayout layout = WeightLayout::kOutIn;
@@ -44,7 +50,7 @@ class LayerProblem {
   size_t d_out() const;
 
   spec::LayerResult Expected(Family family) const;
-  std::vector<double> Reference() const;  // y in float64 by the definition, for one full sequence
+  std::vector<double> Reference() const;  // y in float64 by the definition
 
   // Empty when every runner gives the specification's y, context, lse and weights.
   std::string Fault() const;
@@ -63,6 +69,8 @@ class LayerProblem {
 
   spec::Layer spec_;
   Tensor<float> mask_;
+  std::vector<int32_t> kv_lens_;   // [batch], or empty
+  std::vector<uint8_t> key_mask_;  // [batch, seq], or empty
   std::optional<MultiHeadAttention> layer_;
 };
 
