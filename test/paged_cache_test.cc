@@ -10,8 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "heed/attention.hpp"
 #include "heed/paged_kv_cache.hpp"
 #include "test/support/compare.h"
+#include "test/support/contexts.h"
 #include "test/support/mode.h"
 #include "test/support/refusal.h"
 #include "test/support/tensor.h"
@@ -360,6 +362,52 @@ TEST_CASE("a view may name a sequence twice, none at all, and sequences without 
   const Result<PagedKv> tokenless = cache.view(std::span(&empty, 1));
   REQUIRE(tokenless.ok());
   CHECK(tokenless->block_table.shape[1] == 1);
+}
+
+// Attention of the last tokens of each sequence, and of the same sequence in tensors of its own.
+void CheckAttention(size_t block_size, const std::vector<size_t>& ends, Context& context) {
+  constexpr size_t kQLen = 3, kPrefix = 70, kQHeads = 4;
+  Random random(block_size);
+  PagedKvCache cache = Make(Config(600 / block_size + 40, block_size));
+  const size_t batch = ends.size(), longest = *std::max_element(ends.begin(), ends.end());
+  Tensor<float> k = Normal({batch, longest, kHeads, kHeadDim}, random);
+  Tensor<float> v = Normal({batch, longest, kHeads, kVHeadDim}, random);
+  std::vector<PagedSequence> names = {*cache.add()};
+  REQUIRE(cache.append(names[0], k.view().slice(0, 0, 1), v.view().slice(0, 0, 1)).ok());
+  for (size_t b = 1; b < batch; ++b) {  // all share a prefix
+    std::copy_n(&k[0], kPrefix * kHeads * kHeadDim, &k[b * longest * kHeads * kHeadDim]);
+    std::copy_n(&v[0], kPrefix * kHeads * kVHeadDim, &v[b * longest * kHeads * kVHeadDim]);
+    names.push_back(*cache.fork(names[0], kPrefix));
+    const auto own = [&](const Tensor<float>& t) {
+      return t.view().slice(0, b, b + 1).slice(1, kPrefix, ends[b]);
+    };
+    REQUIRE(std::string(cache.append(names[b], own(k), own(v)).message()) == "");
+  }
+  REQUIRE(cache.truncate(names[0], ends[0]).ok());
+  const Tensor<float> q = Normal({batch, kQLen, kQHeads, kHeadDim}, random);
+  Tensor<float> out({batch, kQLen, kQHeads, kVHeadDim}), want = out;
+  AttentionOptions options;
+  options.causal = true;
+  const Result<PagedKv> kv = cache.view(names);
+  REQUIRE(kv.ok());
+  const Status status = attention(q.view(), *kv, out.mutable_view(), options, context);
+  REQUIRE(std::string(status.message()) == "");
+  for (size_t b = 0; b < batch; ++b) {
+    const auto of = [&](const TensorView& t) { return t.slice(0, b, b + 1).slice(1, 0, ends[b]); };
+    REQUIRE(attention(q.view().slice(0, b, b + 1), of(k.view()), of(v.view()),
+                      want.mutable_view().slice(0, b, b + 1), options, context)
+                .ok());
+  }
+  CHECK(Difference(out.Dense(), want.Dense()) == "");
+}
+
+TEST_CASE("attention against a paged cache gives the bits of plain tensors, also after forks") {
+  for (Runner& runner : Runners()) {
+    for (size_t block_size : {size_t{1}, size_t{5}, size_t{16}, size_t{200}}) {
+      INFO("blocks of " << block_size << ", " << runner.name);
+      CheckAttention(block_size, {150, 70, 71, 140}, *runner.context);
+    }
+  }
 }
 
 }  // namespace
