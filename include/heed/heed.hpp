@@ -7,7 +7,8 @@
 //   context.hpp               threads, instruction set, workspace
 //   matmul.hpp softmax.hpp rope.hpp attention.hpp convert.hpp   operations
 //   attention_state.hpp       parts of attention, merged
-//   kv_cache.hpp              past keys and values
+//   kv_cache.hpp              past keys and values, all or the last ones
+//   paged_kv_cache.hpp        those of many sequences, in blocks of one pool
 //   multi_head_attention.hpp  a whole layer
 //   numerics.hpp              the constants of the bit contract
 //   info.hpp                  version, instruction sets
@@ -22,6 +23,7 @@
 #include "heed/matmul.hpp"                // IWYU pragma: export
 #include "heed/multi_head_attention.hpp"  // IWYU pragma: export
 #include "heed/numerics.hpp"              // IWYU pragma: export
+#include "heed/paged_kv_cache.hpp"        // IWYU pragma: export
 #include "heed/rope.hpp"                  // IWYU pragma: export
 #include "heed/softmax.hpp"               // IWYU pragma: export
 #include "heed/status.hpp"                // IWYU pragma: export

@@ -1,0 +1,48 @@
+// A growing array of plain values that reports when there is no memory.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <type_traits>
+
+namespace heed {
+
+template <class T>
+class Array {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Array() = default;
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+  ~Array() { std::free(data_); }
+
+  // Room for `count` values in all; false, and nothing has changed, when there is no memory.
+  [[nodiscard]] bool Reserve(size_t count) {
+    if (count <= capacity_) return true;
+    if (count > PTRDIFF_MAX / sizeof(T) / 2) return false;
+    const size_t grown = std::max(count, 2 * capacity_);  // so that growing costs O(1) a value
+    void* data = std::realloc(static_cast<void*>(data_), grown * sizeof(T));
+    if (data == nullptr) return false;
+    data_ = static_cast<T*>(data);
+    capacity_ = grown;
+    return true;
+  }
+
+  void Push(T value) { data_[size_++] = value; }  // into reserved room
+  T Pop() { return data_[--size_]; }
+  void Resize(size_t size) { size_ = size; }  // within reserved room
+
+  size_t size() const { return size_; }
+  T* data() { return data_; }
+  T& operator[](size_t i) { return data_[i]; }
+  const T& operator[](size_t i) const { return data_[i]; }
+
+ private:
+  T* data_ = nullptr;
+  size_t size_ = 0, capacity_ = 0;
+};
+
+}  // namespace heed
