@@ -72,6 +72,38 @@ Status CheckRules(const AttentionPlan& plan) {
   return CheckLengths("kv_lens", o.kv_lens, plan.batch, plan.kv_len);
 }
 
+// A ring holds the keys of its window alone, and so answers only what asks for no others.
+Status CheckRing(const AttentionPlan& plan) {
+  const KvCache* cache = plan.source.cache;
+  if (cache == nullptr || cache->config().window == 0) return Status();
+  const AttentionOptions& o = plan.options;
+  const KvCacheConfig& ring = cache->config();
+  if (!o.causal || o.causal_alignment != CausalAlignment::kBottomRight || o.window == 0 ||
+      o.window > ring.window) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "window: is %zu, must be 1 to %zu, causal and bottom-right, for this ring "
+                         "cache",
+                         o.window, ring.window);
+  }
+  if (o.sink_tokens > ring.sink_tokens) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "sink_tokens: is %zu, the ring cache keeps %zu", o.sink_tokens,
+                         ring.sink_tokens);
+  }
+  if (!o.prefix_lens.absent() || !o.kv_lens.absent() || !o.key_mask.absent() || !o.mask.absent() ||
+      !o.dropout.mask.absent() || plan.wants_weights()) {
+    return Contradiction(
+        "prefix_lens, kv_lens, key_mask, mask, dropout.mask, weights, key_scores: can't be used "
+        "with a ring cache");
+  }
+  const size_t held = cache->first_held();
+  if (held == 0 || plan.q_len + held + o.window <= cache->length() + 1) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "q: has %zu queries, the first of which would see keys before %zu, which "
+                       "the ring cache no longer holds",
+                       plan.q_len, held);
+}
+
 Status CheckMask(const AttentionPlan& plan) {
   const TensorView& mask = plan.options.mask;
   if (mask.absent()) return Status();
@@ -184,6 +216,7 @@ Status CheckAttentionOptions(const AttentionPlan& plan) {
   HEED_RETURN_IF_ERROR(CheckPacked(plan));
   HEED_RETURN_IF_ERROR(CheckScores(plan));
   HEED_RETURN_IF_ERROR(CheckRules(plan));
+  HEED_RETURN_IF_ERROR(CheckRing(plan));
   HEED_RETURN_IF_ERROR(
       CheckGiven("key_mask", plan.options.key_mask, DType::kU8, {plan.batch, plan.kv_len}));
   HEED_RETURN_IF_ERROR(CheckMask(plan));

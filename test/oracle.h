@@ -38,7 +38,13 @@ struct Case {
   double rtol = 0;
   double lse_atol = 0;
   double lse_rtol = 0;
-  std::vector<std::string> missing_features;  // what the case needs and heed does not compute
+  size_t window = 0;  // 0: none, as are the next three
+  float soft_cap = 0;
+  size_t block_size = 0;  // paged only
+  std::string bias;       // "none", "shared" or "per_head"
+  bool alibi = false;
+  bool sink = false;
+  bool key_mask = false;
 
   bool is_layer() const { return op == "attention_layer" || op == "layer_decode"; }
 };
@@ -63,6 +69,10 @@ class Inputs {
   // status() not ok, and the view that comes back absent.
   TensorView f32(const std::string& name, const std::vector<size_t>& shape);
   TensorView i32(const std::string& name, const std::vector<size_t>& shape);  // also of BOOL
+  TensorView u8(const std::string& name, const std::vector<size_t>& shape);   // of BOOL
+
+  bool has(const std::string& name) const { return file_.find(name) != nullptr; }
+  size_t size(const std::string& name, size_t dim) const;  // 0 where there is none
 
   const Status& status() const { return status_; }
   // A tensor that nobody asked for.
@@ -74,6 +84,7 @@ class Inputs {
   const tools::Safetensors& file_;
   std::map<std::string, std::vector<float>> floats_;
   std::map<std::string, std::vector<int32_t>> ints_;
+  std::map<std::string, std::vector<uint8_t>> bytes_;
   std::set<std::string> used_;
   Status status_;
 };
@@ -81,10 +92,10 @@ class Inputs {
 // Computes the case through heed's public functions.
 Result<Tensors> compute(const Case& c, Inputs& inputs, Context& context);
 
-enum class Verdict { kPassed, kFailed, kSkipped };
+enum class Verdict { kPassed, kFailed };
 struct Outcome {
   Verdict verdict = Verdict::kFailed;
-  std::string text;  // errors against tolerances, or the reason
+  std::string text;  // errors against tolerances
 };
 
 // Parses, computes and compares one case.

@@ -133,22 +133,19 @@ void parse_rope(Metadata& m, Case& c) {
   c.rope = RopeOptions{.rope_dim = rope_dim, .theta = theta, .interleaved = kind == "interleaved"};
 }
 
-// Features of the format that heed does not compute: such a case is skipped, never passed.
-void parse_missing_features(Metadata& m, Case& c) {
-  auto need = [&c](bool needed, const char* feature) {
-    if (needed) c.missing_features.push_back(feature);
-  };
-  need(m.count("window") != 0, "sliding window");
-  need(m.number("softcap") != 0, "logit soft cap");
-  need(m.flag("alibi"), "ALiBi");
-  need(m.flag("sink"), "attention sinks");
-  need(m.one_of("bias", {"none", "shared", "per_head"}) != "none", "additive bias");
-  need(m.flag("key_mask"), "key mask");
-  need(c.op == "attention_varlen", "packed sequences");
-  need(c.op == "attention_paged", "paged cache");
+void parse_options(Metadata& m, Case& c) {
+  c.window = m.count("window");
+  c.soft_cap = static_cast<float>(m.number("softcap"));
+  c.alibi = m.flag("alibi");
+  c.sink = m.flag("sink");
+  c.bias = m.one_of("bias", {"none", "shared", "per_head"});
+  c.key_mask = m.flag("key_mask");
   if (c.op == "attention_paged") {
-    m.count("block_size");
+    c.block_size = m.count("block_size");
     m.one_of("unused_fill", {"nan", "garbage"});
+  }
+  if (c.is_layer() && (c.alibi || c.sink || c.key_mask || c.bias != "none")) {
+    m.fail("metadata asks for alibi, sink, bias or key_mask in a layer, which is unknown here");
   }
 }
 
@@ -177,7 +174,7 @@ Result<Case> parse_case(const std::map<std::string, std::string>& metadata) {
   c.causal = m.flag("causal");
   parse_scale(m, c);
   parse_rope(m, c);
-  parse_missing_features(m, c);
+  parse_options(m, c);
   parse_tolerances(m, c);
   c.check_rows = m.flag("check");
   c.chunks = m.counts("chunks");

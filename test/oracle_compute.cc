@@ -43,21 +43,54 @@ Result<Tensors> compute_rope(const Case& c, Inputs& inputs, Context& context) {
   return results;
 }
 
+// All options that the case asks for but the packed layout's.
+AttentionOptions read_options(const Case& c, Inputs& inputs) {
+  AttentionOptions options;
+  options.scale = c.scale;
+  options.causal = c.causal;
+  options.window = c.window;
+  options.logits_soft_cap = c.soft_cap;
+  if (c.alibi) options.alibi_slopes = inputs.f32("alibi_slopes", {c.num_heads});
+  if (c.sink) options.sinks = inputs.f32("sink", {c.num_heads});
+  if (c.key_mask) options.key_mask = inputs.u8("key_mask", {c.batch, c.kv_len});
+  if (c.bias != "none") {
+    const size_t heads = c.bias == "shared" ? 1 : c.num_heads;
+    options.mask = inputs.f32("bias", {heads, c.q_len, c.kv_len});
+  }
+  return options;
+}
+
+// Runs call(options, out) into `results`, and once more without the sinks for their lse.
+template <class Call>
+Status with_results(const Case& c, const std::vector<size_t>& out, const std::vector<size_t>& lse,
+                    AttentionOptions options, Tensors& results, const Call& call) {
+  if (c.sink) {
+    results["lse_nosink"] = make_tensor(lse);
+    Tensor unused = make_tensor(out);
+    AttentionOptions without = options;
+    without.sinks = {};
+    without.lse = view(results["lse_nosink"]);
+    if (Status s = call(without, view(unused)); !s.ok()) return s;
+  }
+  results["out"] = make_tensor(out);
+  results["lse"] = make_tensor(lse);
+  options.lse = view(results["lse"]);
+  return call(options, view(results["out"]));
+}
+
 Status decode(const Case& c, const TensorView& q, const TensorView& k, const TensorView& v,
-              const MutableTensorView& out, const MutableTensorView& lse, Context& context) {
+              const AttentionOptions& asked, const MutableTensorView& out, Context& context) {
   auto cache = KvCache::create({.batch = c.batch,
                                 .num_kv_heads = c.num_kv_heads,
                                 .head_dim = c.head_dim,
                                 .v_head_dim = c.v_head_dim,
                                 .capacity = c.kv_len});
   if (!cache.ok()) return cache.status();
-  AttentionOptions options;
-  options.scale = c.scale;
-  options.causal = c.causal;
   size_t begin = 0;
   for (size_t tokens : steps(c)) {
     const size_t end = begin + tokens;
-    options.lse = lse.slice(2, begin, end);
+    AttentionOptions options = asked;
+    options.lse = asked.lse.slice(2, begin, end);
     if (Status s = cache->append(k.slice(1, begin, end), v.slice(1, begin, end)); !s.ok()) return s;
     Status s =
         attention(q.slice(1, begin, end), *cache, out.slice(1, begin, end), options, context);
@@ -68,9 +101,10 @@ Status decode(const Case& c, const TensorView& q, const TensorView& k, const Ten
 }
 
 Result<Tensors> compute_attention(const Case& c, Inputs& inputs, Context& context) {
-  TensorView q = inputs.f32("q", {c.batch, c.q_len, c.num_heads, c.head_dim});
-  TensorView k = inputs.f32("k", {c.batch, c.kv_len, c.num_kv_heads, c.head_dim});
+  const TensorView q = inputs.f32("q", {c.batch, c.q_len, c.num_heads, c.head_dim});
+  const TensorView k = inputs.f32("k", {c.batch, c.kv_len, c.num_kv_heads, c.head_dim});
   const TensorView v = inputs.f32("v", {c.batch, c.kv_len, c.num_kv_heads, c.v_head_dim});
+  const AttentionOptions options = read_options(c, inputs);
   if (!inputs.status().ok()) return inputs.status();
 
   Tensor rotated_q, rotated_k;
@@ -80,17 +114,58 @@ Result<Tensors> compute_attention(const Case& c, Inputs& inputs, Context& contex
   if (!roped_k.ok()) return roped_k.status();
 
   Tensors results;
-  results["out"] = make_tensor({c.batch, c.q_len, c.num_heads, c.v_head_dim});
-  results["lse"] = make_tensor({c.batch, c.num_heads, c.q_len});
-  const MutableTensorView out = view(results["out"]);
-  const MutableTensorView lse = view(results["lse"]);
-  AttentionOptions options;
-  options.scale = c.scale;
-  options.causal = c.causal;
-  options.lse = lse;
-  Status status = c.op == "attention_decode"
-                      ? decode(c, *roped_q, *roped_k, v, out, lse, context)
-                      : attention(*roped_q, *roped_k, v, out, options, context);
+  const Status status = with_results(
+      c, {c.batch, c.q_len, c.num_heads, c.v_head_dim}, {c.batch, c.num_heads, c.q_len}, options,
+      results, [&](const AttentionOptions& o, const MutableTensorView& out) {
+        return c.op == "attention_decode" ? decode(c, *roped_q, *roped_k, v, o, out, context)
+                                          : attention(*roped_q, *roped_k, v, out, o, context);
+      });
+  if (!status.ok()) return status;
+  return results;
+}
+
+Result<Tensors> compute_varlen(const Case& c, Inputs& inputs, Context& context) {
+  const size_t total_q = inputs.size("q", 0), total_k = inputs.size("k", 0);
+  const TensorView q = inputs.f32("q", {total_q, c.num_heads, c.head_dim});
+  const TensorView k = inputs.f32("k", {total_k, c.num_kv_heads, c.head_dim});
+  const TensorView v = inputs.f32("v", {total_k, c.num_kv_heads, c.v_head_dim});
+  AttentionOptions options = read_options(c, inputs);
+  options.cu_seqlens_q = inputs.i32("cu_seqlens_q", {c.batch + 1});
+  options.cu_seqlens_k = inputs.i32("cu_seqlens_k", {c.batch + 1});
+  if (!inputs.status().ok()) return inputs.status();
+  Tensors results;
+  const Status status =
+      with_results(c, {total_q, c.num_heads, c.v_head_dim}, {c.num_heads, total_q}, options,
+                   results, [&](const AttentionOptions& o, const MutableTensorView& out) {
+                     return attention(q, k, v, out, o, context);
+                   });
+  if (!status.ok()) return status;
+  return results;
+}
+
+Result<Tensors> compute_paged(const Case& c, Inputs& inputs, Context& context) {
+  const size_t blocks = inputs.size("k_cache", 0), max_blocks = inputs.size("block_table", 1);
+  const PagedKv kv = {inputs.f32("k_cache", {blocks, c.block_size, c.num_kv_heads, c.head_dim}),
+                      inputs.f32("v_cache", {blocks, c.block_size, c.num_kv_heads, c.v_head_dim}),
+                      inputs.i32("block_table", {c.batch, max_blocks}),
+                      inputs.i32("seq_lens", {c.batch})};
+  AttentionOptions options = read_options(c, inputs);
+  std::vector<size_t> q_shape = {c.batch, c.q_len, c.num_heads, c.head_dim};
+  std::vector<size_t> lse_shape = {c.batch, c.num_heads, c.q_len};
+  if (inputs.has("cu_seqlens_q")) {
+    options.cu_seqlens_q = inputs.i32("cu_seqlens_q", {c.batch + 1});
+    q_shape = {inputs.size("q", 0), c.num_heads, c.head_dim};
+    lse_shape = {c.num_heads, q_shape[0]};
+  }
+  const TensorView q = inputs.f32("q", q_shape);
+  if (!inputs.status().ok()) return inputs.status();
+  std::vector<size_t> out_shape = q_shape;
+  out_shape.back() = c.v_head_dim;
+  Tensors results;
+  const Status status = with_results(c, out_shape, lse_shape, options, results,
+                                     [&](const AttentionOptions& o, const MutableTensorView& out) {
+                                       return attention(q, kv, out, o, context);
+                                     });
   if (!status.ok()) return status;
   return results;
 }
@@ -123,7 +198,9 @@ Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs) {
                                      .v_head_dim = c.v_head_dim,
                                      .causal = c.causal,
                                      .scale = c.scale,
-                                     .rope = c.rope},
+                                     .rope = c.rope,
+                                     .window = c.window,
+                                     .logits_soft_cap = c.soft_cap},
                                     weights);
 }
 
@@ -158,52 +235,11 @@ Result<Tensors> compute_layer(const Case& c, Inputs& inputs, Context& context) {
 
 }  // namespace
 
-bool Inputs::check(const std::string& name, const std::vector<size_t>& shape) {
-  used_.insert(name);
-  if (!status_.ok()) return false;
-  const tools::StoredTensor* stored = file_.find(name);
-  if (stored == nullptr) {
-    status_ = Status::Error(StatusCode::kInvalidArgument, "tensor %s is missing", name.c_str());
-  } else if (!std::equal(shape.begin(), shape.end(), stored->shape.begin(), stored->shape.end())) {
-    status_ =
-        Status::Error(StatusCode::kInvalidArgument,
-                      "tensor %s does not have the shape that the metadata implies", name.c_str());
-  }
-  return status_.ok();
-}
-
-TensorView Inputs::f32(const std::string& name, const std::vector<size_t>& shape) {
-  if (!check(name, shape)) return {};
-  auto values = file_.read_f32(name);
-  if (!values.ok()) {
-    status_ = values.status();
-    return {};
-  }
-  std::vector<float>& kept = floats_[name] = std::move(*values);
-  return {kept.data(), DType::kF32, shape.data(), shape.size()};
-}
-
-TensorView Inputs::i32(const std::string& name, const std::vector<size_t>& shape) {
-  if (!check(name, shape)) return {};
-  auto values = file_.read_i32(name);
-  if (!values.ok()) {
-    status_ = values.status();
-    return {};
-  }
-  std::vector<int32_t>& kept = ints_[name] = std::move(*values);
-  return {kept.data(), DType::kI32, shape.data(), shape.size()};
-}
-
-std::optional<std::string> Inputs::unused() const {
-  for (const auto& [name, tensor] : file_.tensors()) {
-    if (used_.count(name) == 0) return name;
-  }
-  return std::nullopt;
-}
-
 Result<Tensors> compute(const Case& c, Inputs& inputs, Context& context) {
   if (c.op == "rope") return compute_rope(c, inputs, context);
   if (c.is_layer()) return compute_layer(c, inputs, context);
+  if (c.op == "attention_varlen") return compute_varlen(c, inputs, context);
+  if (c.op == "attention_paged") return compute_paged(c, inputs, context);
   return compute_attention(c, inputs, context);
 }
 

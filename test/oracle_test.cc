@@ -129,13 +129,17 @@ TEST_CASE("oracle: what it does not know fails") {
   }
 }
 
-TEST_CASE("oracle: a case that needs what heed lacks is skipped and says so") {
+TEST_CASE("oracle: options are computed, not ignored") {
   SmallCase c;
-  c.metadata["window"] = "3";
-  c.metadata["alibi"] = "1";
-  const Outcome outcome = c.judge();
-  CHECK(outcome.verdict == Verdict::kSkipped);
-  CHECK(outcome.text == "sliding window, ALiBi");
+  c.metadata["causal"] = "1";
+  CHECK(c.judge().verdict == Verdict::kPassed);
+  c.metadata["window"] = "1";  // the query sees the second key alone
+  CHECK(c.judge().verdict == Verdict::kFailed);
+  c.values["expected.out"] = {3};
+  c.values["expected.lse"] = {0};
+  CHECK(c.judge().verdict == Verdict::kPassed);
+  c.metadata["alibi"] = "1";  // without its slopes
+  CHECK(c.judge().verdict == Verdict::kFailed);
 }
 
 }  // namespace heed::test
