@@ -123,10 +123,17 @@ Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensor
                            c.batch, c.num_kv_heads, c.head_dim, c.v_head_dim, batch,
                            config_.num_kv_heads, config_.head_dim, config_.v_head_dim);
     }
-    if (seq > c.capacity - past) {
+    if (c.window != 0 &&
+        (config_.window == 0 || config_.window > c.window || config_.sink_tokens > c.sink_tokens)) {
+      return Status::Error(StatusCode::kInvalidArgument,
+                           "cache: keeps a window of %zu and %zu sink tokens, too few for the "
+                           "layer's %zu (0: no limit) and %zu",
+                           c.window, c.sink_tokens, config_.window, config_.sink_tokens);
+    }
+    if (seq > cache->room()) {
       return Status::Error(StatusCode::kCapacityExceeded,
-                           "cache: holds %zu of %zu tokens, %zu more do not fit", past, c.capacity,
-                           seq);
+                           "cache: at %zu tokens with capacity %zu it can take %zu more, not %zu",
+                           past, c.capacity, cache->room(), seq);
     }
   }
   if (!options.positions.absent()) {

@@ -299,6 +299,19 @@ TEST_CASE("forward refuses tokens that do not fit the cache, and caches of anoth
   CHECK(call.y_data.AllUntouched());
 }
 
+TEST_CASE("forward refuses a ring that forgets what the layer sees") {
+  Context context;
+  Call call;
+  KvCacheConfig config = call.cache.config();
+  config.window = 4;
+  Result<KvCache> ring = KvCache::create(config);
+  REQUIRE(ring.ok());
+  call.options.cache = &*ring;
+  CHECK(WrongRefusal(call.Run(context), kInvalid, "cache") == "");
+  CHECK(ring->length() == 0);
+  CHECK(call.y_data.AllUntouched());
+}
+
 TEST_CASE("create_cache refuses what KvCache refuses") {
   const MultiHeadAttention layer = Call::MakeLayer();
   CHECK(layer.create_cache(0, 5).status().code() == kInvalid);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "test/support/compare.h"
+#include "test/support/layer_reference.h"
 #include "test/support/model_files.h"
 
 namespace heed::test {
@@ -83,6 +84,85 @@ TEST_CASE("a GPT-2-style layer is the library's fused layer of the same weights"
     const auto loaded = Load(folder.path.string(), Gpt2Config(), 0);
     REQUIRE_MESSAGE(loaded.ok(), loaded.status().message());
     CHECK(Difference(Forward(*loaded), Forward(*direct)) == "");
+  }
+}
+
+// The layer of arrays as float64 computes it: projections [out, in] by name, what `form` says.
+std::vector<double> InDouble(spec::Layer form, const std::vector<Array>& arrays,
+                             const std::string& prefix) {
+  const auto find = [&](const std::string& name) {
+    for (const Array& array : arrays) {
+      if (array.name == prefix + name) return array;
+    }
+    return Array();
+  };
+  const auto linear = [&](const std::string& name, spec::Linear* map) {
+    const Array weight = find(name + ".weight");
+    map->out = weight.shape[0];
+    map->in = weight.shape[1];
+    map->weight.resize(weight.values.size());
+    for (size_t i = 0; i < weight.values.size(); ++i) {
+      map->weight[i % map->in * map->out + i / map->in] = weight.values[i];
+    }
+    map->bias = find(name + ".bias").values;
+  };
+  form.num_heads = 4;
+  form.num_kv_heads = 2;
+  form.head_dim = form.v_head_dim = 8;
+  linear("q_proj", &form.q);
+  linear("k_proj", &form.k);
+  linear("v_proj", &form.v);
+  linear("o_proj", &form.output);
+  form.q_norm = find("q_norm.weight").values;
+  form.k_norm = find("k_norm.weight").values;
+  form.sinks = find("sinks").values;
+  return LayerReference(form, RandomArray("x", {kSeq, kWidth}).values, 1, kSeq, {0, 1, 2, 3, 4});
+}
+
+TEST_CASE("layers of today's families are what float64 makes of their configuration by hand") {
+  const std::string even = "model.layers.0.self_attn.", odd = "model.layers.1.self_attn.";
+  spec::Layer gemma2, gemma3, global, gpt_oss, qwen3;
+  qwen3.scale = gpt_oss.scale = 0.35355339f;
+  gemma2.scale = gemma3.scale = 0.5f;
+  gemma2.window = gemma3.window = gpt_oss.window = 3;
+  gemma2.logits_soft_cap = 0.5f;
+  qwen3.norm_eps = gemma3.norm_eps = 1e-6f;
+  gemma3.norm_weight_offset = 1.0f;
+  qwen3.rope = gemma2.rope = gpt_oss.rope = RopeOptions{.theta = 500.0};
+  gemma3.rope = RopeOptions{.theta = 10000.0};
+  gpt_oss.rope->scaling = {.type = RopeScalingType::kYarn,
+                           .factor = 8.0,
+                           .original_max_position_embeddings = 64,
+                           .truncate = false};
+  global = gemma3;
+  global.window = 0;
+  global.rope = RopeOptions{.theta = 500.0};
+  global.rope->scaling = {.type = RopeScalingType::kLinear, .factor = 8.0};
+
+  struct Case {
+    json config;
+    size_t layer;
+    std::vector<Array> arrays;
+    spec::Layer form;
+  };
+  const Case cases[] = {
+      {FamilyConfig("qwen3"), 0, With(LlamaArrays(even), NormArrays(even)), qwen3},
+      {Gemma2Config(), 0, LlamaArrays(even), gemma2},
+      {Gemma3Config(), 0, With(LlamaArrays(even), NormArrays(even)), gemma3},
+      {Gemma3Config(), 1, With(LlamaArrays(odd), NormArrays(odd)), global},
+      {GptOssConfig(), 0, GptOssArrays(even), gpt_oss},
+  };
+  const Folder folder;
+  for (const Case& c : cases) {
+    INFO(c.config.dump());
+    std::vector<Array> file = c.arrays;  // beside tensors of other layers and kinds
+    file.push_back(RandomArray("model.layers.2.self_attn.strange", {3}));
+    file.push_back(RandomArray("model.layers.0.mlp.experts.down_proj", {2, 3, 2}));
+    Save(folder / "model.safetensors", file);
+    const auto layer = Load(folder.path.string(), c.config, c.layer);
+    REQUIRE_MESSAGE(layer.ok(), layer.status().message());
+    const std::string& prefix = c.layer == 0 ? even : odd;
+    CHECK(WorstError(Forward(*layer), InDouble(c.form, c.arrays, prefix)) < 1e-5);
   }
 }
 

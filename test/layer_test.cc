@@ -240,6 +240,33 @@ TEST_CASE("padding is hidden, and does not move the queries before it") {
   }
 }
 
+TEST_CASE("a ring serves a layer with a window token by token, with the same bits") {
+  LayerForm form;
+  form.window = 5;
+  form.sink_tokens = 2;
+  form.rope = RopeOptions{};
+  const size_t seq = 300;  // more than the ring holds
+  const LayerProblem p(form, 1, seq);
+  KvCacheConfig config = p.layer().create_cache(1, 8)->config();
+  config.window = 5;
+  config.sink_tokens = 2;
+  const PerFamily<spec::LayerResult> want([&](Family family) { return p.Expected(family); });
+  for (Runner& runner : Runners()) {
+    if (!runner.first_of_target) continue;
+    INFO(runner.name);
+    Result<KvCache> ring = KvCache::create(config);
+    REQUIRE(ring.ok());
+    Tensor<float> y({1, seq, p.d_out()});
+    for (size_t i = 0; i < seq; ++i) {
+      REQUIRE(p.layer()
+                  .forward(p.x.view().slice(1, i, i + 1), y.mutable_view().slice(1, i, i + 1),
+                           *ring, *runner.context)
+                  .ok());
+    }
+    CHECK(Difference(y.Dense(), want[runner.family].y) == "");
+  }
+}
+
 TEST_CASE("norms of queries and keys, and scaled RoPE, equal the specification bit for bit") {
   for (const std::vector<LayerForm>& forms : {NormForms(), ScalingForms()}) {
     for (const LayerForm& form : forms) {

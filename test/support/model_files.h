@@ -118,6 +118,46 @@ inline std::vector<Array> LlamaArrays(const std::string& prefix) {
           RandomArray(prefix + "o_proj.weight", {24, 32})};
 }
 
+// A layer of width 24 with 4 heads of 8 on 2 kv heads, of a family with windows of 3 tokens in some
+// layers.
+inline json FamilyConfig(const std::string& model_type, const json& changes = json::object()) {
+  return With(With(LlamaConfig(), {{"model_type", model_type}, {"sliding_window", 3}}), changes);
+}
+
+inline json GptOssConfig() {
+  const json yarn = {{"rope_type", "yarn"},
+                     {"factor", 8.0},
+                     {"truncate", false},
+                     {"original_max_position_embeddings", 64}};
+  return FamilyConfig("gpt_oss", {{"attention_bias", true}, {"rope_scaling", yarn}});
+}
+
+inline json Gemma2Config() {
+  return FamilyConfig("gemma2", {{"query_pre_attn_scalar", 4}, {"attn_logit_softcapping", 0.5}});
+}
+
+inline json Gemma3Config() {
+  return FamilyConfig("gemma3_text", {{"query_pre_attn_scalar", 4},
+                                      {"sliding_window_pattern", 2},
+                                      {"rope_scaling", {{"type", "linear"}, {"factor", 8.0}}}});
+}
+
+inline std::vector<Array> With(std::vector<Array> arrays, const std::vector<Array>& more) {
+  arrays.insert(arrays.end(), more.begin(), more.end());
+  return arrays;
+}
+
+inline std::vector<Array> NormArrays(const std::string& prefix) {
+  return {RandomArray(prefix + "q_norm.weight", {8}), RandomArray(prefix + "k_norm.weight", {8})};
+}
+
+inline std::vector<Array> GptOssArrays(const std::string& prefix) {
+  return With(LlamaArrays(prefix),
+              {RandomArray(prefix + "q_proj.bias", {32}), RandomArray(prefix + "k_proj.bias", {16}),
+               RandomArray(prefix + "v_proj.bias", {16}), RandomArray(prefix + "o_proj.bias", {24}),
+               RandomArray(prefix + "sinks", {4})});
+}
+
 inline std::vector<Array> Gpt2Arrays(const std::string& prefix) {
   return {RandomArray(prefix + "c_attn.weight", {24, 72}),
           RandomArray(prefix + "c_attn.bias", {72}),
