@@ -231,10 +231,11 @@ class Model {
 
 TEST_CASE("a paged cache does what its plain model does, whatever it is asked") {
   const size_t sizes[][2] = {{24, 4}, {9, 1}, {5, 16}, {40, 3}};
-  for (const auto& [num_blocks, block_size] : sizes) {
+  for (const auto& size : sizes) {
+    const size_t num_blocks = size[0], block_size = size[1];
     INFO(num_blocks << " blocks of " << block_size);
     Model model(num_blocks, block_size, num_blocks);
-    for (int step = 0; step < (Quick() ? 800 : 4000); ++step) {
+    for (int step = 0; step < (Quick() ? 2000 : 4000); ++step) {
       INFO("step " << step);
       model.Step();
       REQUIRE(model.Fault() == "");

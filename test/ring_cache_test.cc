@@ -238,5 +238,40 @@ TEST_CASE("attention against a ring gives the bits of the cache that holds every
   }
 }
 
+TEST_CASE("a ring refuses a window beyond its capacity, and chunks that cost a query its window") {
+  const auto refused = [](size_t capacity, size_t window, size_t sink_tokens, const char* name) {
+    const Status status = KvCache::create(Config(capacity, window, sink_tokens)).status();
+    return WrongRefusal(status, StatusCode::kInvalidArgument, name);
+  };
+  CHECK(refused(100, 101, 0, "window") == "");
+  CHECK(refused(100, 0, 1, "sink_tokens") == "");
+  CHECK(refused(100, 100, SIZE_MAX, "config") == "");
+  CHECK(refused(SIZE_MAX, SIZE_MAX, SIZE_MAX, "config") == "");
+
+  KvCache ring = Make(Config(100, 100, 3));
+  CHECK(ring.bytes() == 2 * 2 * 256 * (3 + 32) * sizeof(float));
+  CHECK(ring.room() == 256);
+  Random random(1);
+  const Tensor<float> k_data = Normal({2, 257, 2, 3}, random),
+                      v_data = Normal({2, 257, 2, 18}, random);
+  const auto append = [&](size_t seq) {
+    return ring.append(k_data.view().slice(1, 0, seq), v_data.view().slice(1, 0, seq));
+  };
+  CHECK(WrongRefusal(append(257), StatusCode::kCapacityExceeded, "cache") == "");
+  CHECK(ring.length() == 0);
+  CHECK(append(256).ok());
+  CHECK(ring.room() == 29);
+  CHECK(WrongRefusal(append(30), StatusCode::kCapacityExceeded, "cache") == "");
+  CHECK(append(29).ok());
+  CHECK(ring.length() == 285);
+  CHECK(ring.first_held() == 157);
+  CHECK(WrongRefusal(ring.truncate(286), StatusCode::kInvalidArgument, "length") == "");
+  CHECK(WrongRefusal(ring.truncate(255), StatusCode::kInvalidArgument, "length") == "");
+  CHECK(ring.length() == 285);
+  CHECK(ring.truncate(256).ok());
+  CHECK(ring.truncate(128).ok());  // all in the block of the sinks
+  CHECK(ring.first_held() == 0);
+}
+
 }  // namespace
 }  // namespace heed::test
