@@ -61,7 +61,13 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
   const auto total_of = [&](size_t r) {
     return RowPartial{w.total_max + r, w.total_sum + r, w.total_acc + r * plan.acc_stride};
   };
+  size_t kept_end = 0, near_begin = SIZE_MAX;  // a window leaves out the segments between
+  for (size_t r = 0; r < rows.count; ++r) {
+    kept_end = std::max(kept_end, w.keys_of[r].kept.end);
+    near_begin = std::min(near_begin, w.keys_of[r].near.begin);
+  }
   for (size_t segment = 0; segment < plan.segments; ++segment) {
+    if (segment * kSegmentKeys >= kept_end) segment = std::max(segment, near_begin / kSegmentKeys);
     if (!AttendSegment(kernels, rows, segment, w)) continue;
     for (size_t r = 0; r < rows.count; ++r) {
       TakeSegment(kernels, plan.acc_stride,

@@ -16,6 +16,9 @@ constexpr size_t kTaskFloats = 65536;
 constexpr size_t kMaxTaskRows = 384;
 // So few rows leave threads idle unless the keys are split as well.
 constexpr size_t kSplitRows = 32;
+// A window is worth splitting when it spans several segments. Below, no memory is taken for the
+// segments of the whole stream.
+constexpr size_t kSplitWindow = 4 * kSegmentKeys;
 
 Status CheckHeads(const char* name, const TensorView& view, size_t batch, size_t heads) {
   HEED_RETURN_IF_ERROR(CheckInput(name, view, DType::kF32, 3, 4));
@@ -244,7 +247,8 @@ void CutIntoTasks(AttentionPlan* plan) {
   plan->row_blocks = rows == 0 ? 0 : CeilDiv(rows, plan->row_block);
   const bool part = plan->source.total_keys != SIZE_MAX;
   plan->segments = CeilDiv(part ? plan->k.len : plan->kv_len, kSegmentKeys);
-  plan->split = rows <= kSplitRows && plan->segments > 1;
+  const size_t window = plan->options.window;
+  plan->split = rows <= kSplitRows && plan->segments > 1 && (window == 0 || window > kSplitWindow);
 }
 
 }  // namespace

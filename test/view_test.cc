@@ -50,9 +50,9 @@ TEST_CASE("transpose exchanges two dimensions, slice cuts one") {
 
 TEST_CASE("impossible views are marked, not undefined") {
   float data[24] = {};
-  const size_t five[] = {1, 1, 1, 1, 1};
+  const size_t six[] = {1, 1, 1, 1, 1, 1};
   const TensorView view(data, {2, 3, 4});
-  CHECK(TensorView(data, DType::kF32, five, 5).rank == TensorView::kInvalidRank);
+  CHECK(TensorView(data, DType::kF32, six, 6).rank == TensorView::kInvalidRank);
   CHECK(TensorView(data, {2, 3}, {1}).rank == TensorView::kInvalidRank);
   CHECK(view.slice(1, 2, 4).rank == TensorView::kInvalidRank);
   CHECK(view.slice(1, 2, 1).rank == TensorView::kInvalidRank);
