@@ -3,8 +3,10 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <exception>
+#include <limits>
 #include <utility>
 
 namespace heed::bench {
@@ -46,6 +48,27 @@ void SetCounters(const Case& c, const Limits& limits, benchmark::State& state) {
   rate("of_bandwidth", c.work.bytes / limits.bytes_read);
 }
 
+double SecondsOf(const Run& run, Status* status) {
+  const auto begin = std::chrono::steady_clock::now();
+  if (Status s = run(); !s.ok()) *status = s;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Best of several of each, taken in turn so that both meet the same disturbances.
+Status CompareWithBaseline(const Case& c, const Run& run, benchmark::State& state) {
+  Result<Run> baseline = c.prepare_baseline();
+  if (!baseline.ok()) return baseline.status();
+  constexpr int kRounds = 9;
+  double best = std::numeric_limits<double>::infinity(), best_baseline = best;
+  Status status;
+  for (int i = 0; i < kRounds && status.ok(); ++i) {
+    best_baseline = std::min(best_baseline, SecondsOf(*baseline, &status));
+    best = std::min(best, SecondsOf(run, &status));
+  }
+  state.counters["vs_causal"] = best / c.work.flops / (best_baseline / c.baseline_flops);
+  return status;
+}
+
 void Fail(benchmark::State& state, const char* message) {
   failed = true;
   state.SkipWithError(message);
@@ -64,6 +87,9 @@ void RunCase(const Case& c, const Limits& limits, benchmark::State& state) try {
   }
   if (!status.ok()) return Fail(state, status.message());
   SetCounters(c, limits, state);
+  if (c.prepare_baseline == nullptr) return;
+  status = CompareWithBaseline(c, runs.front(), state);
+  if (!status.ok()) Fail(state, status.message());
 } catch (const std::exception& error) {
   Fail(state, error.what());
 }

@@ -23,6 +23,9 @@ struct Case {
   Work work;
   std::shared_ptr<const Library> library;
   std::function<Result<Runs>()> prepare;  // called once per batch of repetitions
+  // Plain work that this one's cost per flop is compared with, in turn; null: none.
+  std::function<Result<Run>()> prepare_baseline;
+  double baseline_flops = 0;
 };
 
 // `machine` must live until the benchmarks have run.
@@ -56,6 +59,7 @@ void register_for_all(const Suite& suite, const std::string& name, Operation ope
 void register_matmul(const Suite& suite);
 void register_softmax(const Suite& suite);
 void register_attention(const Suite& suite);
+void register_features(const Suite& suite);
 void register_layer(const Suite& suite);
 
 }  // namespace heed::bench

@@ -38,6 +38,7 @@ int Main(int argc, char** argv) {
   register_matmul(suite);
   register_softmax(suite);
   register_attention(suite);
+  register_features(suite);
   register_layer(suite);
 
   TableReporter table(facts);

@@ -1,0 +1,211 @@
+// What options of attention cost beside plain causal attention, per key that is seen.
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench/case.h"
+#include "heed/heed.hpp"
+
+namespace heed::bench {
+namespace {
+
+constexpr size_t kPageSize = 16;
+
+// A batch of one, q, k and v as [len, heads, head_dim].
+struct FeatureProblem {
+  FeatureProblem(const AttentionShape& s, size_t threads, const char* target)
+      : shape(s),
+        q(random_normal(s.q_len * s.num_heads * s.head_dim, 1)),
+        k(random_normal(s.kv_len * s.num_kv_heads * s.head_dim, 2)),
+        v(random_normal(k.size(), 3)),
+        out(q.size()),
+        want(q.size()),
+        context({.num_threads = threads, .target = target}) {
+    options.causal = true;
+  }
+
+  TensorView q_view() const { return {q.data(), {shape.q_len, shape.num_heads, shape.head_dim}}; }
+  TensorView kv_view(const Buffer& of) const {
+    return {of.data(), {shape.kv_len, shape.num_kv_heads, shape.head_dim}};
+  }
+  MutableTensorView out_view(Buffer& to) const {
+    return {to.data(), {shape.q_len, shape.num_heads, shape.head_dim}};
+  }
+  Status Attend(const AttentionOptions& o, Buffer& to) {
+    return attention(q_view(), kv_view(k), kv_view(v), out_view(to), o, context);
+  }
+
+  AttentionShape shape;
+  Buffer q, k, v, out, want, k_pages, v_pages;
+  std::vector<int32_t> offsets, table, seq_lens;
+  std::vector<uint8_t> mask;
+  std::vector<float> slopes;
+  PagedKv pages;
+  AttentionOptions options;
+  Context context;
+};
+using Shared = std::shared_ptr<FeatureProblem>;
+
+// Makes the call of a feature, and another way to its result where there is one.
+struct Calls {
+  Run run, check;
+};
+
+Calls Window(const Shared& p) {
+  constexpr size_t kWindow = 1024;
+  const size_t len = p->shape.kv_len;
+  p->options.window = kWindow;
+  p->mask.resize(len * len);
+  for (size_t i = 0; i < len; ++i) {
+    for (size_t j = 0; j <= i; ++j) p->mask[i * len + j] = i - j < kWindow;
+  }
+  return {[p] { return p->Attend(p->options, p->out); },
+          [p] {
+            AttentionOptions masked;
+            masked.mask = TensorView(p->mask.data(), {1, p->shape.q_len, p->shape.kv_len});
+            return p->Attend(masked, p->want);
+          }};
+}
+
+Calls Pages(const Shared& p) {
+  const AttentionShape& s = p->shape;
+  const size_t blocks = (s.kv_len + kPageSize - 1) / kPageSize, row = s.num_kv_heads * s.head_dim;
+  p->k_pages.resize(blocks * kPageSize * row);
+  p->v_pages.resize(p->k_pages.size());
+  for (size_t n = 0; n < blocks; ++n) {  // 7 has no factor in common with a power of two
+    p->table.push_back(static_cast<int32_t>((n * 7 + 3) % blocks));
+  }
+  for (size_t i = 0; i < s.kv_len * row; ++i) {
+    const size_t token = i / row, block = static_cast<size_t>(p->table[token / kPageSize]);
+    const size_t at = (block * kPageSize + token % kPageSize) * row + i % row;
+    p->k_pages[at] = p->k[i];
+    p->v_pages[at] = p->v[i];
+  }
+  p->seq_lens = {static_cast<int32_t>(s.kv_len)};
+  p->pages.k = TensorView(p->k_pages.data(), {blocks, kPageSize, s.num_kv_heads, s.head_dim});
+  p->pages.v = TensorView(p->v_pages.data(), {blocks, kPageSize, s.num_kv_heads, s.head_dim});
+  p->pages.block_table = TensorView(p->table.data(), {1, blocks});
+  p->pages.seq_lens = TensorView(p->seq_lens.data(), {1});
+  return {
+      [p] {
+        const TensorView q(p->q.data(), {1, p->shape.q_len, p->shape.num_heads, p->shape.head_dim});
+        const MutableTensorView out(p->out.data(),
+                                    {1, p->shape.q_len, p->shape.num_heads, p->shape.head_dim});
+        return attention(q, p->pages, out, p->options, p->context);
+      },
+      [p] { return p->Attend(p->options, p->want); }};
+}
+
+constexpr int32_t kPackedLens[] = {1500, 37, 700, 259, 1000, 90, 510};  // 4096 in all
+
+Calls Packed(const Shared& p) {
+  p->offsets = {0};
+  for (int32_t len : kPackedLens) p->offsets.push_back(p->offsets.back() + len);
+  p->options.cu_seqlens_q = TensorView(p->offsets.data(), {p->offsets.size()});
+  p->options.cu_seqlens_k = p->options.cu_seqlens_q;
+  return {[p] { return p->Attend(p->options, p->out); },
+          [p] {
+            AttentionOptions alone;
+            alone.causal = true;
+            for (size_t b = 0; b + 1 < p->offsets.size(); ++b) {
+              const auto begin = static_cast<size_t>(p->offsets[b]);
+              const auto end = static_cast<size_t>(p->offsets[b + 1]);
+              const Status status =
+                  attention(p->q_view().slice(0, begin, end), p->kv_view(p->k).slice(0, begin, end),
+                            p->kv_view(p->v).slice(0, begin, end),
+                            p->out_view(p->want).slice(0, begin, end), alone, p->context);
+              if (!status.ok()) return status;
+            }
+            return Status();
+          }};
+}
+
+Calls Plain(const Shared& p) {
+  return {[p] { return p->Attend(p->options, p->out); },
+          [p] { return p->Attend(p->options, p->want); }};
+}
+
+Calls SoftCap(const Shared& p) {
+  p->options.logits_soft_cap = 50.0f;
+  return Plain(p);
+}
+
+Calls Alibi(const Shared& p) {
+  p->slopes.resize(p->shape.num_heads);
+  (void)alibi_slopes(MutableTensorView(p->slopes.data(), {p->slopes.size()}));
+  p->options.alibi_slopes = TensorView(p->slopes.data(), {p->slopes.size()});
+  return Plain(p);
+}
+
+double PackedFlops(const AttentionShape& s) {
+  double flops = 0;
+  for (int32_t len : kPackedLens) {
+    const auto n = static_cast<size_t>(len);
+    flops += attention_flops({n, n, s.num_heads, s.num_kv_heads, s.head_dim});
+  }
+  return flops;
+}
+
+// Rows before the window is full see as many keys as in plain causal attention.
+double WindowFlops(const AttentionShape& s) {
+  constexpr size_t kWindow = 1024;
+  AttentionShape hidden = s;
+  hidden.q_len = hidden.kv_len = s.kv_len - kWindow;
+  return attention_flops(s) - attention_flops(hidden);
+}
+
+struct Feature {
+  const char* name;
+  AttentionShape shape;
+  AttentionShape baseline;  // plain causal attention, the same head_dim
+  Calls (*calls)(const Shared&);
+  double (*flops)(const AttentionShape&);
+};
+
+constexpr AttentionShape kShort = {1024, 1024, 12, 12, 64}, kLong = {4096, 4096, 12, 12, 64};
+const Feature kFeatures[] = {
+    {"window:1024", kLong, kLong, &Window, &WindowFlops},
+    {"gqa", {1024, 1024, 12, 4, 64}, kShort, &Plain, &attention_flops},
+    {"gqa", {1024, 1024, 32, 8, 128}, {1024, 1024, 32, 32, 128}, &Plain, &attention_flops},
+    {"paged:16", kShort, kShort, &Pages, &attention_flops},
+    {"packed:7", kLong, kShort, &Packed, &PackedFlops},
+    {"soft_cap", kShort, kShort, &SoftCap, &attention_flops},
+    {"alibi", kShort, kShort, &Alibi, &attention_flops},
+};
+
+Result<Runs> PrepareFeature(const Feature& feature, size_t threads, const char* target) {
+  const auto p = std::make_shared<FeatureProblem>(feature.shape, threads, target);
+  const Calls calls = feature.calls(p);
+  if (Status s = check_against(calls.check, p->want, calls.run, p->out); !s.ok()) return s;
+  return Runs{calls.run};
+}
+
+}  // namespace
+
+void register_features(const Suite& suite) {
+  for (const Feature& feature : kFeatures) {
+    for (size_t i = 0; i < suite.libraries.size(); ++i) {
+      const size_t threads = suite.settings.threads[i];
+      const char* target = suite.settings.target_or_null();
+      Case c;
+      c.name = std::string("feature/") + feature.name + "/" + name_of(feature.shape) +
+               "/threads:" + std::to_string(threads) + "/heed";
+      c.threads = threads;
+      c.work = work_of(feature.shape);
+      c.work.flops = feature.flops(feature.shape);
+      c.library = suite.libraries[i].front();
+      c.prepare = [&feature, threads, target] { return PrepareFeature(feature, threads, target); };
+      c.baseline_flops = attention_flops(feature.baseline);
+      c.prepare_baseline = [&feature, threads, target]() -> Result<Run> {
+        const auto p = std::make_shared<FeatureProblem>(feature.baseline, threads, target);
+        return Plain(p).run;
+      };
+      register_case(suite.machine, std::move(c));
+    }
+  }
+}
+
+}  // namespace heed::bench
