@@ -178,7 +178,7 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
   HEED_RETURN_IF_ERROR(CheckMerge(parts, num_parts, sinks, out, lse));
   const size_t batch = out.shape[0], q_len = out.shape[1], heads = out.shape[2], n = out.shape[3];
   Context::Impl& impl = *context.impl();
-  const size_t tasks = batch * heads, stride = RoundUp(n, kPanel);
+  const size_t tasks = batch * heads, stride = RoundUp(n + 1, kPanel);
   const double flops =
       2.0 * static_cast<double>(num_parts * tasks * q_len) * static_cast<double>(n);
   const size_t workers = WorkersFor(impl, tasks, flops);

@@ -84,6 +84,29 @@ TEST_CASE("attention equals its specification bit for bit with shared key and va
   }
 }
 
+TEST_CASE("attention equals its specification bit for bit at the shapes of latent attention") {
+  CheckProblem({1, 1, 150, 16, 1, 576, 512}, {.causal = true, .lse = true});
+  if (!Quick()) CheckProblem({1, 5, 150, 4, 1, 576, 512}, {.causal = true, .lse = true});
+}
+
+TEST_CASE("cross-attention reads an encoder's keys that a cache keeps between calls") {
+  const AttentionProblem p({2, 6, 333, 4, 2, 16, 24}, {.lse = true});
+  auto cache = KvCache::create(
+      {.batch = 2, .num_kv_heads = 2, .head_dim = 16, .v_head_dim = 24, .capacity = 333});
+  REQUIRE(cache.ok());
+  REQUIRE(cache->append(p.k.view(), p.v.view()).ok());
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    Tensor<float> out({2, 6, 4, 24});
+    for (size_t i = 0; i < 6; i += 2) {  // the decoder's tokens come in several calls
+      REQUIRE(attention(p.q.view().slice(1, i, i + 2), *cache,
+                        out.mutable_view().slice(1, i, i + 2), {}, *runner.context)
+                  .ok());
+    }
+    CHECK(Difference(out.Dense(), p.Run(*runner.context).out) == "");
+  }
+}
+
 TEST_CASE("attention equals its specification bit for bit in every memory layout") {
   for (Layout layout : kAllLayouts) {
     for (Layout out_layout : kUnitStrideLayouts) {

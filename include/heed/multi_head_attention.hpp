@@ -112,7 +112,8 @@ class MultiHeadAttention {
     return forward(x, y, options, context);
   }
 
-  // A cache that fits this layer.
+  // A cache that fits this layer, for `capacity` tokens in all. For a stream without end a layer
+  // with a window takes a ring instead: KvCache::create with the layer's window and sink_tokens.
   Result<KvCache> create_cache(size_t batch, size_t capacity) const;
 
   const MultiHeadAttentionConfig& config() const { return config_; }  // defaults filled in
