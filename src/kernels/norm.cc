@@ -60,7 +60,7 @@ HWY_INLINE size_t ScaleLoop(D d, float* HWY_RESTRICT x, size_t n, const float* H
 template <size_t kRows>
 HWY_INLINE void Rows(float* x, size_t n, const float* weight, float eps) {
   const DOne one;
-  float sums[kRows];
+  float sums[kRows] = {};  // n is at least 1, which GCC can't see
   SumSquares<kRows>(x, n, sums);
   for (size_t row = 0; row < kRows; ++row) {
     const float mean = sums[row] / static_cast<float>(n);
