@@ -127,7 +127,7 @@ bool AsksFor(const Rows& rows) {
   return false;
 }
 
-// Takes the weights of one block of keys of some rows, [rows][kKeyBlock] in w.weights, to where
+// Takes the weights of one block of keys of a group of rows, in w.weights, to where
 // they were asked for; `seen` false: they are all zero. Rows of a head come in ascending order.
 void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
                     const AttentionWorkspace& w) {
@@ -172,9 +172,15 @@ Status RunWeights(const AttentionPlan& plan, const Totals& totals, Context::Impl
           if (rows.count == 0) break;
           if (!AsksFor(rows)) continue;
           PrepareRows(rows, w);
-          const RowTotal total = {totals.shift + totals.At(rows), totals.inverse + totals.At(rows)};
-          const bool seen = WeightsOfBlock(*context.attention, rows, block, total, w, &keys_ready);
-          DeliverWeights(rows, first, count, seen, w);
+          for (size_t r = 0; r < rows.count; r += kScoreRows) {
+            const Rows group = rows.Group(r);
+            const AttentionWorkspace of_group = w.Group(plan, r);
+            const RowTotal total = {totals.shift + totals.At(group),
+                                    totals.inverse + totals.At(group)};
+            const bool seen =
+                WeightsOfBlock(*context.attention, group, block, total, of_group, &keys_ready);
+            DeliverWeights(group, first, count, seen, of_group);
+          }
         }
       });
 }
@@ -192,13 +198,13 @@ void ZeroKeyScores(const AttentionPlan& plan) {
 Status Run(const TensorView& q, const KeySource& source, const MutableTensorView& out,
            const AttentionOptions& options, Context& context) {
   HEED_RETURN_IF_ERROR(CheckContext(context));
+  Context::Impl& impl = *context.impl();
   AttentionPlan plan;
-  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, &plan));
+  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, impl.num_threads, &plan));
   if (plan.batch == 0 || plan.q_len == 0) {
     ZeroKeyScores(plan);
     return Status();
   }
-  Context::Impl& impl = *context.impl();
   Totals totals;
   if (plan.wants_weights()) {
     totals.rows = plan.q_len * plan.group;

@@ -10,10 +10,12 @@
 namespace heed {
 namespace {
 
-// A task's queries and output should stay in L2 beside a block of keys and values (64 KB at
-// head_dim 64): 256 KB. The more rows, the less often keys are copied into panels.
-constexpr size_t kTaskFloats = 65536;
-constexpr size_t kMaxTaskRows = 384;
+// Rows of a task. The more, the less often keys are copied into panels; a row's queries and output
+// are touched once per block, so they may stream from the outer caches (1.5 MB).
+constexpr size_t kTaskFloats = 393216;
+constexpr size_t kMaxTaskRows = 1024;
+// Several threads get at least so many tasks each, because causal tasks are uneven.
+constexpr size_t kTasksPerThread = 8;
 // So few rows leave threads idle unless the keys are split as well.
 constexpr size_t kSplitRows = 32;
 // A window is worth splitting when it spans several segments. Below, no memory is taken for the
@@ -237,13 +239,16 @@ Status CheckDims(const TensorView& out, const AttentionPlan& plan) {
   return Status();
 }
 
-void CutIntoTasks(AttentionPlan* plan) {
+void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   const size_t rows = plan->q_len * plan->group;
   plan->v_panels = CeilDiv(plan->out.dim, kPanel);
   plan->acc_stride = RoundUp(plan->out.dim, kColumnPad);
-  const size_t fitting = kTaskFloats / (plan->q.dim + plan->acc_stride);
-  plan->row_block = std::clamp(fitting / kScoreRows * kScoreRows, kScoreRows, kMaxTaskRows);
-  plan->row_block = std::min(plan->row_block, rows);
+  size_t row_block = std::min(kTaskFloats / (plan->q.dim + 2 * plan->acc_stride), kMaxTaskRows);
+  if (num_threads > 1) {
+    const size_t heads = std::max<size_t>(1, plan->batch * plan->k.heads);
+    row_block = std::min(row_block, CeilDiv(rows, CeilDiv(num_threads * kTasksPerThread, heads)));
+  }
+  plan->row_block = std::min(RoundUp(std::max<size_t>(row_block, 1), kScoreRows), rows);
   plan->row_blocks = rows == 0 ? 0 : CeilDiv(rows, plan->row_block);
   const bool part = plan->source.total_keys != SIZE_MAX;
   plan->segments = CeilDiv(part ? plan->k.len : plan->kv_len, kSegmentKeys);
@@ -292,7 +297,7 @@ Sequence AttentionPlan::sequence(size_t b) const {
 }
 
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
-                     const AttentionOptions& options, AttentionPlan* plan) {
+                     const AttentionOptions& options, size_t num_threads, AttentionPlan* plan) {
   HEED_RETURN_IF_ERROR(CheckInput("q", q, DType::kF32, 3, 4));
   HEED_RETURN_IF_ERROR(CheckRowOutput("out", out, 3, 4));
   plan->out = AsHeads(out);
@@ -311,7 +316,7 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   HEED_RETURN_IF_ERROR(CheckOverlaps(*plan, q, out));
   plan->group = plan->q.heads / plan->k.heads;
   plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));
-  CutIntoTasks(plan);
+  CutIntoTasks(num_threads, plan);
   return Status();
 }
 

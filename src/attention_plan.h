@@ -75,9 +75,10 @@ struct AttentionPlan {
   Sequence sequence(size_t b) const;
 };
 
-// Checks everything and fills `plan`.
+// Checks everything and fills `plan`. How rows are cut into tasks depends on the number of threads;
+// no row's arithmetic does.
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
-                     const AttentionOptions& options, AttentionPlan* plan);
+                     const AttentionOptions& options, size_t num_threads, AttentionPlan* plan);
 
 // Of PlanAttention: the options against the shapes that `plan` holds.
 Status CheckAttentionOptions(const AttentionPlan& plan);

@@ -20,16 +20,18 @@ void PrefetchRow(const float* row, size_t n) {
 
 void PackQueries(const Rows& rows, float* tiles) {
   const HeadsView& q = rows.plan.q;
-  const auto row = [&](size_t r) {
-    return q.row(rows.batch, rows.sequence.q_begin + rows.query(r), rows.head(r));
-  };
-  for (size_t r = 0; r < rows.count; ++r) {
-    const size_t tile = r / kTileRows * kTileRows;
-    const size_t width = std::min(kTileRows, rows.count - tile);
-    const float* from = row(r);
-    if (q.dim_stride == 1) PrefetchRow(row(std::min(r + 8, rows.count - 1)), q.dim);
-    float* to = tiles + tile * q.dim + (r - tile);
-    for (size_t d = 0; d < q.dim; ++d, from += q.dim_stride) to[d * width] = *from;
+  constexpr size_t kAhead = 2 * kTileRows;  // rows lie in many pages
+  const float* tile[kTileRows];
+  for (size_t first = 0; first < rows.count; first += kTileRows) {
+    const size_t width = std::min(kTileRows, rows.count - first);
+    for (size_t r = 0; r < width; ++r) {
+      const auto row = [&](size_t i) {
+        return q.row(rows.batch, rows.sequence.q_begin + rows.query(i), rows.head(i));
+      };
+      tile[r] = row(first + r);
+      if (q.dim_stride == 1) PrefetchRow(row(std::min(first + r + kAhead, rows.count - 1)), q.dim);
+    }
+    PackTile(tile, q.dim_stride, width, q.dim, tiles + first * q.dim);
   }
 }
 
@@ -130,14 +132,19 @@ void FillDistances(const Rows& rows, size_t first, const AttentionWorkspace& w) 
   }
 }
 
-// Asks for the rows of the block that begins at key `first`: they lie in many pages, where the
-// hardware does not look ahead, and this block's products give them time to arrive in L2.
-void PrefetchBlock(const Rows& rows, size_t first) {
+// Asks for part `part` of `parts` of the keys and values of the block that begins at key `first`:
+// they lie in many pages, where the hardware does not look ahead. Spread over the work on the block
+// before, so that they do not queue.
+void PrefetchPart(const Rows& rows, size_t first, size_t part, size_t parts) {
   const AttentionPlan& plan = rows.plan;
+  if (plan.source.cache != nullptr || plan.source.paged != nullptr) return;
   const size_t end = std::min(first + kKeyBlock, rows.sequence.kv_len);
+  if (first >= end) return;
+  const size_t from = first + (end - first) * part / parts;
+  const size_t to = first + (end - first) * (part + 1) / parts;
   for (const HeadsView* view : {&plan.k, &plan.v}) {
     if (view->dim_stride != 1) continue;
-    for (size_t j = first; j < end; ++j) {
+    for (size_t j = from; j < to; ++j) {
       PrefetchRow(view->row(rows.batch, rows.sequence.kv_begin + j, rows.kv_head), view->dim);
     }
   }
@@ -206,14 +213,26 @@ const float* ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& 
   }
   const size_t first = block * kKeyBlock;
   CopyValues(rows, first, std::min(kKeyBlock, rows.sequence.kv_len - first), w.values);
-  if (rows.plan.source.paged == nullptr) PrefetchBlock(rows, first + kKeyBlock);
   return w.values;
 }
 
-// All of a block but its keys and values; false when no row sees any of it.
+bool Sees(const VisibleKeys& keys, size_t first, size_t last) {
+  return !keys.kept.Within(first, last).empty() || !keys.near.Within(first, last).empty();
+}
+
+// All of a block but its keys and values, for a group of rows; false when none sees any of it.
 bool DescribeBlock(const Rows& rows, size_t block, const AttentionWorkspace& w, KeyBlock* keys) {
   const size_t first = block * kKeyBlock;
-  if (!FindVisible(rows, first, w)) return false;
+  const GroupKeys& group = *w.groups;
+  if (!Sees(group.some, first, first + kKeyBlock)) return false;
+  keys->whole =
+      w.visible == nullptr && group.all.begin <= first && first + kKeyBlock <= group.all.end;
+  if (keys->whole) {
+    std::fill_n(w.begin, rows.count, uint8_t{0});
+    std::fill_n(w.end, rows.count, static_cast<uint8_t>(kKeyBlock));
+  } else if (!FindVisible(rows, first, w)) {
+    return false;
+  }
   keys->begin = w.begin;
   keys->end = w.end;
   if (HasHoles(rows, w)) keys->visible = w.visible;
@@ -221,7 +240,15 @@ bool DescribeBlock(const Rows& rows, size_t block, const AttentionWorkspace& w, 
   keys->distance = w.distance;
   if (w.bias != nullptr) FillBias(rows, first, w);
   keys->bias = w.bias;
+  if (w.multipliers != nullptr) FillMultipliers(rows, first, w);
+  keys->multiplier = w.multipliers;
   return true;
+}
+
+void ClearSegment(const Rows& rows, const AttentionWorkspace& w) {
+  std::fill_n(w.max, rows.count, kMinusInfinity);
+  std::fill_n(w.lanes, rows.count * kSumLanes, 0.0f);
+  std::fill_n(w.acc, rows.count * rows.plan.acc_stride, 0.0f);
 }
 
 QueryRows Describe(const Rows& rows, const AttentionWorkspace& w) {
@@ -239,6 +266,13 @@ Rows::Rows(const AttentionPlan& p, size_t b, size_t kv, size_t row_block)
   count = first < all ? std::min(p.row_block, all - first) : 0;
 }
 
+Rows Rows::Group(size_t from) const {
+  Rows group = *this;
+  group.first += from;
+  group.count = std::min(kScoreRows, count - from);
+  return group;
+}
+
 size_t AttentionWorkspace::Carve(const AttentionPlan& plan, float* base) {
   size_t used = 0;
   const auto take = [&](size_t floats) {
@@ -247,31 +281,49 @@ size_t AttentionWorkspace::Carve(const AttentionPlan& plan, float* base) {
     return at;
   };
   const auto take_if = [&](bool needed, size_t floats) { return needed ? take(floats) : nullptr; };
+  const auto take_as = [&]<class T>(bool needed, size_t count) {
+    return reinterpret_cast<T*>(take_if(needed, CeilDiv(count * sizeof(T), sizeof(float))));
+  };
   const AttentionOptions& o = plan.options;
   const size_t rows = plan.row_block;
   const bool copies = plan.source.cache == nullptr;
   queries = take(rows * plan.q.dim);
-  keys = take_if(copies, kKeyBlock * plan.q.dim);
-  values = take_if(copies, kKeyBlock * plan.v_panels * kPanel);
-  scores = take(kScoreRows * kKeyBlock);
   max = take(rows);
   lanes = take(rows * kSumLanes);
   acc = take(rows * plan.acc_stride);
   total_max = take(rows);
   total_sum = take(rows);
   total_acc = take(rows * plan.acc_stride);
-  multipliers =
-      take_if(o.dropout.probability != 0.0f || !o.dropout.mask.absent(), rows * kKeyBlock);
-  bias = take_if(!o.mask.absent() && o.mask.dtype == DType::kF32, rows * kKeyBlock);
-  weights = take_if(plan.wants_weights(), rows * kKeyBlock);
   slope = take_if(!o.alibi_slopes.absent(), rows);
-  distance = take_if(!o.alibi_slopes.absent(), rows);
-  keys_of = reinterpret_cast<VisibleKeys*>(take(rows * sizeof(VisibleKeys) / sizeof(float)));
-  visible = reinterpret_cast<uint64_t*>(
-      take_if(MayHaveHoles(plan), rows * kVisibleWords * sizeof(uint64_t) / sizeof(float)));
-  begin = reinterpret_cast<uint8_t*>(take(CeilDiv(rows, sizeof(float))));
-  end = reinterpret_cast<uint8_t*>(take(CeilDiv(rows, sizeof(float))));
+  keys_of = take_as.template operator()<VisibleKeys>(true, rows);
+  groups = take_as.template operator()<GroupKeys>(true, CeilDiv(rows, kScoreRows));
+  keys = take_if(copies, kKeyBlock * plan.q.dim);
+  values = take_if(copies, kKeyBlock * plan.v_panels * kPanel);
+  constexpr size_t kScores = kScoreRows * kKeyBlock;
+  scores = take(kScores);
+  multipliers = take_if(o.dropout.probability != 0.0f || !o.dropout.mask.absent(), kScores);
+  bias = take_if(!o.mask.absent() && o.mask.dtype == DType::kF32, kScores);
+  weights = take_if(plan.wants_weights(), kScores);
+  distance = take_if(!o.alibi_slopes.absent(), kScoreRows);
+  visible = take_as.template operator()<uint64_t>(MayHaveHoles(plan), kScoreRows * kVisibleWords);
+  begin = take_as.template operator()<uint8_t>(true, kScoreRows);
+  end = take_as.template operator()<uint8_t>(true, kScoreRows);
   return used;
+}
+
+AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t from) const {
+  AttentionWorkspace w = *this;
+  w.queries += from * plan.q.dim;
+  w.max += from;
+  w.lanes += from * kSumLanes;
+  w.acc += from * plan.acc_stride;
+  w.total_max += from;
+  w.total_sum += from;
+  w.total_acc += from * plan.acc_stride;
+  if (w.slope != nullptr) w.slope += from;
+  w.keys_of += from;
+  w.groups += from / kScoreRows;
+  return w;
 }
 
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
@@ -279,6 +331,13 @@ void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
   for (size_t r = 0; r < rows.count; ++r) {
     w.keys_of[r] = RuleKeys(rows.plan, rows.batch, rows.sequence, rows.query(r));
     if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, rows.head(r));
+    GroupKeys& group = w.groups[r / kScoreRows];
+    const VisibleKeys& keys = w.keys_of[r];
+    if (r % kScoreRows == 0) group = {keys, keys.near};
+    group.some.kept.Include(keys.kept);
+    group.some.near.Include(keys.near);
+    group.all = {std::max(group.all.begin, keys.near.begin),
+                 std::min(group.all.end, keys.near.end)};
   }
 }
 
@@ -287,30 +346,28 @@ bool AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
   const AttentionPlan& plan = rows.plan;
   const size_t begin = segment * kSegmentKeys;
   const size_t end = std::min(begin + kSegmentKeys, rows.sequence.kv_len);
-  VisibleKeys all;
-  for (size_t r = 0; r < rows.count; ++r) {
-    all.kept.Include(w.keys_of[r].kept);
-    all.near.Include(w.keys_of[r].near);
-  }
-  const auto sees = [&](size_t first, size_t last) {
-    return !all.kept.Within(first, last).empty() || !all.near.Within(first, last).empty();
-  };
-  if (begin >= end || !sees(begin, end)) return false;
-  std::fill_n(w.max, rows.count, kMinusInfinity);
-  std::fill_n(w.lanes, rows.count * kSumLanes, 0.0f);
-  std::fill_n(w.acc, rows.count * plan.acc_stride, 0.0f);
-  for (size_t first = begin; first < end; first += kKeyBlock) {
+  const size_t groups = CeilDiv(rows.count, kScoreRows);
+  bool any = false;
+  for (size_t block = begin / kKeyBlock; block * kKeyBlock < end; ++block) {
     KeyBlock keys;
-    const size_t block = first / kKeyBlock;
-    if (!sees(first, first + kKeyBlock) || !DescribeBlock(rows, block, w, &keys)) continue;
-    if (w.multipliers != nullptr) FillMultipliers(rows, first, w);
-    keys.multiplier = w.multipliers;
-    keys.k = KeysOf(rows, block, w);
-    keys.v = ValuesOf(rows, block, w);
-    kernels.attend(Describe(rows, w), keys, {w.max, w.lanes, w.acc, plan.acc_stride});
+    for (size_t g = 0, first_group = 0; g < groups; ++g) {
+      const Rows group = rows.Group(g * kScoreRows);
+      const AttentionWorkspace of_group = w.Group(plan, g * kScoreRows);
+      if (!DescribeBlock(group, block, of_group, &keys)) continue;
+      if (!any) ClearSegment(rows, w);
+      any = true;
+      if (keys.k == nullptr) {
+        keys.k = KeysOf(rows, block, w);
+        keys.v = ValuesOf(rows, block, w);
+        first_group = g;
+      }
+      PrefetchPart(rows, (block + 1) * kKeyBlock, g - first_group, groups - first_group);
+      kernels.attend(Describe(group, of_group), keys,
+                     {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
+    }
   }
-  for (size_t r = 0; r < rows.count; ++r) FoldLanes(w.lanes + r * kSumLanes);
-  return true;
+  for (size_t r = 0; any && r < rows.count; ++r) FoldLanes(w.lanes + r * kSumLanes);
+  return any;
 }
 
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
@@ -324,7 +381,6 @@ bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t bl
     keys.k = w.keys;
   }
   kernels.weights(Describe(rows, w), keys, total, w.weights);
-  if (w.multipliers != nullptr) FillMultipliers(rows, block * kKeyBlock, w);
   return true;
 }
 

@@ -18,6 +18,9 @@ struct Rows {
 
   Rows(const AttentionPlan& p, size_t b, size_t head, size_t row_block);
 
+  // Its rows from `from` on, as many as kernels take at a time.
+  Rows Group(size_t from) const;
+
   size_t query(size_t r) const { return (first + r) / plan.group; }
   size_t head(size_t r) const { return kv_head * plan.group + (first + r) % plan.group; }
   ptrdiff_t position(size_t r) const {
@@ -25,19 +28,34 @@ struct Rows {
   }
 };
 
+// What the rules let a group of rows see.
+struct GroupKeys {
+  VisibleKeys some;  // holds what at least one row sees
+  KeyRange all;      // every row sees these
+};
+
 // A worker's memory, carved from one buffer.
 struct AttentionWorkspace {
-  float *queries, *keys, *values, *scores;
+  // Of all rows of a task.
+  float* queries;
   float *max, *lanes, *acc;                  // of a segment; sums end in lanes[r * kSumLanes]
   float *total_max, *total_sum, *total_acc;  // of all segments so far
-  float *multipliers, *bias, *weights;       // [rows][kKeyBlock], null unless needed
-  float *slope, *distance;                   // [rows]
-  VisibleKeys* keys_of;                      // [rows]
-  uint64_t* visible;                         // [rows][kVisibleWords], null unless there are holes
-  uint8_t *begin, *end;                      // [rows]
+  float* slope;                              // of ALiBi, else null
+  VisibleKeys* keys_of;
+  GroupKeys* groups;  // [rows / kScoreRows]
+  // Of a block of keys.
+  float *keys, *values;
+  // Of a group of rows and a block of keys: [kScoreRows], or [kScoreRows][kKeyBlock] and null
+  // unless needed.
+  float *scores, *multipliers, *bias, *weights, *distance;
+  uint64_t* visible;  // [kScoreRows][kVisibleWords], null unless there may be holes
+  uint8_t *begin, *end;
 
   // Lays the arrays out from `base`; returns the floats taken, a multiple of a cache line.
   size_t Carve(const AttentionPlan& plan, float* base);
+
+  // The same with the arrays of rows beginning at row `from`, a multiple of kScoreRows.
+  AttentionWorkspace Group(const AttentionPlan& plan, size_t from) const;
 };
 
 inline bool SeesKey(const AttentionWorkspace& w, size_t r, size_t j) {
@@ -52,8 +70,8 @@ void PrepareRows(const Rows& rows, const AttentionWorkspace& w);
 bool AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
                    const AttentionWorkspace& w);
 
-// The weights of one block of keys into w.weights; false when no row sees any of them. Copies
-// the keys only when `keys_ready` is false, and sets it.
+// The weights of one block of keys into w.weights, for a group of rows; false when none of them sees
+// any. Copies the keys only when `keys_ready` is false, and sets it.
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
                     const RowTotal& total, const AttentionWorkspace& w, bool* keys_ready);
 

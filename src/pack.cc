@@ -9,27 +9,36 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 constexpr size_t kSquare = 4;
 
-// to[k * kPanel + c] = from[c * stride + k] for k, c < 4.
-void TransposeSquare(const float* from, ptrdiff_t stride, float* to) {
+// to[k * to_stride + c] = from[c][k] for k, c < 4.
+HWY_INLINE void TransposeSquare(const float* const* from, size_t offset, float* to,
+                                size_t to_stride) {
 #if HWY_TARGET != HWY_SCALAR
   const hn::FixedTag<float, kSquare> d;
   const hn::RepartitionToWide<decltype(d)> wide;
-  const auto a = hn::LoadU(d, from), b = hn::LoadU(d, from + stride);
-  const auto c = hn::LoadU(d, from + 2 * stride), e = hn::LoadU(d, from + 3 * stride);
+  const auto a = hn::LoadU(d, from[0] + offset), b = hn::LoadU(d, from[1] + offset);
+  const auto c = hn::LoadU(d, from[2] + offset), e = hn::LoadU(d, from[3] + offset);
   const auto ab0 = hn::BitCast(wide, hn::InterleaveLower(d, a, b));
   const auto ab1 = hn::BitCast(wide, hn::InterleaveUpper(d, a, b));
   const auto ce0 = hn::BitCast(wide, hn::InterleaveLower(d, c, e));
   const auto ce1 = hn::BitCast(wide, hn::InterleaveUpper(d, c, e));
   hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, ab0, ce0)), d, to);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, ab0, ce0)), d, to + kPanel);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, ab1, ce1)), d, to + 2 * kPanel);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, ab1, ce1)), d, to + 3 * kPanel);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, ab0, ce0)), d, to + to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, ab1, ce1)), d, to + 2 * to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, ab1, ce1)), d, to + 3 * to_stride);
 #else
   for (size_t k = 0; k < kSquare; ++k) {
-    for (size_t c = 0; c < kSquare; ++c)
-      to[k * kPanel + c] = from[static_cast<ptrdiff_t>(c) * stride + static_cast<ptrdiff_t>(k)];
+    for (size_t c = 0; c < kSquare; ++c) to[k * to_stride + c] = from[c][offset + k];
   }
 #endif
+}
+
+// to[k * to_stride + c] = from[c][offset + k] for k < 4, c < 2.
+HWY_INLINE void TransposePair(const float* const* from, size_t offset, float* to,
+                              size_t to_stride) {
+  for (size_t k = 0; k < kSquare; ++k) {
+    to[k * to_stride] = from[0][offset + k];
+    to[k * to_stride + 1] = from[1][offset + k];
+  }
 }
 
 // A whole panel of columns that are contiguous along depth.
@@ -37,8 +46,10 @@ void TransposePanel(const float* source, ptrdiff_t column_stride, size_t depth, 
   const size_t squares = depth / kSquare * kSquare;
   for (size_t c = 0; c < kPanel; c += kSquare) {
     const float* from = source + static_cast<ptrdiff_t>(c) * column_stride;
+    const float* rows[kSquare] = {from, from + column_stride, from + 2 * column_stride,
+                                  from + 3 * column_stride};
     for (size_t k = 0; k < squares; k += kSquare) {
-      TransposeSquare(from + k, column_stride, panel + k * kPanel + c);
+      TransposeSquare(rows, k, panel + k * kPanel + c, kPanel);
     }
   }
   for (size_t k = squares; k < depth; ++k) {
@@ -75,6 +86,35 @@ void PackPanels(const float* source, ptrdiff_t depth_stride, ptrdiff_t column_st
         std::fill(to + width, to + kPanel, 0.0f);
       }
     }
+  }
+}
+
+void PackTile(const float* const* rows_at, ptrdiff_t depth_stride, size_t rows, size_t depth,
+              float* tile) {
+  size_t done = 0;
+  if (rows == kTileRows && depth_stride == 1) {
+    static_assert(kTileRows == kSquare + 2);
+    for (; done + kSquare <= depth; done += kSquare) {
+      TransposeSquare(rows_at, done, tile + done * kTileRows, kTileRows);
+      TransposePair(rows_at + kSquare, done, tile + done * kTileRows + kSquare, kTileRows);
+    }
+  }
+  for (size_t k = done; k < depth; ++k) {
+    for (size_t r = 0; r < rows; ++r) {
+      tile[k * rows + r] = rows_at[r][static_cast<ptrdiff_t>(k) * depth_stride];
+    }
+  }
+}
+
+void PackTiles(const float* source, ptrdiff_t row_stride, ptrdiff_t depth_stride, size_t rows,
+               size_t depth, float* tiles) {
+  const float* rows_at[kTileRows];
+  for (size_t first = 0; first < rows; first += kTileRows) {
+    const size_t width = std::min(kTileRows, rows - first);
+    for (size_t r = 0; r < width; ++r) {
+      rows_at[r] = source + static_cast<ptrdiff_t>(first + r) * row_stride;
+    }
+    PackTile(rows_at, depth_stride, width, depth, tiles + first * depth);
   }
 }
 

@@ -29,6 +29,7 @@ HWY_INLINE size_t CountVisible(const KeyBlock& block, size_t r) {
 }
 
 HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) {
+  if (block.whole) return {0, 0, kKeyBlock, kKeyBlock, false};
   TileRange range = {kKeyBlock, 0, kKeyBlock, 0, false};
   for (size_t r = first; r < first + count; ++r) {
     range.min_begin = std::min<size_t>(range.min_begin, block.begin[r]);
@@ -42,15 +43,14 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
   return range;
 }
 
-// The ranges of all tiles of some rows, and of the rows together.
+// The ranges of all tiles of the rows, and of the rows together.
 struct TileRanges {
   TileRange tiles[kScoreRows / kTileRows];
   TileRange all;
 
-  TileRanges(const KeyBlock& block, size_t first, size_t count)
-      : all(RangeOf(block, first, count)) {
-    for (size_t r = 0; r < count; r += kTileRows) {
-      tiles[r / kTileRows] = RangeOf(block, first + r, std::min(kTileRows, count - r));
+  TileRanges(const KeyBlock& block, size_t rows) : all(RangeOf(block, 0, rows)) {
+    for (size_t r = 0; r < rows; r += kTileRows) {
+      tiles[r / kTileRows] = RangeOf(block, r, std::min(kTileRows, rows - r));
     }
   }
 };
@@ -92,19 +92,17 @@ struct ScoreTile {
   }
 };
 
-// Scores of rows [first, first + count) against every key that their tile sees. Keys outside, rows
-// inside: a panel of keys stays in L1 for all rows.
-void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges, size_t first,
-            size_t count) {
+// Scores of the rows against every key that their tile sees. Keys outside, rows inside: a panel of
+// keys stays in L1 for all rows.
+void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges) {
   const size_t width = TileColumns();
   for (size_t c = ranges.all.min_begin / width * width; c < ranges.all.max_end; c += width) {
     const PanelPair k = PanelsAt(block.k, t.head_dim * kPanel, kKeyBlock / kPanel, c);
-    for (size_t r = 0; r < count; r += kTileRows) {
-      const size_t rows = std::min(kTileRows, count - r);
+    for (size_t r = 0; r < t.rows; r += kTileRows) {
+      const size_t rows = std::min(kTileRows, t.rows - r);
       const TileRange& tile = ranges.tiles[r / kTileRows];
       if (c >= tile.max_end || c + width <= tile.min_begin) continue;
-      WithTileRows<ScoreTile>(rows, t, t.q + (first + r) * t.head_dim, k,
-                              t.scores + r * kKeyBlock + c);
+      WithTileRows<ScoreTile>(rows, t, t.q + r * t.head_dim, k, t.scores + r * kKeyBlock + c);
     }
   }
 }
@@ -237,12 +235,12 @@ void ValuesOfTile(const KeyBlock& block, const TileRange& tile, const RowState& 
 }
 
 void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
-            const RowState& state, size_t first, size_t count) {
+            const RowState& state) {
   for (size_t c = 0; c < t.v_panels * kPanel; c += TileColumns()) {
     const PanelPair v = PanelsAt(block.v, kKeyBlock * kPanel, t.v_panels, c);
-    for (size_t r = 0; r < count; r += kTileRows) {
-      ValuesOfTile(block, ranges.tiles[r / kTileRows], state, first + r,
-                   std::min(kTileRows, count - r), t.scores + r * kKeyBlock, v, c);
+    for (size_t r = 0; r < t.rows; r += kTileRows) {
+      ValuesOfTile(block, ranges.tiles[r / kTileRows], state, r, std::min(kTileRows, t.rows - r),
+                   t.scores + r * kKeyBlock, v, c);
     }
   }
 }
@@ -250,15 +248,10 @@ void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
 // ---- exported
 
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
-  for (size_t first = 0; first < t.rows; first += kScoreRows) {
-    const size_t count = std::min(kScoreRows, t.rows - first);
-    const TileRanges ranges(block, first, count);
-    Scores(t, block, ranges, first, count);
-    for (size_t r = 0; r < count; ++r) {
-      SoftmaxStep(t, block, state, first + r, t.scores + r * kKeyBlock);
-    }
-    Values(t, block, ranges, state, first, count);
-  }
+  const TileRanges ranges(block, t.rows);
+  Scores(t, block, ranges);
+  for (size_t r = 0; r < t.rows; ++r) SoftmaxStep(t, block, state, r, t.scores + r * kKeyBlock);
+  Values(t, block, ranges, state);
 }
 
 // weights[j] of row r from its scores.
@@ -283,13 +276,9 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
 }
 
 void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total, float* weights) {
-  for (size_t first = 0; first < t.rows; first += kScoreRows) {
-    const size_t count = std::min(kScoreRows, t.rows - first);
-    Scores(t, block, TileRanges(block, first, count), first, count);
-    for (size_t r = 0; r < count; ++r) {
-      WeightsOfRow(t, block, total, first + r, t.scores + r * kKeyBlock,
-                   weights + (first + r) * kKeyBlock);
-    }
+  Scores(t, block, TileRanges(block, t.rows));
+  for (size_t r = 0; r < t.rows; ++r) {
+    WeightsOfRow(t, block, total, r, t.scores + r * kKeyBlock, weights + r * kKeyBlock);
   }
 }
 

@@ -1,4 +1,4 @@
-// Attention kernels: one block of keys against some rows of queries, single-threaded.
+// Attention kernels: one block of keys against a group of rows of queries, single-threaded.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 
 namespace heed {
 
-// Rows a kernel keeps scores of at a time: 24 * kKeyBlock scores are 12 KB, so that they stay in L1 beside a panel
-// of keys or values (4 or 8 KB) from q.k through softmax to p.v.
+// Rows a kernel takes at a time: 24 * kKeyBlock scores are 12 KB, so that they stay in L1 beside a
+// panel of keys or values (4 or 8 KB) from q.k through softmax to p.v.
 inline constexpr size_t kScoreRows = 24;
 
 // Running softmax of rows: the state of docs/numerics.md.
@@ -28,6 +28,7 @@ struct KeyBlock {
   const float* v = nullptr;        // panels [v_panels][kKeyBlock][16]
   const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
   const uint8_t* end = nullptr;
+  bool whole = false;  // every row sees all of it
   // [rows][kVisibleWords] where some row does not see all of its [begin, end); null: all do.
   const uint64_t* visible = nullptr;
   const float* distance = nullptr;    // [rows] first key of the block - position of the row
@@ -37,7 +38,7 @@ struct KeyBlock {
 
 struct QueryRows {
   const float* q = nullptr;  // tiles, see layout.h
-  size_t rows = 0;
+  size_t rows = 0;           // at most kScoreRows
   size_t head_dim = 0;
   size_t v_panels = 0;
   float scale = 1.0f;
