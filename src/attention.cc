@@ -49,6 +49,36 @@ void FinishRow(const AttentionKernels& kernels, const Rows& rows, size_t r, cons
       LogSumExp(*total.max, *total.sum);
 }
 
+// Joins the segments of rows in order, and writes out rows that have no more.
+class JoinSegments : public SegmentEnd {
+ public:
+  JoinSegments(const AttentionKernels& kernels, const Totals& totals, size_t segment)
+      : kernels_(kernels), totals_(totals), segment_(segment) {}
+
+  void Take(const Rows& group, const AttentionWorkspace& w) const override {
+    const size_t stride = group.plan.acc_stride;
+    for (size_t r = 0; r < group.count; ++r) {
+      TakeSegment(kernels_, stride, {w.max + r, w.lanes + r * kSumLanes, w.acc + r * stride},
+                  w.total(r, stride));
+    }
+    // While the rows are still in cache.
+    if (!w.groups->Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX)) FinishGroup(group, w);
+  }
+
+  void FinishGroup(const Rows& group, const AttentionWorkspace& w) const {
+    w.groups->finished = true;
+    const size_t stride = group.plan.acc_stride;
+    for (size_t r = 0; r < group.count; ++r) {
+      FinishRow(kernels_, group, r, w.total(r, stride), totals_);
+    }
+  }
+
+ private:
+  const AttentionKernels& kernels_;
+  const Totals& totals_;
+  size_t segment_;
+};
+
 // One task of prefill: some rows against all their keys, segment after segment.
 void AttendRows(const AttentionKernels& kernels, const Rows& rows, const AttentionWorkspace& w,
                 const Totals& totals) {
@@ -58,9 +88,6 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
   std::fill_n(w.total_max, rows.count, kMinusInfinity);
   std::fill_n(w.total_sum, rows.count, 0.0f);
   std::fill_n(w.total_acc, rows.count * plan.acc_stride, 0.0f);
-  const auto total_of = [&](size_t r) {
-    return RowPartial{w.total_max + r, w.total_sum + r, w.total_acc + r * plan.acc_stride};
-  };
   size_t kept_end = 0, near_begin = SIZE_MAX;  // a window leaves out the segments between
   for (size_t r = 0; r < rows.count; ++r) {
     kept_end = std::max(kept_end, w.keys_of[r].kept.end);
@@ -68,13 +95,13 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
   }
   for (size_t segment = 0; segment < plan.segments; ++segment) {
     if (segment * kSegmentKeys >= kept_end) segment = std::max(segment, near_begin / kSegmentKeys);
-    if (!AttendSegment(kernels, rows, segment, w)) continue;
-    for (size_t r = 0; r < rows.count; ++r) {
-      TakeSegment(kernels, plan.acc_stride,
-                  {w.max + r, w.lanes + r * kSumLanes, w.acc + r * plan.acc_stride}, total_of(r));
-    }
+    if (segment >= plan.segments) break;
+    AttendSegment(kernels, rows, segment, w, JoinSegments(kernels, totals, segment));
   }
-  for (size_t r = 0; r < rows.count; ++r) FinishRow(kernels, rows, r, total_of(r), totals);
+  for (size_t r = 0; r < rows.count; r += kScoreRows) {  // such as see no key
+    if (w.groups[r / kScoreRows].finished) continue;
+    JoinSegments(kernels, totals, 0).FinishGroup(rows.Group(r), w.Group(plan, r));
+  }
 }
 
 Status RunWhole(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {

@@ -122,6 +122,39 @@ Status ReserveState(const AttentionPlan& plan, Context::Impl& context, StateView
   return Status();
 }
 
+namespace {
+
+// Copies a segment's result to where the state keeps it.
+class KeepSegment : public SegmentEnd {
+ public:
+  KeepSegment(const StateView& state, size_t segment) : state_(state), segment_(segment) {}
+
+  void Take(const Rows& group, const AttentionWorkspace& w) const override {
+    for (size_t r = 0; r < group.count; ++r) {
+      const RowPartial part = state_.At(segment_, group, r);
+      *part.max = w.max[r];
+      *part.sum = w.lanes[r * kSumLanes];
+      std::copy_n(w.acc + r * group.plan.acc_stride, group.plan.out.dim, part.acc);
+    }
+  }
+
+  // What rows have that see none of its keys.
+  void Clear(const Rows& rows) const {
+    for (size_t r = 0; r < rows.count; ++r) {
+      const RowPartial part = state_.At(segment_, rows, r);
+      *part.max = kMinusInfinity;
+      *part.sum = 0.0f;
+      std::fill_n(part.acc, rows.plan.out.dim, 0.0f);
+    }
+  }
+
+ private:
+  const StateView& state_;
+  size_t segment_;
+};
+
+}  // namespace
+
 Status RunSegments(const AttentionPlan& plan, const StateView& state, Context::Impl& context) {
   const size_t tasks = plan.batch * plan.k.heads * plan.row_blocks * plan.segments;
   const size_t first = plan.first_key / kSegmentKeys;
@@ -130,18 +163,9 @@ Status RunSegments(const AttentionPlan& plan, const StateView& state, Context::I
     const Rows rows = RowsOfTask(plan, task / plan.segments);
     if (rows.count == 0) return;
     PrepareRows(rows, w);
-    const bool any = AttendSegment(*context.attention, rows, first + segment, w);
-    for (size_t r = 0; r < rows.count; ++r) {
-      const RowPartial part = state.At(segment, rows, r);
-      const float sum = any ? w.lanes[r * kSumLanes] : 0.0f;
-      *part.max = any ? w.max[r] : kMinusInfinity;
-      *part.sum = sum;
-      if (any) {
-        std::copy_n(w.acc + r * plan.acc_stride, plan.out.dim, part.acc);
-      } else {
-        std::fill_n(part.acc, plan.out.dim, 0.0f);
-      }
-    }
+    const KeepSegment keep(state, segment);
+    keep.Clear(rows);
+    AttendSegment(*context.attention, rows, first + segment, w, keep);
   });
 }
 

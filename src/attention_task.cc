@@ -4,6 +4,7 @@
 #include <bit>
 #include <limits>
 
+#include "hwy/base.h"
 #include "src/dropout.h"
 #include "src/kernels/row_sum.h"
 #include "src/pack.h"
@@ -13,26 +14,11 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-void PrefetchRow(const float* row, size_t n) {
+// Always inlined: GCC 12 takes a function that only prefetches for one without effect, and removes
+// calls of it.
+HWY_INLINE void PrefetchRow(const float* row, size_t n) {
   constexpr size_t kLineFloats = 16;
   for (size_t d = 0; d < n; d += kLineFloats) __builtin_prefetch(row + d, 0, 2);
-}
-
-void PackQueries(const Rows& rows, float* tiles) {
-  const HeadsView& q = rows.plan.q;
-  constexpr size_t kAhead = 2 * kTileRows;  // rows lie in many pages
-  const float* tile[kTileRows];
-  for (size_t first = 0; first < rows.count; first += kTileRows) {
-    const size_t width = std::min(kTileRows, rows.count - first);
-    for (size_t r = 0; r < width; ++r) {
-      const auto row = [&](size_t i) {
-        return q.row(rows.batch, rows.sequence.q_begin + rows.query(i), rows.head(i));
-      };
-      tile[r] = row(first + r);
-      if (q.dim_stride == 1) PrefetchRow(row(std::min(first + r + kAhead, rows.count - 1)), q.dim);
-    }
-    PackTile(tile, q.dim_stride, width, q.dim, tiles + first * q.dim);
-  }
 }
 
 // Bits [range.begin, range.end) of a block that begins at key `first`.
@@ -135,7 +121,7 @@ void FillDistances(const Rows& rows, size_t first, const AttentionWorkspace& w) 
 // Asks for part `part` of `parts` of the keys and values of the block that begins at key `first`:
 // they lie in many pages, where the hardware does not look ahead. Spread over the work on the block
 // before, so that they do not queue.
-void PrefetchPart(const Rows& rows, size_t first, size_t part, size_t parts) {
+HWY_INLINE void PrefetchPart(const Rows& rows, size_t first, size_t part, size_t parts) {
   const AttentionPlan& plan = rows.plan;
   if (plan.source.cache != nullptr || plan.source.paged != nullptr) return;
   const size_t end = std::min(first + kKeyBlock, rows.sequence.kv_len);
@@ -216,15 +202,11 @@ const float* ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& 
   return w.values;
 }
 
-bool Sees(const VisibleKeys& keys, size_t first, size_t last) {
-  return !keys.kept.Within(first, last).empty() || !keys.near.Within(first, last).empty();
-}
-
 // All of a block but its keys and values, for a group of rows; false when none sees any of it.
 bool DescribeBlock(const Rows& rows, size_t block, const AttentionWorkspace& w, KeyBlock* keys) {
   const size_t first = block * kKeyBlock;
-  const GroupKeys& group = *w.groups;
-  if (!Sees(group.some, first, first + kKeyBlock)) return false;
+  const RowGroup& group = *w.groups;
+  if (!group.Sees(first, first + kKeyBlock)) return false;
   keys->whole =
       w.visible == nullptr && group.all.begin <= first && first + kKeyBlock <= group.all.end;
   if (keys->whole) {
@@ -235,7 +217,7 @@ bool DescribeBlock(const Rows& rows, size_t block, const AttentionWorkspace& w, 
   }
   keys->begin = w.begin;
   keys->end = w.end;
-  if (HasHoles(rows, w)) keys->visible = w.visible;
+  keys->visible = HasHoles(rows, w) ? w.visible : nullptr;
   if (w.slope != nullptr) FillDistances(rows, first, w);
   keys->distance = w.distance;
   if (w.bias != nullptr) FillBias(rows, first, w);
@@ -245,10 +227,16 @@ bool DescribeBlock(const Rows& rows, size_t block, const AttentionWorkspace& w, 
   return true;
 }
 
-void ClearSegment(const Rows& rows, const AttentionWorkspace& w) {
-  std::fill_n(w.max, rows.count, kMinusInfinity);
-  std::fill_n(w.lanes, rows.count * kSumLanes, 0.0f);
-  std::fill_n(w.acc, rows.count * rows.plan.acc_stride, 0.0f);
+void ClearSegment(const Rows& group, const AttentionWorkspace& w) {
+  std::fill_n(w.max, group.count, kMinusInfinity);
+  std::fill_n(w.lanes, group.count * kSumLanes, 0.0f);
+  std::fill_n(w.acc, group.count * group.plan.acc_stride, 0.0f);
+}
+
+void EndSegment(const Rows& group, const AttentionWorkspace& w, const SegmentEnd& end) {
+  w.groups->met = false;
+  for (size_t r = 0; r < group.count; ++r) FoldLanes(w.lanes + r * kSumLanes);
+  end.Take(group, w);
 }
 
 QueryRows Describe(const Rows& rows, const AttentionWorkspace& w) {
@@ -296,7 +284,7 @@ size_t AttentionWorkspace::Carve(const AttentionPlan& plan, float* base) {
   total_acc = take(rows * plan.acc_stride);
   slope = take_if(!o.alibi_slopes.absent(), rows);
   keys_of = take_as.template operator()<VisibleKeys>(true, rows);
-  groups = take_as.template operator()<GroupKeys>(true, CeilDiv(rows, kScoreRows));
+  groups = take_as.template operator()<RowGroup>(true, CeilDiv(rows, kScoreRows));
   keys = take_if(copies, kKeyBlock * plan.q.dim);
   values = take_if(copies, kKeyBlock * plan.v_panels * kPanel);
   constexpr size_t kScores = kScoreRows * kKeyBlock;
@@ -327,13 +315,12 @@ AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t f
 }
 
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
-  PackQueries(rows, w.queries);
   for (size_t r = 0; r < rows.count; ++r) {
     w.keys_of[r] = RuleKeys(rows.plan, rows.batch, rows.sequence, rows.query(r));
     if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, rows.head(r));
-    GroupKeys& group = w.groups[r / kScoreRows];
+    RowGroup& group = w.groups[r / kScoreRows];
     const VisibleKeys& keys = w.keys_of[r];
-    if (r % kScoreRows == 0) group = {keys, keys.near};
+    if (r % kScoreRows == 0) group = {keys, keys.near, false, false, false};
     group.some.kept.Include(keys.kept);
     group.some.near.Include(keys.near);
     group.all = {std::max(group.all.begin, keys.near.begin),
@@ -341,33 +328,51 @@ void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
   }
 }
 
-bool AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
-                   const AttentionWorkspace& w) {
+void PrepareQueries(const Rows& group, const AttentionWorkspace& w) {
+  if (w.groups->queries_ready) return;
+  w.groups->queries_ready = true;
+  const HeadsView& q = group.plan.q;
+  const float* tile[kTileRows];
+  for (size_t first = 0; first < group.count; first += kTileRows) {
+    const size_t width = std::min(kTileRows, group.count - first);
+    for (size_t r = 0; r < width; ++r) {
+      tile[r] = q.row(group.batch, group.sequence.q_begin + group.query(first + r),
+                      group.head(first + r));
+    }
+    PackTile(tile, q.dim_stride, width, q.dim, w.queries + first * q.dim);
+  }
+}
+
+void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
+                   const AttentionWorkspace& w, const SegmentEnd& end) {
   const AttentionPlan& plan = rows.plan;
   const size_t begin = segment * kSegmentKeys;
-  const size_t end = std::min(begin + kSegmentKeys, rows.sequence.kv_len);
+  const size_t last = std::min(begin + kSegmentKeys, rows.sequence.kv_len);
   const size_t groups = CeilDiv(rows.count, kScoreRows);
-  bool any = false;
-  for (size_t block = begin / kKeyBlock; block * kKeyBlock < end; ++block) {
+  for (size_t first = begin; first < last; first += kKeyBlock) {
     KeyBlock keys;
     for (size_t g = 0, first_group = 0; g < groups; ++g) {
+      RowGroup& info = w.groups[g];
+      if (!info.Sees(first, last)) continue;
       const Rows group = rows.Group(g * kScoreRows);
       const AttentionWorkspace of_group = w.Group(plan, g * kScoreRows);
-      if (!DescribeBlock(group, block, of_group, &keys)) continue;
-      if (!any) ClearSegment(rows, w);
-      any = true;
-      if (keys.k == nullptr) {
-        keys.k = KeysOf(rows, block, w);
-        keys.v = ValuesOf(rows, block, w);
-        first_group = g;
+      if (DescribeBlock(group, first / kKeyBlock, of_group, &keys)) {
+        if (!info.met) ClearSegment(group, of_group);
+        info.met = true;
+        if (keys.k == nullptr) {
+          keys.k = KeysOf(rows, first / kKeyBlock, w);
+          keys.v = ValuesOf(rows, first / kKeyBlock, w);
+          first_group = g;
+        }
+        PrepareQueries(group, of_group);
+        PrefetchPart(rows, first + kKeyBlock, g - first_group, groups - first_group);
+        kernels.attend(Describe(group, of_group), keys,
+                       {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
       }
-      PrefetchPart(rows, (block + 1) * kKeyBlock, g - first_group, groups - first_group);
-      kernels.attend(Describe(group, of_group), keys,
-                     {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
+      const size_t next = std::min(first + kKeyBlock, last);
+      if (info.met && !info.Sees(next, last)) EndSegment(group, of_group, end);
     }
   }
-  for (size_t r = 0; any && r < rows.count; ++r) FoldLanes(w.lanes + r * kSumLanes);
-  return any;
 }
 
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
@@ -380,6 +385,7 @@ bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t bl
   } else {
     keys.k = w.keys;
   }
+  PrepareQueries(rows, w);
   kernels.weights(Describe(rows, w), keys, total, w.weights);
   return true;
 }

@@ -6,6 +6,7 @@
 
 #include "src/attention_mask.h"
 #include "src/attention_plan.h"
+#include "src/attention_total.h"
 #include "src/kernels/attention.h"
 
 namespace heed {
@@ -28,10 +29,17 @@ struct Rows {
   }
 };
 
-// What the rules let a group of rows see.
-struct GroupKeys {
-  VisibleKeys some;  // holds what at least one row sees
+// What is known of a group of rows.
+struct RowGroup {
+  VisibleKeys some;  // by the rules: holds what at least one row sees
   KeyRange all;      // every row sees these
+  bool queries_ready;
+  bool met;       // a key of the segment at hand
+  bool finished;  // written out
+
+  bool Sees(size_t first, size_t last) const {
+    return !some.kept.Within(first, last).empty() || !some.near.Within(first, last).empty();
+  }
 };
 
 // A worker's memory, carved from one buffer.
@@ -42,7 +50,7 @@ struct AttentionWorkspace {
   float *total_max, *total_sum, *total_acc;  // of all segments so far
   float* slope;                              // of ALiBi, else null
   VisibleKeys* keys_of;
-  GroupKeys* groups;  // [rows / kScoreRows]
+  RowGroup* groups;  // [rows / kScoreRows]
   // Of a block of keys.
   float *keys, *values;
   // Of a group of rows and a block of keys: [kScoreRows], or [kScoreRows][kKeyBlock] and null
@@ -56,19 +64,36 @@ struct AttentionWorkspace {
 
   // The same with the arrays of rows beginning at row `from`, a multiple of kScoreRows.
   AttentionWorkspace Group(const AttentionPlan& plan, size_t from) const;
+
+  RowPartial total(size_t r, size_t acc_stride) const {
+    return {total_max + r, total_sum + r, total_acc + r * acc_stride};
+  }
 };
 
 inline bool SeesKey(const AttentionWorkspace& w, size_t r, size_t j) {
   return w.visible == nullptr || (w.visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
 }
 
-// Copies the queries and finds the keys that they see.
+// Finds the keys that the rows see.
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w);
 
-// Runs one segment of the keys from an empty state into w.max, w.lanes and w.acc; false, and they
-// are left alone, when the rules let no row see any of it.
-bool AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
-                   const AttentionWorkspace& w);
+// Copies a group's queries, unless that is done.
+void PrepareQueries(const Rows& group, const AttentionWorkspace& w);
+
+// What happens to a group of rows when the last of its keys of a segment is taken.
+class SegmentEnd {
+ public:
+  // w.max, w.lanes[r * kSumLanes] and w.acc of the group's rows hold the segment.
+  virtual void Take(const Rows& group, const AttentionWorkspace& w) const = 0;
+
+ protected:
+  ~SegmentEnd() = default;
+};
+
+// Runs one segment of the keys from an empty state; calls end.Take once for every group of rows of
+// which some see some of it.
+void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
+                   const AttentionWorkspace& w, const SegmentEnd& end);
 
 // The weights of one block of keys into w.weights, for a group of rows; false when none of them sees
 // any. Copies the keys only when `keys_ready` is false, and sets it.
