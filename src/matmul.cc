@@ -1,11 +1,9 @@
 #include "heed/matmul.hpp"
 
 #include <algorithm>
-#include <new>
 
 #include "src/check.h"
 #include "src/context.h"
-#include "src/half.h"
 #include "src/kernels/matmul.h"
 #include "src/pack.h"
 #include "src/parallel.h"
@@ -13,10 +11,37 @@
 namespace heed {
 namespace {
 
-// A task's part of c: 96 rows of a (a chunk of them is 96 KB, in L2) by columns of b. Fewer columns
-// make more tasks; more columns spread the cost of packing a's rows.
+// A task's part of c: at most 96 rows of a (a chunk of them is 96 KB, in L2) by columns of b. Fewer
+// columns make more tasks; more columns spread the cost of packing a's rows.
 constexpr size_t kTaskRows = 96;
-constexpr size_t kTaskColumns = 256;
+constexpr size_t kMinTaskColumns = 128, kMaxTaskColumns = 1024;
+
+// How c is cut into tasks.
+struct TaskGrid {
+  size_t rows, columns;  // of a task
+  size_t row_blocks, column_blocks;
+
+  TaskGrid(const Context::Impl& context, size_t m, size_t n)
+      : rows(RoundUp(CeilDiv(m, CeilDiv(m, kTaskRows)), kTileRows)),
+        columns(kMaxTaskColumns),
+        row_blocks(CeilDiv(m, rows)) {
+    // Four tasks a thread even out what they take.
+    while (columns > kMinTaskColumns &&
+           row_blocks * CeilDiv(n, columns) < 4 * context.num_threads) {
+      columns /= 2;
+    }
+    column_blocks = CeilDiv(n, columns);
+  }
+
+  size_t tasks() const { return row_blocks * column_blocks; }
+};
+
+// Of a matrix that is not packed, as many columns are packed at a time as these hold: it must stay
+// near, and the context keeps the memory.
+constexpr size_t kStripeFloats = size_t{2} << 20;
+constexpr size_t kMinStripeColumns = 256;
+constexpr size_t kPackColumns = 128;  // of a task that packs
+constexpr double kPackCost = 16;      // of an element, in multiply-adds
 
 // Products with so few rows pack all of a once, and are cut by columns alone: they live by how fast
 // b streams.
@@ -139,19 +164,20 @@ Status FewRows(const Product2d& p, const PackedMatrix& b, Context::Impl& context
   return Status();
 }
 
-Status ManyRows(const Product2d& p, const PackedMatrix& b, Context::Impl& context) {
-  const size_t row_blocks = CeilDiv(p.m, kTaskRows), column_blocks = CeilDiv(p.n, kTaskColumns);
-  const size_t tasks = row_blocks * column_blocks;
-  const size_t workers = WorkersFor(context, tasks, Flops(p));
-  constexpr size_t kTileFloats = kTaskRows * kSumChunk;
-  float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * kTileFloats);
-  if (workspace == nullptr) return OutOfMemory("workspace", workers * kTileFloats * sizeof(float));
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    float* tiles = workspace + worker * kTileFloats;
-    const size_t row = task % row_blocks * kTaskRows, column = task / row_blocks * kTaskColumns;
-    const size_t rows = std::min(kTaskRows, p.m - row);
+// c = a b for b in panels of all of k.
+Status ManyRows(const Product2d& p, const float* panels, const TaskGrid& grid,
+                Context::Impl& context) {
+  const size_t workers = WorkersFor(context, grid.tasks(), Flops(p));
+  const size_t tile_floats = grid.rows * kSumChunk;
+  float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * tile_floats);
+  if (workspace == nullptr) return OutOfMemory("workspace", workers * tile_floats * sizeof(float));
+  ForEachTask(context, grid.tasks(), workers, [&](size_t task, size_t worker) {
+    float* tiles = workspace + worker * tile_floats;
+    const size_t row = task % grid.row_blocks * grid.rows;
+    const size_t column = task / grid.row_blocks * grid.columns;
+    const size_t rows = std::min(grid.rows, p.m - row);
     RunChunks(
-        *context.matmul, p, row, rows, column, std::min(kTaskColumns, p.n - column),
+        *context.matmul, p, row, rows, column, std::min(grid.columns, p.n - column),
         [&](size_t k, size_t depth) {
           PackTiles(p.a + static_cast<ptrdiff_t>(row) * p.a_row + static_cast<ptrdiff_t>(k) * p.a_k,
                     p.a_row, p.a_k, rows, depth, tiles);
@@ -159,50 +185,79 @@ Status ManyRows(const Product2d& p, const PackedMatrix& b, Context::Impl& contex
         },
         [&](size_t k, size_t, size_t* stride) {
           *stride = p.k * kPanel;
-          return b.data() + column * p.k + k * kPanel;
+          return panels + column * p.k + k * kPanel;
         });
   });
   return Status();
 }
 
-// b as given: each task owns some columns, packs a chunk of them and runs all rows against it, so
-// that b is packed once. Narrower tasks where there are few rows to spread the packing over.
-Status Unpacked(const Product2d& p, const TensorView& b, Context::Impl& context) {
-  const size_t task_columns = p.n >= 4 * kTaskColumns ? kTaskColumns : 2 * kColumnPad;
-  const size_t tasks = CeilDiv(p.n, task_columns);
+// A matrix that is given as it is.
+struct PlainMatrix {
+  const float* data;
+  ptrdiff_t k_stride, column_stride;
+
+  const float* at(size_t k, size_t column) const {
+    return data + static_cast<ptrdiff_t>(k) * k_stride +
+           static_cast<ptrdiff_t>(column) * column_stride;
+  }
+};
+
+// Packs columns [first, first + columns) as PackedMatrix does, on all threads.
+void PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t columns,
+                float* panels, Context::Impl& context) {
+  const size_t chunks = CeilDiv(p.k, kSumChunk);
+  const size_t tasks = chunks * CeilDiv(columns, kPackColumns);
+  const double work = static_cast<double>(p.k) * static_cast<double>(columns) * kPackCost;
+  ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
+    const size_t k = task % chunks * kSumChunk, column = task / chunks * kPackColumns;
+    PackPanels(b.at(k, first + column), b.k_stride, b.column_stride, std::min(kSumChunk, p.k - k),
+               std::min(kPackColumns, columns - column), panels + column * p.k + k * kPanel,
+               p.k * kPanel);
+  });
+}
+
+// Many rows against b as given: a stripe of b is packed once, then all rows run against it.
+Status ManyRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context) {
+  const size_t stripe =
+      std::min(RoundUp(p.n, kColumnPad),
+               std::max(kMinStripeColumns, kStripeFloats / p.k / kColumnPad * kColumnPad));
+  float* panels = context.Reserve(Buffer::kMatmulShared, stripe * p.k);
+  if (panels == nullptr) return OutOfMemory("workspace", stripe * p.k * sizeof(float));
+  for (size_t first = 0; first < p.n; first += stripe) {
+    Product2d part = p;
+    part.n = std::min(stripe, p.n - first);
+    part.c += first;
+    if (part.bias != nullptr) part.bias += first;
+    PackStripe(p, b, first, part.n, panels, context);
+    HEED_RETURN_IF_ERROR(ManyRows(part, panels, TaskGrid(context, part.m, part.n), context));
+  }
+  return Status();
+}
+
+// Few rows against b as given: each task owns some columns, packs a chunk of them and takes it from
+// cache.
+Status FewRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context) {
+  const size_t tasks = CeilDiv(p.n, kFewRowsColumns);
   const size_t workers = WorkersFor(context, tasks, Flops(p));
-  const size_t tile_floats = std::min(p.m, kTaskRows) * kSumChunk;
-  const size_t worker_floats = tile_floats + task_columns * kSumChunk;
-  float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * worker_floats);
-  if (workspace == nullptr)
-    return OutOfMemory("workspace", workers * worker_floats * sizeof(float));
-  const auto* from = static_cast<const float*>(b.data);
+  const size_t panel_floats = kFewRowsColumns * kSumChunk;
+  float* tiles = context.Reserve(Buffer::kMatmulShared, p.m * p.k);
+  float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * panel_floats);
+  if (tiles == nullptr || workspace == nullptr) {
+    return OutOfMemory("workspace", (p.m * p.k + workers * panel_floats) * sizeof(float));
+  }
+  PackAllRows(p, tiles);
   ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    float* tiles = workspace + worker * worker_floats;
-    float* panels = tiles + tile_floats;
-    const size_t column = task * task_columns, columns = std::min(task_columns, p.n - column);
-    for (size_t k = 0; k < p.k; k += kSumChunk) {
-      const size_t depth = std::min(kSumChunk, p.k - k);
-      PackPanels(from + static_cast<ptrdiff_t>(k) * b.strides[0] +
-                     static_cast<ptrdiff_t>(column) * b.strides[1],
-                 b.strides[0], b.strides[1], depth, columns, panels, depth * kPanel);
-      for (size_t row = 0; row < p.m; row += kTaskRows) {
-        const size_t rows = std::min(kTaskRows, p.m - row);
-        PackTiles(p.a + static_cast<ptrdiff_t>(row) * p.a_row + static_cast<ptrdiff_t>(k) * p.a_k,
-                  p.a_row, p.a_k, rows, depth, tiles);
-        MatmulBlock block{tiles,
-                          rows,
-                          panels,
-                          depth * kPanel,
-                          columns,
-                          depth,
-                          p.c + static_cast<ptrdiff_t>(row) * p.c_row + column,
-                          p.c_row,
-                          k == 0,
-                          k + depth == p.k && p.bias != nullptr ? p.bias + column : nullptr};
-        context.matmul->block(block);
-      }
-    }
+    float* panels = workspace + worker * panel_floats;
+    const size_t column = task * kFewRowsColumns;
+    const size_t columns = std::min(kFewRowsColumns, p.n - column);
+    RunChunks(
+        *context.matmul, p, 0, p.m, column, columns,
+        [&](size_t k, size_t) { return tiles + k * p.m; },
+        [&](size_t k, size_t depth, size_t* stride) {
+          *stride = depth * kPanel;
+          PackPanels(b.at(k, column), b.k_stride, b.column_stride, depth, columns, panels, *stride);
+          return panels;
+        });
   });
   return Status();
 }
@@ -237,87 +292,7 @@ Status OneRow(const Product2d& p, const TensorView& b, Context::Impl& context) {
   return Status();
 }
 
-// One column of the packed matrix per output, wherever its panel's columns begin: several matrices
-// side by side need not be multiples of 16 wide.
-template <class T>
-void PackColumnsOf(const TensorView& b, WeightLayout layout, size_t in, size_t first,
-                   float* panels) {
-  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
-  const ptrdiff_t in_stride = b.strides[in_dim], out_stride = b.strides[1 - in_dim];
-  const size_t columns = in == 0 ? 0 : b.shape[1 - in_dim];  // without inputs data may be null
-  const T* from = static_cast<const T*>(b.data);
-  for (size_t done = 0; done < columns;) {  // up to the end of a panel at a time
-    const size_t column = first + done, lane = column % kPanel;
-    const size_t width = std::min(kPanel - lane, columns - done);
-    float* to = panels + column / kPanel * in * kPanel + lane;
-    const T* source = from + static_cast<ptrdiff_t>(done) * out_stride;
-    for (size_t k = 0; k < in; ++k) {
-      for (size_t i = 0; i < width; ++i) {
-        to[k * kPanel + i] = ToFloat(
-            source[static_cast<ptrdiff_t>(k) * in_stride + static_cast<ptrdiff_t>(i) * out_stride]);
-      }
-    }
-    done += width;
-  }
-}
-
-void PackColumns(const TensorView& b, WeightLayout layout, size_t in, size_t first, float* panels) {
-  switch (b.dtype) {
-    case DType::kF16:
-      return PackColumnsOf<f16>(b, layout, in, first, panels);
-    case DType::kBF16:
-      return PackColumnsOf<bf16>(b, layout, in, first, panels);
-    default:
-      return PackColumnsOf<float>(b, layout, in, first, panels);
-  }
-}
-
 }  // namespace
-
-void PackedMatrix::Free::operator()(float* p) const { FreeFloats()(p); }
-
-size_t PackedMatrix::bytes() const { return in_ * RoundUp(out_, kColumnPad) * sizeof(float); }
-
-Result<PackedMatrix> PackedMatrix::pack(const TensorView& b, WeightLayout layout) {
-  return pack(&b, 1, layout);
-}
-
-Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout) {
-  PackedMatrix packed;
-  if (b == nullptr || count == 0) {
-    return Status::Error(StatusCode::kInvalidArgument, "b: no matrix is given");
-  }
-  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
-  for (size_t i = 0; i < count; ++i) {
-    HEED_RETURN_IF_ERROR(CheckFloatInput("b", b[i], 2, 2));
-    if (i == 0) packed.in_ = b[i].shape[in_dim];
-    if (b[i].shape[in_dim] != packed.in_) {
-      return Status::Error(StatusCode::kInvalidArgument,
-                           "b: matrix %zu has %zu inputs, must have %zu as the first", i,
-                           b[i].shape[in_dim], packed.in_);
-    }
-    if (__builtin_add_overflow(packed.out_, b[i].shape[1 - in_dim], &packed.out_)) {
-      return Status::Error(StatusCode::kInvalidArgument, "b: too many columns in all");
-    }
-  }
-  const size_t factors[] = {packed.in_, packed.out_ + kColumnPad, sizeof(float)};
-  size_t bytes = 0;
-  if (packed.out_ > PTRDIFF_MAX / 8 || !Product(factors, 3, &bytes)) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "b: [%zu, %zu] exceeds the address space once packed", packed.in_,
-                         packed.out_);
-  }
-  const size_t floats = packed.in_ * RoundUp(packed.out_, kColumnPad);
-  packed.data_.reset(AllocateFloats(floats).release());
-  if (packed.data_ == nullptr) return OutOfMemory("packed matrix", floats * sizeof(float));
-  std::fill_n(packed.data_.get(), floats, 0.0f);
-  size_t column = 0;
-  for (size_t i = 0; i < count; ++i) {
-    PackColumns(b[i], layout, packed.in_, column, packed.data_.get());
-    column += b[i].shape[1 - in_dim];
-  }
-  return packed;
-}
 
 Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context) {
@@ -329,7 +304,9 @@ Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorVie
     FillBias(p);
     return Status();
   }
-  return p.m <= kFewRows ? FewRows(p, b, *context.impl()) : ManyRows(p, b, *context.impl());
+  Context::Impl& impl = *context.impl();
+  return p.m <= kFewRows ? FewRows(p, b, impl)
+                         : ManyRows(p, b.data(), TaskGrid(impl, p.m, p.n), impl);
 }
 
 Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
@@ -345,8 +322,10 @@ Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView&
     return Status();
   }
   const bool rows_are_contiguous = b.strides[1] == 1 || p.n == 1;
-  return p.m == 1 && rows_are_contiguous ? OneRow(p, b, *context.impl())
-                                         : Unpacked(p, b, *context.impl());
+  Context::Impl& impl = *context.impl();
+  if (p.m == 1 && rows_are_contiguous) return OneRow(p, b, impl);
+  const PlainMatrix plain = {static_cast<const float*>(b.data), b.strides[0], b.strides[1]};
+  return p.m <= kFewRows ? FewRows(p, plain, impl) : ManyRows(p, plain, impl);
 }
 
 }  // namespace heed

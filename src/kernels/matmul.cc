@@ -62,6 +62,19 @@ HWY_NOINLINE void EdgeTile(const MatmulBlock& t, size_t r, size_t c, size_t rows
   }
 }
 
+// Asks for part `part` of `parts` of the panels of the tiles after column c: the hardware does not
+// look ahead from one panel into the next.
+HWY_INLINE void PrefetchPanels(const MatmulBlock& t, size_t c, size_t part, size_t parts) {
+  constexpr size_t kLineFloats = 16;
+  const size_t width = TileColumns(), first = c + width, end = std::min(first + width, t.columns);
+  const size_t floats = t.depth * kPanel;
+  const size_t from = floats * part / parts, to = floats * (part + 1) / parts;
+  for (size_t column = RoundUp(first, kPanel); column < end; column += kPanel) {
+    const float* panel = t.b + column / kPanel * t.b_panel_stride;
+    for (size_t i = from; i < to; i += kLineFloats) __builtin_prefetch(panel + i, 0, 2);
+  }
+}
+
 // Columns outside, rows inside: a panel of b (16 KB a chunk) stays in L1 while a's tiles stream
 // from L2.
 void Block(const MatmulBlock& t) {
@@ -72,6 +85,7 @@ void Block(const MatmulBlock& t) {
     for (size_t r = 0; r < t.rows; r += kTileRows) {
       const size_t rows = std::min(kTileRows, t.rows - r);
       const float* a = t.a + r * t.depth;
+      PrefetchPanels(t, c, r / kTileRows, CeilDiv(t.rows, kTileRows));
       if (c + width > t.columns) {
         EdgeTile(t, r, c, rows, a, b);
         continue;
