@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "bench/results_text.h"
+
 namespace heed::bench {
 namespace {
 
@@ -58,8 +60,7 @@ size_t RepetitionsOf(const Entry& entry) {
 }
 
 Json RepetitionOf(const Results& results, const Entry& entry, size_t index) {
-  const std::string name = entry.operation + "/" + entry.shape +
-                           "/threads:" + std::to_string(entry.threads) + "/" + entry.library;
+  const std::string name = name_of(entry);
   const double seconds = index < entry.seconds.size() ? entry.seconds[index] : 0;
   Json object = {{"name", name},
                  {"run_name", name},
