@@ -32,32 +32,39 @@ std::string Facts(const Results& results) {
          Fact("Beside it", rivals) + Fact("Date", results.date) + "</dl>\n";
 }
 
-std::string LimitsTable(const Results& results) {
+std::vector<std::string> LevelsOf(const Results& results) {
   std::vector<std::string> levels;
   for (const Limits& limits : results.limits) {
     for (const Bandwidth& level : limits.bandwidth) {
-      if (std::find(levels.begin(), levels.end(), level.level) == levels.end()) {
-        levels.push_back(level.level);
-      }
+      const bool seen = std::find(levels.begin(), levels.end(), level.level) != levels.end();
+      if (!seen) levels.push_back(level.level);
     }
   }
+  return levels;
+}
+
+std::string BandwidthOf(const Limits& limits, const std::string& level) {
+  for (const Bandwidth& bandwidth : limits.bandwidth) {
+    if (bandwidth.level == level) return bandwidth_text(bandwidth.bytes_per_second);
+  }
+  return "-";
+}
+
+std::string LimitsTable(const Results& results) {
   if (results.limits.empty()) return "";
-  std::vector<std::string> header = {"", "fma peak"};
-  for (const std::string& level : levels) header.push_back(level + " read");
-  std::string html =
-      "<h2>What this processor can do at most</h2>\n<p>Measured in the same run, "
-      "with heed's kind of instructions; all that follows is a share of it.</p>\n"
-      "<div class=\"wide\"><table>\n<thead>" +
-      html_row(header, true) + "</thead>\n<tbody>\n";
+  std::vector<std::string> header = {""}, peaks = {"fma peak"};
   for (const Limits& limits : results.limits) {
-    std::vector<std::string> cells = {threads_text(limits.threads), flops_text(limits.flops)};
-    for (const std::string& name : levels) {
-      const auto found =
-          std::find_if(limits.bandwidth.begin(), limits.bandwidth.end(),
-                       [&](const Bandwidth& bandwidth) { return bandwidth.level == name; });
-      cells.push_back(found == limits.bandwidth.end() ? "-"
-                                                      : bandwidth_text(found->bytes_per_second));
-    }
+    header.push_back(threads_text(limits.threads));
+    peaks.push_back(flops_text(limits.flops));
+  }
+  std::string html =
+      "<h2>What this processor can do at most</h2>\n<p>Measured in the same run: multiply-adds in "
+      "f32 registers, and bytes read from each level by all threads together. All that follows is "
+      "a share of it.</p>\n<div class=\"wide\"><table>\n<thead>" +
+      html_row(header, true) + "</thead>\n<tbody>\n" + html_row(peaks);
+  for (const std::string& level : LevelsOf(results)) {
+    std::vector<std::string> cells = {level + " read"};
+    for (const Limits& limits : results.limits) cells.push_back(BandwidthOf(limits, level));
     html += html_row(cells);
   }
   return html + "</tbody></table></div>\n";
@@ -76,23 +83,23 @@ std::string html_report(const Results& results) {
                        "Lines are what the bandwidth of each level and the peak of multiply-adds "
                        "allow; a mark is the best run of one problem. Small problems stay in "
                        "caches, above the roof of memory.",
-                       keys, roofline_figures(results, palette)) +
+                       keys, roofline_figures(results, palette), 2) +
           html_section("Share of the limit",
                        "Of the multiply-adds that the processor can do, or of the bytes it can "
                        "read from memory where an operation does little with each. Only visible "
                        "keys are counted, for every library alike; exponentials are not. What "
                        "stays in caches may pass 100 % of memory.",
-                       {}, share_figures(results, palette)) +
+                       {}, share_figures(results, palette), 2) +
           html_section("More threads",
-                       "How many times as fast heed becomes. Dashed: how the peak and the "
+                       "How many times as fast heed becomes, beside how the peak and the "
                        "bandwidth of memory grow.",
-                       {}, scaling_figures(results)) +
+                       {}, scaling_figures(results), 3) +
           html_section("Longer prompts",
                        "Time grows with the square of the length, memory should not.", keys,
-                       length_figures(results, palette, false)) +
+                       length_figures(results, palette, false), 3) +
           html_section("Longer caches",
                        "One token more reads the whole cache once: memory bandwidth is the limit.",
-                       keys, length_figures(results, palette, true)) +
+                       keys, length_figures(results, palette, true), 2) +
           results_table(results));
 }
 

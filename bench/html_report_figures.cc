@@ -5,6 +5,7 @@
 
 #include "bench/plot_bars.h"
 #include "bench/plot_roofline.h"
+#include "bench/plot_scale.h"
 #include "bench/results_text.h"
 
 namespace heed::bench {
@@ -27,7 +28,7 @@ Bar BarOf(const Results& results, const Entry& entry, const Palette& palette) {
     return bar;
   }
   bar.value = share_of_limit(results, entry);
-  bar.text = bar.value > 0 ? percent_text(bar.value) + "  " : "";
+  bar.text = bar.value > 0 ? percent_text(bar.value) + " \u00b7 " : "";
   bar.text += duration_text(best_seconds(entry));
   return bar;
 }
@@ -90,7 +91,7 @@ std::vector<Figure> share_figures(const Results& results, const Palette& palette
       plot.groups = GroupsOf(results, palette, operation, threads, &found);
       if (found.high <= 0) continue;
       const std::string limit = !found.any_memory ? "the fma peak"
-                                : found.any_peak  ? "the limit"
+                                : found.any_peak  ? "its limits"
                                                   : "memory bandwidth";
       if (!found.any_peak || !found.any_memory) {
         const std::string suffix = " (of memory bandwidth)";
@@ -98,8 +99,8 @@ std::vector<Figure> share_figures(const Results& results, const Palette& palette
           if (found.any_memory) group.name.resize(group.name.size() - suffix.size());
         }
       }
-      plot.axis = "share of " + (limit == "the limit" ? "the fma peak" : limit);
-      plot.tick_text = percent_text;
+      plot.axis = "share of " + (limit == "its limits" ? "the fma peak" : limit);
+      plot.tick_text = [](double tick) { return tick_text(tick * 100) + "%"; };
       plot.full = 1;
       plot.title = operation + ", " + threads_text(threads) + ": heed reaches " +
                    RangeText(found.low, found.high, percent_text) + " of " + limit;

@@ -32,10 +32,11 @@ dd { margin: 0; overflow-wrap: anywhere }
 .key { width: 14px; height: 14px; vertical-align: -2px; margin-right: .35rem }
 .figures { display: grid; gap: 14px; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 360px), 1fr)) }
+.figures.two { grid-template-columns: repeat(auto-fill, minmax(min(100%, 460px), 1fr)) }
 figure { margin: 0; padding: 10px; background: var(--card); border-radius: 8px; min-width: 0 }
 figcaption { font-size: .92rem; font-weight: 600; line-height: 1.3; margin-bottom: 6px;
   overflow-wrap: anywhere }
-figure svg { display: block; width: 100%; max-width: 560px; height: auto }
+figure svg { display: block; width: 100%; max-width: 540px; height: auto }
 svg text { font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
   fill: var(--text) }
 svg .small { font-size: 10px; fill: var(--soft) }
@@ -69,7 +70,7 @@ tbody th { color: var(--text); padding-top: .8rem; text-align: left }
   @page { margin: 14mm }
   body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact }
   main { max-width: none; padding: 0 }
-  .figures { grid-template-columns: 1fr 1fr }
+  .figures, .figures.two { grid-template-columns: 1fr 1fr }
   figure { break-inside: avoid; border: 1px solid var(--rule) }
   h2, h2 + p, .keys { break-after: avoid }
   .wide { overflow: visible }
@@ -89,7 +90,8 @@ std::string html_page(const std::string& title, const std::string& body) {
 }
 
 std::string html_section(const std::string& heading, const std::string& text,
-                         const std::vector<Key>& keys, const std::vector<Figure>& figures) {
+                         const std::vector<Key>& keys, const std::vector<Figure>& figures,
+                         size_t columns) {
   if (figures.empty()) return "";
   std::string html =
       "<section>\n<h2>" + xml_escape(heading) + "</h2>\n<p>" + xml_escape(text) + "</p>\n";
@@ -98,7 +100,7 @@ std::string html_section(const std::string& heading, const std::string& text,
     html += "<li>" + mark_svg(key.style) + xml_escape(key.name) + "</li>\n";
   }
   if (!keys.empty()) html += "</ul>\n";
-  html += "<div class=\"figures\">\n";
+  html += columns == 2 ? "<div class=\"figures two\">\n" : "<div class=\"figures\">\n";
   for (const Figure& figure : figures) {
     html += "<figure>\n<figcaption>" + xml_escape(figure.title) + "</figcaption>\n" + figure.svg +
             "</figure>\n";

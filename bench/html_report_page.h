@@ -2,6 +2,7 @@
 // screens, light and dark, and paper.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,12 @@ struct Key {
 // `body` is HTML; `title` is text.
 std::string html_page(const std::string& title, const std::string& body);
 
-// A heading, a paragraph (both text), the keys, and the figures side by side as the width allows.
+// A heading, a paragraph (both text), the keys, and the figures in two or three columns where
+// the width allows.
 // Empty without figures.
 std::string html_section(const std::string& heading, const std::string& text,
-                         const std::vector<Key>& keys, const std::vector<Figure>& figures);
+                         const std::vector<Key>& keys, const std::vector<Figure>& figures,
+                         size_t columns);
 
 // <td>s or <th>s; cells are text.
 std::string html_row(const std::vector<std::string>& cells, bool header = false);

@@ -36,6 +36,9 @@ inline constexpr double kLabelHeight = 12;
 
 double text_width(const std::string& utf8, double font = 11);  // about
 
+// With an ellipsis where it is too wide.
+std::string fitted(const std::string& utf8, double width, double font = 11);
+
 class Drawing {
  public:
   explicit Drawing(double height) : height_(height) {}

@@ -10,10 +10,15 @@ namespace {
 
 constexpr double kTop = 30, kGroupName = 16, kBarPitch = 15, kBarHeight = 11, kGroupGap = 7;
 
+double HeightOf(const BarGroup& group) {
+  return (group.name.empty() ? 0 : kGroupName) +
+         kBarPitch * static_cast<double>(group.bars.size()) + kGroupGap;
+}
+
 double HeightOf(const BarPlot& plot) {
   double height = kTop;
   for (const BarGroup& group : plot.groups) {
-    height += kGroupName + kBarPitch * static_cast<double>(group.bars.size()) + kGroupGap;
+    height += HeightOf(group);
   }
   return height;
 }
@@ -35,16 +40,17 @@ Widths WidthsOf(const BarPlot& plot) {
   return widths;
 }
 
-void DrawGroup(const BarGroup& group, const Scale& scale, double left, double top,
-               Drawing* drawing) {
-  drawing->text({2, top + 11}, group.name, "label strong");
-  double y = top + kGroupName;
+void DrawGroup(const BarGroup& group, const Scale& scale, double top, Drawing* drawing) {
+  const double left = scale.at(0), right = scale.at(scale.high());
+  const double name_font = 12;  // bold
+  drawing->text({2, top + 11}, fitted(group.name, kDrawingWidth - 4, name_font), "label strong");
+  double y = top + (group.name.empty() ? 0 : kGroupName);
   for (const Bar& bar : group.bars) {
     const double end = scale.at(bar.value);
-    drawing->text({left - 6, y + 9.5}, bar.name, kLabel, Anchor::kEnd);
+    drawing->text({left - 6, y + 9.5}, fitted(bar.name, left - 8), kLabel, Anchor::kEnd);
     drawing->rect({left, y, std::max(end, left + (bar.value > 0 ? 1 : 0)), y + kBarHeight},
                   "bar " + style_class(bar.style), bar.tooltip);
-    drawing->text({end + 5, y + 9.5}, bar.text, kLabel);
+    drawing->text({right + 7, y + 9.5}, bar.text, kLabel);
     y += kBarPitch;
   }
 }
@@ -54,7 +60,7 @@ void DrawGroup(const BarGroup& group, const Scale& scale, double left, double to
 std::string bar_plot(const BarPlot& plot) {
   const double height = HeightOf(plot);
   const Widths widths = WidthsOf(plot);
-  const double left = std::min(widths.names, 120.0) + 10;
+  const double left = std::min(widths.names, 130.0) + 10;
   const double right = kDrawingWidth - std::min(widths.texts, 130.0) - 10;
   const Scale scale(Scale::Kind::kLinear, 0, widths.largest, left, right);
   Drawing drawing(height);
@@ -74,8 +80,8 @@ std::string bar_plot(const BarPlot& plot) {
   }
   double top = kTop;
   for (const BarGroup& group : plot.groups) {
-    DrawGroup(group, scale, left, top, &drawing);
-    top += kGroupName + kBarPitch * static_cast<double>(group.bars.size()) + kGroupGap;
+    DrawGroup(group, scale, top, &drawing);
+    top += HeightOf(group);
   }
   return drawing.svg(plot.title, plot.description);
 }

@@ -16,7 +16,7 @@ struct Bar {
 };
 
 struct BarGroup {
-  std::string name;
+  std::string name;  // empty: no line for it
   std::vector<Bar> bars;
 };
 

@@ -5,13 +5,12 @@
 #include <functional>
 #include <set>
 
-#include "bench/plot_scale.h"
-#include "bench/results_text.h"
-
 namespace heed::bench {
 namespace {
 
 constexpr double kHeight = 230, kTop = 22, kBottom = kHeight - 36;
+
+constexpr double kNameFont = 12, kWidestName = 130;  // bold, so wider than the font is high
 
 bool Usable(const Point& point) {
   return std::isfinite(point.x) && std::isfinite(point.y) && point.x > 0 && point.y > 0;
@@ -35,19 +34,19 @@ Frame FrameOf(const LinePlot& plot) {
   Range xs, ys;
   double names = 0;
   for (const Series& series : plot.series) {
-    names = std::max(names, text_width(series.name));
+    names = std::max(names, text_width(series.name, kNameFont));
     for (const Point& point : series.points) {
       xs.add(point.x);
       ys.add(point.y);
     }
   }
-  const Scale::Kind kind = plot.log_y ? Scale::Kind::kLog : Scale::Kind::kLinear;
-  const Scale y(kind, plot.log_y ? ys.low / 1.3 : 0, ys.high * (plot.log_y ? 1.3 : 1.08), kBottom,
+  const bool linear = plot.y_kind == Scale::Kind::kLinear;
+  const Scale y(plot.y_kind, linear ? 0 : ys.low / 1.3, ys.high * (linear ? 1.08 : 1.3), kBottom,
                 kTop);
   double left = 0;
   for (const double tick : y.ticks()) left = std::max(left, text_width(plot.y_text(tick), 10));
   left += 10;
-  const double right = kDrawingWidth - std::min(names, 130.0) - 14;
+  const double right = kDrawingWidth - std::min(names, kWidestName) - 14;
   return {left, right, {Scale::Kind::kLog, xs.low, xs.high, left + 6, right - 4}, y};
 }
 
@@ -88,7 +87,7 @@ void DrawNames(const LinePlot& plot, const Frame& frame, Drawing* drawing) {
     if (std::fabs(placed[i] - wanted[i]) > 3) {
       drawing->line({end.x + 5, end.y}, {frame.right + 7, placed[i]}, "leader");
     }
-    drawing->text({frame.right + 9, placed[i] + 4}, series.name,
+    drawing->text({frame.right + 9, placed[i] + 4}, fitted(series.name, kWidestName, kNameFont),
                   std::string(kLabel) + " name " + style_class(series.style));
   }
 }

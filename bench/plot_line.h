@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bench/plot.h"
+#include "bench/plot_scale.h"
 
 namespace heed::bench {
 
@@ -25,7 +26,7 @@ struct LinePlot {
   std::string title, description;
   std::string x_name, y_name;
   std::string (*y_text)(double) = nullptr;  // of a tick
-  bool log_y = false;
+  Scale::Kind y_kind = Scale::Kind::kLinear;
   std::vector<Series> series;
 };
 

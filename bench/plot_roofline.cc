@@ -42,18 +42,27 @@ void DrawAxes(const Axes& axes, Drawing* drawing) {
   for (const double tick : axes.y.ticks()) {
     const double y = axes.y.at(tick);
     drawing->line({kLeft, y}, {kRight, y}, "grid");
-    drawing->text({kLeft - 5, y + 3.5}, short_number(tick / 1e9), kSmall, Anchor::kEnd);
+    drawing->text({kLeft - 5, y + 3.5}, tick_text(tick / 1e9), kSmall, Anchor::kEnd);
   }
   double free = 0;
   for (const double tick : axes.x.ticks()) {
-    const double x = axes.x.at(tick), half = text_width(short_number(tick), 10) / 2;
+    const double x = axes.x.at(tick), half = text_width(tick_text(tick), 10) / 2;
     drawing->line({x, kTop}, {x, kBottom}, "grid");
     if (x - half < free) continue;
-    drawing->text({x, kBottom + 13}, short_number(tick), kSmall, Anchor::kMiddle);
+    drawing->text({x, kBottom + 13}, tick_text(tick), kSmall, Anchor::kMiddle);
     free = x + half + 4;
   }
   drawing->text({2, 11}, "GFLOP/s", kSmall);
   drawing->text({(kLeft + kRight) / 2, kBottom + 27}, "flops per byte", kSmall, Anchor::kMiddle);
+}
+
+// A line as small boxes.
+void Avoid(Place from, Place to, std::vector<Box>* taken) {
+  const double steps = std::ceil(std::hypot(to.x - from.x, to.y - from.y) / 6);
+  for (double i = 0; i <= steps && steps > 0; ++i) {
+    const double x = from.x + (to.x - from.x) * i / steps, y = from.y + (to.y - from.y) * i / steps;
+    taken->push_back({x - 3, y - 3, x + 3, y + 3});
+  }
 }
 
 // Slopes are parallel here: where two lie too close for a line of text, they share the label of the
@@ -69,22 +78,21 @@ void DrawSlopes(const RooflinePlot& plot, const Axes& axes, Drawing* drawing,
     const double begin = std::max(axes.x.low(), axes.y.low() / bytes);
     const Place from = axes.at(begin, begin * bytes), to = axes.at(peak / bytes, peak);
     drawing->line(from, to, "roof");
+    Avoid(from, to, taken);
     label += (label.empty() ? "" : ", ") + levels[i].level + " " + bandwidth_text(bytes);
     const double slope = std::atan2(from.y - to.y, to.x - from.x);
     if (i + 1 < levels.size()) {
       const double next = levels[i + 1].bytes_per_second;
-      const double apart = std::fabs(axes.y.at(next * begin) - axes.y.at(bytes * begin));
+      const double apart = std::fabs(axes.x.at(peak / next) - to.x) * std::tan(slope);
       if (apart * std::cos(slope) < 11) continue;
     }
-    const double along = 6, above = 3.5;
+    const double along = 16, above = 3.5;
     const Place at{from.x + along * std::cos(slope) - above * std::sin(slope),
                    from.y - along * std::sin(slope) - above * std::cos(slope)};
     drawing->text(at, label, "small roofname", Anchor::kStart, -slope * 180 / std::numbers::pi);
     const double length = text_width(label, 10);
-    for (double part = 0; part < length; part += 8) {  // a rotated text, as small boxes
-      const double x = at.x + part * std::cos(slope), y = at.y - part * std::sin(slope);
-      taken->push_back({x - 4, y - 10, x + 8, y + 2});
-    }
+    Avoid({at.x - 4 * std::sin(slope), at.y - 4 * std::cos(slope)},
+          {at.x + length * std::cos(slope), at.y - length * std::sin(slope)}, taken);
     label.clear();
   }
 }
@@ -99,11 +107,12 @@ void DrawPeak(const RooflinePlot& plot, const Axes& axes, Drawing* drawing,
   const Place from = axes.at(std::max(begin, axes.x.low()), peak);
   const std::string label = "fma peak " + flops_text(peak);
   drawing->line(from, {kRight, from.y}, "roof");
-  drawing->text({kRight - 2, from.y - 5}, label, "small roofname", Anchor::kEnd);
-  taken->push_back({kRight - 2 - text_width(label, 10), from.y - 15, kRight, from.y - 2});
+  Avoid(from, {kRight, from.y}, taken);
+  drawing->text({from.x, from.y - 5}, label, "small roofname");
+  taken->push_back({from.x - 2, from.y - 15, from.x + text_width(label, 10) + 4, from.y - 2});
 }
 
-// Labels points of one name: the first of each cluster is the one a label is placed beside.
+// Puts names where they cover nothing, near to what they name.
 class Labeller {
  public:
   Labeller(Drawing* drawing, std::vector<Box> taken)
@@ -111,43 +120,46 @@ class Labeller {
 
   void avoid(Place mark) { taken_.push_back({mark.x - 4, mark.y - 4, mark.x + 4, mark.y + 4}); }
 
-  // Beside one of the places: where it covers least.
   void label(const std::vector<Place>& places, const std::string& text) {
-    const double width = text_width(text), height = 10;
+    constexpr double kStep = 4, kHigh = 11, kFont = 12;
+    const double width = text_width(text, kFont);
     Box best;
+    Place end;
     double least = INFINITY;
-    for (const Place& place : places) {
-      const double right = place.x + 6, left = place.x - 6 - width, middle = place.x - width / 2;
-      const double above = place.y - 6 - height, below = place.y + 6, beside = place.y - height / 2;
-      for (const Place& corner : {Place{middle, below},
-                                  {right, beside},
-                                  {left, beside},
-                                  {middle, above},
-                                  {right, below},
-                                  {left, below},
-                                  {right, above},
-                                  {left, above},
-                                  {middle, below + 12},
-                                  {middle, below + 24}}) {
-        const Box box{corner.x, corner.y, corner.x + width, corner.y + height};
-        const double cost = CostOf(box);
-        if (cost < least) {
-          least = cost;
-          best = box;
-        }
+    for (double top = kTop; top + kHigh <= kBottom; top += kStep) {
+      for (double left = kLeft + 2; left + width <= kRight; left += kStep) {
+        const Box box{left, top, left + width, top + kHigh};
+        const Place nearest = NearestOf(places, box);
+        const double cost = DistanceOf(nearest, box) + 60 * CoveredBy(box);
+        if (cost >= least) continue;
+        least = cost;
+        best = box;
+        end = nearest;
       }
     }
-    drawing_->text({best.left, best.bottom - 1.5}, text, "label name s0 halo");
-    taken_.push_back(best);
+    if (DistanceOf(end, best) > 9) {  // else it is clear what it belongs to
+      const double x = std::clamp(end.x, best.left, best.right);
+      drawing_->line({x, end.y < best.top ? best.top + 1 : best.bottom}, end, "leader s0");
+    }
+    drawing_->text({best.left, best.bottom - 2}, text, "label name s0 halo");
+    taken_.push_back({best.left - 3, best.top, best.right + 3, best.bottom});
   }
 
  private:
-  double CostOf(const Box& box) const {
-    double cost = 0;
-    if (box.left < kLeft || box.right > kRight) cost += 100;
-    if (box.top < kTop || box.bottom > kBottom) cost += 100;
-    for (const Box& other : taken_) cost += box.overlaps(other) ? 1 : 0;
-    return cost;
+  static double DistanceOf(Place place, const Box& box) {
+    return std::hypot(place.x - std::clamp(place.x, box.left, box.right),
+                      place.y - std::clamp(place.y, box.top, box.bottom));
+  }
+
+  static Place NearestOf(const std::vector<Place>& places, const Box& box) {
+    return *std::min_element(places.begin(), places.end(), [&](Place a, Place b) {
+      return DistanceOf(a, box) < DistanceOf(b, box);
+    });
+  }
+
+  double CoveredBy(const Box& box) const {
+    return static_cast<double>(std::count_if(
+        taken_.begin(), taken_.end(), [&](const Box& other) { return box.overlaps(other); }));
   }
 
   Drawing* drawing_;
@@ -156,7 +168,7 @@ class Labeller {
 
 // Points of one name, in groups of those near another of the group.
 std::vector<std::vector<Place>> Clusters(const std::vector<Place>& places) {
-  constexpr double kNear = 40;
+  constexpr double kNear = 60;
   std::vector<std::vector<Place>> clusters;
   for (const Place& place : places) {
     const auto near = [&](const std::vector<Place>& cluster) {

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 namespace heed::bench {
 
 Scale::Scale(Kind kind, double low, double high, double begin, double end)
     : kind_(kind), low_(low), high_(high), begin_(begin), end_(end) {
-  if (kind_ == Kind::kLog) {
+  if (kind_ != Kind::kLinear) {
     if (!(low_ > 0)) low_ = high_ > 0 ? high_ / 10 : 1;
     if (!(high_ > low_ * 1.001)) high_ = low_ * 2;
   } else if (!(high_ > low_)) {
@@ -17,13 +18,20 @@ Scale::Scale(Kind kind, double low, double high, double begin, double end)
 
 double Scale::at(double value) const {
   const double inside = std::clamp(value, low_, high_);
-  const double share = kind_ == Kind::kLog ? std::log(inside / low_) / std::log(high_ / low_)
-                                           : (inside - low_) / (high_ - low_);
+  const double share = kind_ != Kind::kLinear ? std::log(inside / low_) / std::log(high_ / low_)
+                                              : (inside - low_) / (high_ - low_);
   return begin_ + share * (end_ - begin_);
 }
 
 std::vector<double> Scale::ticks() const {
-  return kind_ == Kind::kLog ? log_ticks() : linear_ticks();
+  switch (kind_) {
+    case Kind::kLog:
+      return log_ticks();
+    case Kind::kLog2:
+      return log2_ticks();
+    default:
+      return linear_ticks();
+  }
 }
 
 std::vector<double> Scale::linear_ticks() const {
@@ -35,7 +43,7 @@ std::vector<double> Scale::linear_ticks() const {
   }
   std::vector<double> ticks;
   for (double i = std::ceil(low_ / step - 1e-9); i * step <= high_ * (1 + 1e-9); ++i) {
-    ticks.push_back(i * step);
+    ticks.push_back(i * step + 0.0);  // no negative zero
   }
   return ticks;
 }
@@ -54,6 +62,21 @@ std::vector<double> Scale::log_ticks() const {
     }
   }
   return ticks;
+}
+
+std::vector<double> Scale::log2_ticks() const {
+  const double every = std::max(1.0, std::ceil(std::log2(high_ / low_) / 6));
+  std::vector<double> ticks;
+  for (double i = std::ceil(std::log2(low_) / every); i * every <= std::log2(high_); ++i) {
+    ticks.push_back(std::exp2(i * every));
+  }
+  return ticks;
+}
+
+std::string tick_text(double tick) {
+  char text[32];
+  std::snprintf(text, sizeof(text), std::fabs(tick) < 1e5 ? "%.6g" : "%.1e", tick);
+  return text;
 }
 
 }  // namespace heed::bench

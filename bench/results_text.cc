@@ -55,7 +55,7 @@ std::string bytes_text(double bytes) {
 std::string percent_text(double share) {
   const double percent = share * 100;
   char text[32];
-  std::snprintf(text, sizeof(text), percent < 9.95 ? "%.1f %%" : "%.0f %%", percent);
+  std::snprintf(text, sizeof(text), percent < 9.95 ? "%.1f%%" : "%.0f%%", percent);
   return text;
 }
 
@@ -78,6 +78,10 @@ std::string name_of(const Entry& entry) {
 
 std::string threads_text(size_t threads) {
   return std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+}
+
+double memory_bandwidth(const Limits& limits) {
+  return limits.bandwidth.empty() ? 0 : limits.bandwidth.back().bytes_per_second;
 }
 
 bool bound_by_memory(const Entry& entry) {

@@ -12,10 +12,12 @@ std::string duration_text(double seconds);       // "5.13 ms"
 std::string flops_text(double flops);            // per second: "98.2 GFLOP/s"
 std::string bandwidth_text(double bytes);        // per second: "24.9 GB/s"
 std::string bytes_text(double bytes);            // "1.5 MiB"
-std::string percent_text(double share);          // "83 %"
+std::string percent_text(double share);          // "83%"
 std::string readable(const std::string& shape);  // "heads 12, len 1024": of "heads:12/len:1024"
 std::string name_of(const Entry& entry);         // "prefill/len:8/threads:1/heed"
 std::string threads_text(size_t threads);        // "1 thread"
+
+double memory_bandwidth(const Limits& limits);  // 0: not known
 
 // Which limit a problem meets: the memory, when it reads a cache or weights once for little
 // arithmetic, or nothing but bytes is counted; else the peak.
