@@ -48,12 +48,22 @@ bool AllDiffer(const std::vector<std::string>& names) {
   return std::set<std::string>(names.begin(), names.end()).size() == names.size();
 }
 
+// "Intel Xeon" of "Intel(R) Xeon(R)": bars have little room for names.
+std::string WithoutMarks(std::string cpu) {
+  for (const std::string& mark : {std::string("(R)"), std::string("(TM)"), std::string("(tm)")}) {
+    for (size_t at = cpu.find(mark); at != std::string::npos; at = cpu.find(mark)) {
+      cpu.erase(at, mark.size());
+    }
+  }
+  return cpu;
+}
+
 // The first that tells all files apart: CPU, version, target, compiler, file name.
 std::vector<std::string> NamesOf(const std::vector<Results>& files,
                                  const std::vector<std::string>& paths) {
   std::vector<std::string> cpus, versions, targets, compilers, stems;
   for (size_t i = 0; i < files.size(); ++i) {
-    cpus.push_back(files[i].cpu);
+    cpus.push_back(WithoutMarks(files[i].cpu));
     versions.push_back("heed " + files[i].heed);
     targets.push_back(files[i].target);
     compilers.push_back(files[i].compiler);

@@ -33,7 +33,7 @@ std::vector<std::string> CellsOf(const Comparison& comparison, const Comparison:
   const double best = best_seconds(*entry);
   const Entry* first = row.entries.front();
   const double share = share_of_limit(comparison.files[file], *entry);
-  return {duration_text(best), Timed(first) ? short_number(best_seconds(*first) / best) + "x" : "-",
+  return {duration_text(best), Timed(first) ? times_text(best_seconds(*first) / best) : "-",
           share > 0 ? percent_text(share) : "-"};
 }
 
@@ -87,7 +87,7 @@ BarGroup GroupOf(const Comparison& comparison, const Comparison::Row& row) {
   if (any.library != "heed") group.name += ", " + any.library;
   for (size_t i = 0; i < comparison.files.size(); ++i) {
     const std::vector<std::string> cells = CellsOf(comparison, row, i);
-    Bar bar{comparison.names[i], StyleOf(i), 0, cells[0], ""};
+    Bar bar{Letter(i) + " " + comparison.names[i], StyleOf(i), 0, cells[0], ""};
     if (Timed(row.entries[i])) {
       const double seconds = best_seconds(*row.entries[i]);
       const double first = Timed(row.entries[0]) ? best_seconds(*row.entries[0]) : 0;

@@ -104,8 +104,6 @@ double GrowthOf(const Results& results, size_t from, size_t to, double (*limit)(
   return few == nullptr || many == nullptr || !(limit(*few) > 0) ? 0 : limit(*many) / limit(*few);
 }
 
-std::string Times(double factor) { return short_number(factor) + "x"; }
-
 // "matmul: 1.24x to 2.03x as fast with 2 threads (heads/len)": of those with the most threads.
 std::string ScalingTitle(const std::string& operation, const std::vector<Runs>& all) {
   size_t most = 0;
@@ -117,7 +115,7 @@ std::string ScalingTitle(const std::string& operation, const std::vector<Runs>& 
     low = std::min(low, speedup);
     high = std::max(high, speedup);
   }
-  const std::string first = Times(low), last = Times(high);
+  const std::string first = times_text(low), last = times_text(high);
   return operation + ": " + (first == last ? first : first + " to " + last) + " as fast with " +
          threads_text(most);
 }
@@ -136,11 +134,12 @@ Figure SpeedupBars(const Results& results, const std::string& operation,
   for (size_t i = 0; i < all.size(); ++i) {
     const Entry& entry = *all[i].entries.back();
     plot.groups[0].bars.push_back({names.names[i], 0, all[i].speedup(entry),
-                                   Times(all[i].speedup(entry)), tooltip_of(entry)});
+                                   times_text(all[i].speedup(entry)), tooltip_of(entry)});
   }
   for (const auto& [name, limit] : kLimits) {
     const double growth = GrowthOf(results, from, to, limit);
-    if (growth > 0) plot.groups[0].bars.push_back({name, kPlainStyle, growth, Times(growth), ""});
+    if (growth > 0)
+      plot.groups[0].bars.push_back({name, kPlainStyle, growth, times_text(growth), ""});
   }
   plot.full = static_cast<double>(to) / static_cast<double>(from);
   return {plot.title, bar_plot(plot)};

@@ -26,13 +26,13 @@ std::string Row(const Results& results, const Entry& entry) {
   const double best = best_seconds(entry), peak = share_of_peak(results, entry),
                memory = share_of_memory_bandwidth(results, entry);
   return html_row({name[0], name[1], name[2], duration_text(best),
-                   short_number(median_seconds(entry) / best) + "x",
+                   times_text(median_seconds(entry) / best),
                    OrDash(entry.flops, short_number(entry.flops / best / 1e9)),
                    OrDash(peak, percent_text(peak)),
                    OrDash(entry.bytes, short_number(entry.bytes / best / 1e9)),
                    OrDash(memory, percent_text(memory)),
                    OrDash(entry.workspace_bytes, bytes_text(entry.workspace_bytes)),
-                   OrDash(entry.vs_causal, short_number(entry.vs_causal) + "x")});
+                   OrDash(entry.vs_causal, times_text(entry.vs_causal))});
 }
 
 }  // namespace

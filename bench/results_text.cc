@@ -59,6 +59,12 @@ std::string percent_text(double share) {
   return text;
 }
 
+std::string times_text(double factor) {
+  char text[32];
+  std::snprintf(text, sizeof(text), factor < 9.995 ? "%.2fx" : "%.3gx", factor);
+  return text;
+}
+
 std::string readable(const std::string& shape) {
   std::string text;
   for (const char c : shape) {
