@@ -36,6 +36,7 @@ Bar BarOf(const Results& results, const Entry& entry, const Palette& palette) {
 std::vector<BarGroup> GroupsOf(const Results& results, const Palette& palette,
                                const std::string& operation, size_t threads, Found* found) {
   std::vector<BarGroup> groups;
+  std::vector<size_t> in_memory;
   for (const std::string& shape : shapes_of(results, operation)) {
     BarGroup group{readable(shape), {}};
     bool memory = false;
@@ -51,8 +52,11 @@ std::vector<BarGroup> GroupsOf(const Results& results, const Palette& palette,
     }
     if (group.bars.empty()) continue;
     (memory ? found->any_memory : found->any_peak) = true;
-    if (memory) group.name += " (of memory bandwidth)";
+    if (memory) in_memory.push_back(groups.size());
     groups.push_back(std::move(group));
+  }
+  for (const size_t i : in_memory) {
+    if (found->any_peak) groups[i].name = "of memory bandwidth: " + groups[i].name;
   }
   return groups;
 }
@@ -93,12 +97,6 @@ std::vector<Figure> share_figures(const Results& results, const Palette& palette
       const std::string limit = !found.any_memory ? "the fma peak"
                                 : found.any_peak  ? "its limits"
                                                   : "memory bandwidth";
-      if (!found.any_peak || !found.any_memory) {
-        const std::string suffix = " (of memory bandwidth)";
-        for (BarGroup& group : plot.groups) {
-          if (found.any_memory) group.name.resize(group.name.size() - suffix.size());
-        }
-      }
       plot.axis = "share of " + (limit == "its limits" ? "the fma peak" : limit);
       plot.tick_text = [](double tick) { return tick_text(tick * 100) + "%"; };
       plot.full = 1;

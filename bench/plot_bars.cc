@@ -43,7 +43,8 @@ Widths WidthsOf(const BarPlot& plot) {
 void DrawGroup(const BarGroup& group, const Scale& scale, double top, Drawing* drawing) {
   const double left = scale.at(0), right = scale.at(scale.high());
   const double name_font = 12;  // bold
-  drawing->text({2, top + 11}, fitted(group.name, kDrawingWidth - 4, name_font), "label strong");
+  drawing->text({2, top + 11}, fitted(group.name, kDrawingWidth - 4, name_font),
+                "label strong halo");
   double y = top + (group.name.empty() ? 0 : kGroupName);
   for (const Bar& bar : group.bars) {
     const double end = scale.at(bar.value);
