@@ -5,44 +5,13 @@
 #include <cstdio>
 
 #include "tools/attention_map_scale.h"
+#include "tools/svg.h"
 
 namespace heed::tools {
 namespace {
 
 constexpr size_t kLabelLength = 16;  // characters shown of a label
 constexpr double kMargin = 16;
-
-std::string number(double value, const char* format = "%.6g") {
-  char text[32];
-  std::snprintf(text, sizeof(text), format, value);
-  return text;
-}
-
-std::string escape(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      case '\'':
-        result += "&#39;";
-        break;
-      default:
-        result += c;
-    }
-  }
-  return result;
-}
 
 std::string join(const std::vector<std::string>& characters) {
   std::string text;
@@ -57,7 +26,7 @@ struct Labels {
   Labels(const std::vector<std::string>& labels, size_t count) : texts(count) {
     for (size_t i = 0; i < std::min(count, labels.size()); ++i) {
       const std::vector<std::string> characters = visible_characters(labels[i], kLabelLength);
-      texts[i] = escape(join(characters));
+      texts[i] = xml_escape(join(characters));
       longest = std::max(longest, characters.size());
     }
   }
@@ -90,58 +59,56 @@ struct Layout {
   }
 };
 
-std::string text_at(double x, double y, const std::string& text, const std::string& attributes) {
-  return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" " + attributes + ">" + text +
-         "</text>\n";
-}
-
 std::string axes(const Layout& at, const Labels& rows, const Labels& columns) {
   std::string svg;
-  const std::string label = "class=\"label\" font-size=\"" + number(at.font) + "\"";
+  const std::string label = "class=\"label\" font-size=\"" + svg_number(at.font) + "\"";
   for (size_t i = 0; i < rows.texts.size(); ++i) {
     const double y = at.top + at.cell * (static_cast<double>(i) + 0.5) + 0.35 * at.font;
-    svg += text_at(at.left - 6, y, rows.texts[i], label + " text-anchor=\"end\"");
+    svg += svg_text(at.left - 6, y, rows.texts[i], label + " text-anchor=\"end\"");
   }
   for (size_t j = 0; j < columns.texts.size(); ++j) {
     const double x = at.left + at.cell * (static_cast<double>(j) + 0.5);
     const double y = at.top - 6;
     if (columns.longest <= 1) {
-      svg += text_at(x, y, columns.texts[j], label + " text-anchor=\"middle\"");
+      svg += svg_text(x, y, columns.texts[j], label + " text-anchor=\"middle\"");
       continue;
     }
     const double base = x + 0.35 * at.font;
-    svg += text_at(base, y, columns.texts[j],
-                   label + " transform=\"rotate(-90 " + number(base) + " " + number(y) + ")\"");
+    svg += svg_text(
+        base, y, columns.texts[j],
+        label + " transform=\"rotate(-90 " + svg_number(base) + " " + svg_number(y) + ")\"");
   }
   const double x = kMargin + 10;
   const double y = at.top + std::min(at.grid_height / 2, 60.0);
-  svg += text_at(at.left, kMargin + 20 + 18, "key \u2192", "class=\"axis\"");
-  svg += text_at(x, y, "\u2190 query",
-                 "class=\"axis\" text-anchor=\"middle\" transform=\"rotate(-90 " + number(x) + " " +
-                     number(y) + ")\"");
+  svg += svg_text(at.left, kMargin + 20 + 18, "key \u2192", "class=\"axis\"");
+  svg += svg_text(x, y, "\u2190 query",
+                  "class=\"axis\" text-anchor=\"middle\" transform=\"rotate(-90 " + svg_number(x) +
+                      " " + svg_number(y) + ")\"");
   return svg;
 }
 
 std::string cells(const float* weights, const Layout& at, const MapScale& scale, const Labels& rows,
                   const Labels& columns) {
-  std::string svg = "<rect class=\"none\" x=\"" + number(at.left) + "\" y=\"" + number(at.top) +
-                    "\" width=\"" + number(at.grid_width) + "\" height=\"" +
-                    number(at.grid_height) + "\"/>\n";
-  const std::string size = "\" width=\"" + number(at.cell) + "\" height=\"" + number(at.cell);
+  std::string svg = "<rect class=\"none\" x=\"" + svg_number(at.left) + "\" y=\"" +
+                    svg_number(at.top) + "\" width=\"" + svg_number(at.grid_width) +
+                    "\" height=\"" + svg_number(at.grid_height) + "\"/>\n";
+  const std::string size =
+      "\" width=\"" + svg_number(at.cell) + "\" height=\"" + svg_number(at.cell);
   const size_t kv_len = columns.texts.size();
   for (size_t i = 0; i < rows.texts.size(); ++i) {
     for (size_t j = 0; j < kv_len; ++j) {
       const float weight = weights[i * kv_len + j];
       if (weight == 0) continue;  // the background says so
-      svg += "<rect x=\"" + number(at.left + at.cell * static_cast<double>(j)) + "\" y=\"" +
-             number(at.top + at.cell * static_cast<double>(i)) + size + "\" fill=\"" +
+      svg += "<rect x=\"" + svg_number(at.left + at.cell * static_cast<double>(j)) + "\" y=\"" +
+             svg_number(at.top + at.cell * static_cast<double>(i)) + size + "\" fill=\"" +
              hex(colour_at(scale.place(weight))) + "\"><title>query " + std::to_string(i) + " " +
              rows.texts[i] + ", key " + std::to_string(j) + " " + columns.texts[j] + ": " +
-             number(static_cast<double>(weight), "%.4g") + "</title></rect>\n";
+             svg_number(static_cast<double>(weight), "%.4g") + "</title></rect>\n";
     }
   }
-  return svg + "<rect class=\"frame\" x=\"" + number(at.left) + "\" y=\"" + number(at.top) +
-         "\" width=\"" + number(at.grid_width) + "\" height=\"" + number(at.grid_height) + "\"/>\n";
+  return svg + "<rect class=\"frame\" x=\"" + svg_number(at.left) + "\" y=\"" + svg_number(at.top) +
+         "\" width=\"" + svg_number(at.grid_width) + "\" height=\"" + svg_number(at.grid_height) +
+         "\"/>\n";
 }
 
 std::string legend(const Layout& at, const MapScale& scale) {
@@ -150,21 +117,21 @@ std::string legend(const Layout& at, const MapScale& scale) {
   const double y = at.top + at.grid_height + 20;
   std::string svg;
   for (int i = 0; i < kSteps; ++i) {
-    svg += "<rect x=\"" + number(at.left + kWidth * i / kSteps) + "\" y=\"" + number(y) +
-           "\" width=\"" + number(kWidth / kSteps + 0.5) + "\" height=\"12\" fill=\"" +
+    svg += "<rect x=\"" + svg_number(at.left + kWidth * i / kSteps) + "\" y=\"" + svg_number(y) +
+           "\" width=\"" + svg_number(kWidth / kSteps + 0.5) + "\" height=\"12\" fill=\"" +
            hex(colour_at((i + 0.5) / kSteps)) + "\"/>\n";
   }
-  svg += "<rect class=\"frame\" x=\"" + number(at.left) + "\" y=\"" + number(y) + "\" width=\"" +
-         number(kWidth) + "\" height=\"12\"/>\n";
+  svg += "<rect class=\"frame\" x=\"" + svg_number(at.left) + "\" y=\"" + svg_number(y) +
+         "\" width=\"" + svg_number(kWidth) + "\" height=\"12\"/>\n";
   for (const double share : kLegendShares) {
-    svg += text_at(at.left + kWidth * std::sqrt(share), y + 25,
-                   number(share * static_cast<double>(scale.max()), "%.2g"),
-                   "class=\"tick\" text-anchor=\"middle\"");
+    svg += svg_text(at.left + kWidth * std::sqrt(share), y + 25,
+                    svg_number(share * static_cast<double>(scale.max()), "%.2g"),
+                    "class=\"tick\" text-anchor=\"middle\"");
   }
-  svg += "<rect class=\"none\" x=\"" + number(at.left + kWidth + 24) + "\" y=\"" + number(y) +
-         "\" width=\"12\" height=\"12\"/>\n";
-  svg += text_at(at.left + kWidth + 41, y + 10, "no weight", "class=\"tick\"");
-  return svg + text_at(at.left, y + 42, "attention weight", "class=\"tick\"");
+  svg += "<rect class=\"none\" x=\"" + svg_number(at.left + kWidth + 24) + "\" y=\"" +
+         svg_number(y) + "\" width=\"12\" height=\"12\"/>\n";
+  svg += svg_text(at.left + kWidth + 41, y + 10, "no weight", "class=\"tick\"");
+  return svg + svg_text(at.left, y + 42, "attention weight", "class=\"tick\"");
 }
 
 }  // namespace
@@ -181,9 +148,9 @@ std::string attention_map_svg(const float* weights, size_t q_len, size_t kv_len,
   }
   const Layout at(q_len, kv_len, rows, columns, shown.size());
   const MapScale scale(weights, q_len * kv_len);
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(at.width) +
-                    "\" height=\"" + number(at.height) + "\" viewBox=\"0 0 " + number(at.width) +
-                    " " + number(at.height) +
+  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + svg_number(at.width) +
+                    "\" height=\"" + svg_number(at.height) + "\" viewBox=\"0 0 " +
+                    svg_number(at.width) + " " + svg_number(at.height) +
                     "\">\n<style>\n"
                     "text { font-family: sans-serif; fill: #222 }\n"
                     ".label { font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace }\n"
@@ -194,7 +161,7 @@ std::string attention_map_svg(const float* weights, size_t q_len, size_t kv_len,
                     ".frame { fill: none; stroke: #999 }\n"
                     "</style>\n"
                     "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
-  svg += text_at(kMargin, kMargin + 12, escape(join(shown)), "class=\"title\"");
+  svg += svg_text(kMargin, kMargin + 12, xml_escape(join(shown)), "class=\"title\"");
   svg += axes(at, rows, columns);
   svg += cells(weights, at, scale, rows, columns);
   svg += legend(at, scale);
