@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <queue>
 #include <string>
 #include <utility>
@@ -38,10 +39,12 @@ void RunTimed(void* self, size_t num_tasks, size_t workers, void (*task)(void*, 
   Loop loop;
   loop.workers = std::max<size_t>(1, std::min(workers, num_tasks));
   loop.seconds.resize(num_tasks);
-  for (size_t i = 0; i < num_tasks; ++i) {
-    const auto begin = Clock::now();
-    task(arg, i, 0);
-    loop.seconds[i] = Seconds(begin);
+  auto before = Clock::now();
+  for (double& seconds : loop.seconds) {
+    task(arg, static_cast<size_t>(&seconds - loop.seconds.data()), 0);
+    const auto after = Clock::now();
+    seconds = std::chrono::duration<double>(after - before).count();
+    before = after;
   }
   static_cast<std::vector<Loop>*>(self)->push_back(std::move(loop));
 }
@@ -91,7 +94,7 @@ double Makespan(const Loop& loop) {
   return last;
 }
 
-void PrintCall(const char* name, size_t cores, const Call& call) {
+void PrintCall(const char* name, size_t cores, const Call& call, double seconds_of_one) {
   double makespan = 0, even = 0, total = 0, longest = 0;
   size_t tasks = 0, workers = 1;
   for (const Loop& loop : call.loops) {
@@ -105,38 +108,49 @@ void PrintCall(const char* name, size_t cores, const Call& call) {
   const double serial = call.serial_seconds;
   const double busy = (total + serial) / ((makespan + serial) * static_cast<double>(cores));
 
-  std::printf("%-26s %6zu %7zu %10.1f %9.1f %9.3f %8.1f%% %7.1f%% %7.1f%%\n", name, tasks, workers,
-              total * 1e6, makespan * 1e6, longest * static_cast<double>(workers) / total,
-              100.0 * (makespan / even - 1.0), 100.0 * serial / (makespan + serial), 100.0 * busy);
+  std::printf("%-26s %6zu %7zu %10.1f %9.1f %9.3f %8.1f%% %7.1f%% %7.1f%% %8.1f\n", name, tasks,
+              workers, total * 1e6, makespan * 1e6, longest * static_cast<double>(workers) / total,
+              100.0 * (makespan / even - 1.0), 100.0 * serial / (makespan + serial), 100.0 * busy,
+              seconds_of_one / (makespan + serial));
   std::fflush(stdout);
 }
 
 using MakeRun = std::function<Result<Run>(const Library&)>;
 
-// False when the library refuses.
-bool Simulate(const char* name, size_t cores, const MakeRun& make_run) {
+// What a call planned for so many threads does.
+Result<Call> Measure(size_t threads, const MakeRun& make_run) {
   constexpr size_t kRepetitions = 5;
   ContextOptions options;
-  options.num_threads = cores;
+  options.num_threads = threads;
   const auto context = std::make_shared<Context>(options);
+  if (!context->status().ok()) return context->status();
   std::vector<Loop> loops;
-  if (context->status().ok()) context->impl()->task_runner = {&RunTimed, &loops};
+  context->impl()->task_runner = {&RunTimed, &loops};
   const Result<Run> run = make_run(*make_heed(context));
+  if (!run.ok()) return run.status();
   std::vector<Call> calls;
-  Status status = run.status();
-  for (size_t i = 0; status.ok() && i <= kRepetitions; ++i) {  // the first one allocates
+  for (size_t i = 0; i <= kRepetitions; ++i) {  // the first one allocates
     loops.clear();
     const auto begin = Clock::now();
-    status = (*run)();
+    if (const Status status = (*run)(); !status.ok()) return status;
     double serial = Seconds(begin);
     for (const Loop& loop : loops) serial -= Sum(loop);
     if (i > 0) calls.push_back({loops, std::max(serial, 0.0)});
   }
-  if (!status.ok()) {
-    std::fprintf(stderr, "heed-bench: %s: %s\n", name, status.message());
+  return MedianOf(calls);
+}
+
+// False when the library refuses.
+bool Simulate(const char* name, size_t cores, const MakeRun& make_run) {
+  const Result<Call> one = Measure(1, make_run);
+  const Result<Call> many = one.ok() ? Measure(cores, make_run) : one;
+  if (!many.ok()) {
+    std::fprintf(stderr, "heed-bench: %s: %s\n", name, many.status().message());
     return false;
   }
-  PrintCall(name, cores, MedianOf(calls));
+  double seconds_of_one = one->serial_seconds;
+  for (const Loop& loop : one->loops) seconds_of_one += Sum(loop);
+  PrintCall(name, cores, *many, seconds_of_one);
   return true;
 }
 
@@ -184,10 +198,12 @@ int simulate_cores(size_t cores) {
       "heed's tasks, planned for %zu threads and timed one by one on one core, dealt to %zu\n"
       "cores as the scheduler deals them. Not in it: waking threads, and that cores share memory\n"
       "bandwidth and clock. imbalance: makespan over an even load of the threads used; longest:\n"
-      "the longest task over that load; busy: share of all cores' time that is work.\n\n",
+      "the longest task over that load; serial: share of the time outside of tasks; busy: share "
+      "of\n"
+      "all cores' time that is work; speed-up: over the same call planned for one thread.\n\n",
       cores, cores);
-  std::printf("%-26s %6s %7s %10s %9s %9s %9s %8s %8s\n", "", "tasks", "threads", "work us",
-              "makespan", "longest", "imbalance", "serial", "busy");
+  std::printf("%-26s %6s %7s %10s %9s %9s %9s %8s %8s %8s\n", "", "tasks", "threads", "work us",
+              "makespan", "longest", "imbalance", "serial", "busy", "speed-up");
   bool ok = true;
   for (const AttentionShape& shape : kAttention) ok = SimulateAttention(cores, shape) && ok;
   for (const bool pack : {false, true}) {
