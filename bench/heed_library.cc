@@ -21,8 +21,7 @@ TensorView PastView(const float* data, const LayerShape& shape) {
 
 class HeedLibrary : public Library {
  public:
-  HeedLibrary(size_t threads, const char* target)
-      : context_(std::make_shared<Context>(MakeOptions(threads, target))) {}
+  explicit HeedLibrary(std::shared_ptr<Context> context) : context_(std::move(context)) {}
 
   const char* name() const override { return "heed"; }
   bool has(Operation) const override { return true; }
@@ -96,20 +95,20 @@ class HeedLibrary : public Library {
   }
 
  private:
-  static ContextOptions MakeOptions(size_t threads, const char* target) {
-    ContextOptions options;
-    options.num_threads = threads;
-    options.target = target;
-    return options;
-  }
-
   std::shared_ptr<Context> context_;
 };
 
 }  // namespace
 
 std::shared_ptr<const Library> make_heed(size_t threads, const char* target) {
-  return std::make_shared<HeedLibrary>(threads, target);
+  ContextOptions options;
+  options.num_threads = threads;
+  options.target = target;
+  return make_heed(std::make_shared<Context>(options));
+}
+
+std::shared_ptr<const Library> make_heed(std::shared_ptr<Context> context) {
+  return std::make_shared<HeedLibrary>(std::move(context));
 }
 
 }  // namespace heed::bench

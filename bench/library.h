@@ -80,6 +80,7 @@ class Library {
 
 // `target` null: the best one.
 std::shared_ptr<const Library> make_heed(size_t threads, const char* target);
+std::shared_ptr<const Library> make_heed(std::shared_ptr<Context> context);
 
 #if defined(HEED_BENCH_ONEDNN)
 std::string onednn_version();

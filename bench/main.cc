@@ -3,12 +3,15 @@
 // usage error.
 #include <benchmark/benchmark.h>
 
+#include <charconv>
 #include <cstdio>
+#include <cstring>
 
 #include "bench/case.h"
 #include "bench/machine.h"
 #include "bench/report.h"
 #include "bench/settings.h"
+#include "bench/simulate.h"
 #include "heed/context.hpp"
 
 namespace heed::bench {
@@ -23,7 +26,20 @@ void MeasureLimits(const Settings& settings, Machine* machine) {
   }
 }
 
+int Simulate(const char* value) {
+  size_t cores = 0;
+  const char* end = value + std::strlen(value);
+  const auto [read, error] = std::from_chars(value, end, cores);
+  if (error != std::errc() || read != end || cores < 1 || cores > kMaxSimulatedCores) {
+    std::fprintf(stderr, "heed-bench: --simulate-cores is \"%s\" but must be from 1 to %zu\n",
+                 value, kMaxSimulatedCores);
+    return 2;
+  }
+  return simulate_cores(cores);
+}
+
 int Main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], "--simulate-cores") == 0) return Simulate(argv[2]);
   Machine machine = describe_machine();
   const Result<Settings> settings = parse_settings(argc, argv, machine.num_cpus);
   if (!settings.ok()) {

@@ -36,10 +36,18 @@ enum class Buffer {
 };
 inline constexpr size_t kNumBuffers = 7;
 
+// Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
+struct TaskRunner {
+  void (*run)(void* self, size_t num_tasks, size_t workers,
+              void (*task)(void* arg, size_t index, size_t worker), void* arg) = nullptr;
+  void* self = nullptr;
+};
+
 struct Context::Impl {
   Status status;
   size_t num_threads = 1;
   ParallelFor parallel_for;
+  TaskRunner task_runner;
   // Waking a thread costs several microseconds: what one core computes meanwhile is not worth
   // sharing. Tests lower it to spread small problems too.
   double flops_per_worker = 1e6;

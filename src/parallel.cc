@@ -26,6 +26,10 @@ void Work(void* arg, size_t worker) {
 
 void RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
               void (*task)(void* arg, size_t index, size_t worker), void* arg) {
+  if (context.task_runner.run != nullptr) {
+    context.task_runner.run(context.task_runner.self, num_tasks, workers, task, arg);
+    return;
+  }
   Job job;
   job.num_tasks = num_tasks;
   job.task = task;
