@@ -79,13 +79,13 @@ HWY_INLINE void PrefetchPanels(const MatmulBlock& t, size_t c, size_t part, size
 // from L2.
 void Block(const MatmulBlock& t) {
   const size_t width = TileColumns();
-  const size_t panels = CeilDiv(t.columns, kPanel);
+  const size_t panels = CeilDiv(t.columns, kPanel), tiles = CeilDiv(t.rows, kTileRows);
   for (size_t c = 0; c < t.columns; c += width) {
     const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
     for (size_t r = 0; r < t.rows; r += kTileRows) {
       const size_t rows = std::min(kTileRows, t.rows - r);
       const float* a = t.a + r * t.depth;
-      PrefetchPanels(t, c, r / kTileRows, CeilDiv(t.rows, kTileRows));
+      if (tiles > 1) PrefetchPanels(t, c, r / kTileRows, tiles);
       if (c + width > t.columns) {
         EdgeTile(t, r, c, rows, a, b);
         continue;
