@@ -16,8 +16,10 @@ void PrintHelp() {
       "heed-bench: heed's operations as shares of this machine's peak and read bandwidth,\n"
       "beside other libraries\n"
       "usage: heed-bench [--threads N] [--target NAME] [flags of Google Benchmark]\n"
+      "       heed-bench --simulate-cores N\n"
       "  --threads N    run with N threads only (default: with 1, then with all CPUs)\n"
       "  --target NAME  instruction set, as `heed info` names it (default: the best one)\n"
+      "  --simulate-cores N  how evenly heed's tasks would load N cores, alone on the line\n"
       "  --benchmark_filter=REGEX        for example 'prefill.*threads:1/'\n"
       "  --benchmark_out=FILE            every repetition, as JSON\n\n");
   benchmark::PrintDefaultHelp();

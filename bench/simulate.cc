@@ -55,28 +55,20 @@ double Sum(const Loop& loop) {
   return sum;
 }
 
-double Median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-// The same task in each repetition, and what is between the loops: the medians.
-Call MedianOf(const std::vector<Call>& calls) {
-  Call median = calls[0];
-  const auto over_calls = [&](const auto& value) {
-    std::vector<double> values;
-    for (const Call& call : calls) values.push_back(value(call));
-    return Median(std::move(values));
-  };
-  median.serial_seconds = over_calls([](const Call& call) { return call.serial_seconds; });
-  for (size_t l = 0; l < median.loops.size(); ++l) {
-    for (size_t i = 0; i < median.loops[l].seconds.size(); ++i) {
-      median.loops[l].seconds[i] =
-          over_calls([&](const Call& call) { return call.loops[l].seconds[i]; });
+// The same task in each repetition, and what is between the loops: the best. On a machine that is
+// never quiet a median still shows other programs as uneven tasks.
+Call BestOf(const std::vector<Call>& calls) {
+  Call best = calls[0];
+  for (const Call& call : calls) {
+    best.serial_seconds = std::min(best.serial_seconds, call.serial_seconds);
+    for (size_t l = 0; l < best.loops.size(); ++l) {
+      std::vector<double>& seconds = best.loops[l].seconds;
+      for (size_t i = 0; i < seconds.size(); ++i) {
+        seconds[i] = std::min(seconds[i], call.loops[l].seconds[i]);
+      }
     }
   }
-  return median;
+  return best;
 }
 
 // When the last thread ends: each takes the next task of the list as soon as it is free, as
@@ -137,7 +129,7 @@ Result<Call> Measure(size_t threads, const MakeRun& make_run) {
     for (const Loop& loop : loops) serial -= Sum(loop);
     if (i > 0) calls.push_back({loops, std::max(serial, 0.0)});
   }
-  return MedianOf(calls);
+  return BestOf(calls);
 }
 
 // False when the library refuses.

@@ -14,8 +14,9 @@ namespace {
 // are touched once per block, so they may stream from the outer caches (1.5 MB).
 constexpr size_t kTaskFloats = 393216;
 constexpr size_t kMaxTaskRows = 1024;
-// Several threads get at least so many tasks each, because causal tasks are uneven.
-constexpr size_t kTasksPerThread = 8;
+// Several threads get about so many tasks each, because causal tasks are uneven. With 8 the copying of
+// keys, once per task, costs more than evenness gains (heed-bench --simulate-cores 64 and 192).
+constexpr size_t kTasksPerThread = 4;
 // So few rows leave threads idle unless the keys are split as well.
 constexpr size_t kSplitRows = 32;
 // A window is worth splitting when it spans several segments. Below, no memory is taken for the
