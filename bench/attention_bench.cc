@@ -46,27 +46,43 @@ Result<Runs> PrepareAttention(const AttentionShape& shape, bool cache, size_t co
   return runs;
 }
 
-void RegisterAttention(const Suite& suite, const std::string& name, const AttentionShape& shape,
-                       bool cache) {
-  const Work work = work_of(shape);
-  const size_t copies = cache ? copies_beyond_cache(suite.machine, work.bytes) : 1;
-  register_for_all(suite, name + "/" + name_of(shape), Operation::kAttention, work,
-                   [=](const Library& library, const Library& reference) {
-                     return PrepareAttention(shape, cache, copies, library, reference);
-                   });
+void AddAttention(Suite* suite, const AttentionShape& shape, const Choice& choice) {
+  const bool cache = shape.q_len == 1;
+  Case c;
+  c.operation = cache ? "decode" : "prefill";
+  c.shape = name_of(shape);
+  c.work = work_of(shape);
+  const size_t copies = cache ? suite->copies_beyond_cache(c.work.bytes) : 1;
+  add_for_all(suite, c, choice, Operation::kAttention,
+              [=](const Library& library, const Library& reference) {
+                return PrepareAttention(shape, cache, copies, library, reference);
+              });
 }
 
 }  // namespace
 
-void register_attention(const Suite& suite) {
-  const AttentionShape prefill[] = {
-      {1024, 1024, 12, 12, 64}, {2048, 2048, 16, 16, 64}, {2048, 2048, 8, 8, 128},
-      {1024, 1024, 32, 8, 128}, {64, 64, 4, 4, 32},
+void add_attention(Suite* suite) {
+  const auto prompt = [](size_t len, size_t heads, size_t kv_heads, size_t dim) {
+    return AttentionShape{len, len, heads, kv_heads, dim};
   };
-  for (const AttentionShape& shape : prefill) RegisterAttention(suite, "prefill", shape, false);
-  for (const size_t kv_len : {size_t{4096}, size_t{32768}}) {
-    RegisterAttention(suite, "decode", {1, kv_len, 12, 12, 64}, true);
-    RegisterAttention(suite, "decode", {1, kv_len, 32, 8, 128}, true);
+  AddAttention(suite, prompt(1024, 12, 12, 64), {.scaling = true});
+  for (const AttentionShape& shape : {prompt(2048, 16, 16, 64), prompt(2048, 8, 8, 128),
+                                      prompt(1024, 32, 8, 128), prompt(64, 4, 4, 32)}) {
+    AddAttention(suite, shape, {});
+  }
+  for (const size_t dim : {33, 80, 96, 256}) {
+    AddAttention(suite, prompt(1024, 12, 12, dim), {.tier = Tier::kDefault, .rivals = false});
+  }
+  const Choice sweep{.tier = Tier::kDefault, .rivals = false};
+  for (const size_t len : {128, 256, 512, 2048, 4096}) {
+    AddAttention(suite, prompt(len, 12, 12, 64), sweep);
+  }
+  for (const size_t len : {4096, 32768}) {
+    AddAttention(suite, {1, len, 12, 12, 64}, {.scaling = len == 4096});
+    AddAttention(suite, {1, len, 32, 8, 128}, {});
+  }
+  for (const size_t len : {512, 1024, 2048, 8192, 16384}) {
+    AddAttention(suite, {1, len, 12, 12, 64}, sweep);
   }
 }
 

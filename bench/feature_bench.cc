@@ -185,25 +185,25 @@ Result<Runs> PrepareFeature(const Feature& feature, size_t threads, const char* 
 
 }  // namespace
 
-void register_features(const Suite& suite) {
+void add_features(Suite* suite) {
+  const char* target = suite->settings.target_or_null();
   for (const Feature& feature : kFeatures) {
-    for (size_t i = 0; i < suite.libraries.size(); ++i) {
-      const size_t threads = suite.settings.threads[i];
-      const char* target = suite.settings.target_or_null();
+    for (const size_t threads : suite->settings.threads) {
       Case c;
-      c.name = std::string("feature/") + feature.name + "/" + name_of(feature.shape) +
-               "/threads:" + std::to_string(threads) + "/heed";
+      c.operation = "feature";
+      c.shape = std::string(feature.name) + "/" + name_of(feature.shape);
       c.threads = threads;
       c.work = work_of(feature.shape);
       c.work.flops = feature.flops(feature.shape);
-      c.library = suite.libraries[i].front();
+      c.tier = Tier::kNamed;
+      c.library = make_heed(threads, target);
       c.prepare = [&feature, threads, target] { return PrepareFeature(feature, threads, target); };
       c.baseline_flops = attention_flops(feature.baseline);
       c.prepare_baseline = [&feature, threads, target]() -> Result<Run> {
         const auto p = std::make_shared<FeatureProblem>(feature.baseline, threads, target);
         return Plain(p).run;
       };
-      register_case(suite.machine, std::move(c));
+      suite->cases.push_back(std::move(c));
     }
   }
 }

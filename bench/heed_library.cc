@@ -26,6 +26,7 @@ class HeedLibrary : public Library {
   const char* name() const override { return "heed"; }
   bool has(Operation) const override { return true; }
   void use_threads() const override {}  // the Context knows
+  size_t workspace_bytes() const override { return context_->workspace_bytes(); }
 
   Result<Run> matmul(const MatmulArgs& args) const override {
     const auto [m, n, k] = args.shape;

@@ -49,15 +49,19 @@ Result<Runs> PrepareLayer(const LayerShape& shape, size_t copies, const Library&
 
 }  // namespace
 
-void register_layer(const Suite& suite) {
+void add_layer(Suite* suite) {
   for (const LayerShape& shape : {LayerShape{1024, 0, 12, 64}, LayerShape{1, 1023, 12, 64}}) {
-    const Work work = work_of(shape);
+    Case c;
+    c.operation = "layer";
+    c.shape = name_of(shape);
+    c.work = work_of(shape);
     // As in a model, whose other layers come between two uses of this one.
-    const size_t copies = shape.seq == 1 ? copies_beyond_cache(suite.machine, work.bytes) : 1;
-    register_for_all(suite, "layer/" + name_of(shape), Operation::kAttention, work,
-                     [=](const Library& library, const Library& reference) {
-                       return PrepareLayer(shape, copies, library, reference);
-                     });
+    const size_t copies = shape.seq == 1 ? suite->copies_beyond_cache(c.work.bytes) : 1;
+    const Choice choice{.tier = shape.seq == 1 ? Tier::kQuick : Tier::kDefault};
+    add_for_all(suite, c, choice, Operation::kAttention,
+                [=](const Library& library, const Library& reference) {
+                  return PrepareLayer(shape, copies, library, reference);
+                });
   }
 }
 

@@ -88,7 +88,8 @@ Result<Run> Library::layer(const LayerArgs& args) const {
 }
 
 std::vector<std::shared_ptr<const Library>> make_libraries(size_t threads, const char* target) {
-  std::vector<std::shared_ptr<const Library>> libraries{make_heed(threads, target)};
+  std::vector<std::shared_ptr<const Library>> libraries{make_heed(threads, target),
+                                                        make_unfused(threads, target)};
 #if defined(HEED_BENCH_ONEDNN)
   libraries.push_back(make_onednn(threads));
 #endif

@@ -74,6 +74,9 @@ class Library {
   virtual Result<Run> softmax(const SoftmaxArgs& args) const = 0;
   virtual Result<Run> attention(const AttentionArgs& args) const = 0;
 
+  // What it holds of its own for what it has run, where it says; else 0.
+  virtual size_t workspace_bytes() const { return 0; }
+
   // By default made of the library's own packed matmul and attention.
   virtual Result<Run> layer(const LayerArgs& args) const;
 };
@@ -81,6 +84,9 @@ class Library {
 // `target` null: the best one.
 std::shared_ptr<const Library> make_heed(size_t threads, const char* target);
 std::shared_ptr<const Library> make_heed(std::shared_ptr<Context> context);
+
+// heed's matmul and softmax around the whole matrix of scores.
+std::shared_ptr<const Library> make_unfused(size_t threads, const char* target);
 
 #if defined(HEED_BENCH_ONEDNN)
 std::string onednn_version();
@@ -93,7 +99,7 @@ std::string openblas_version();
 std::shared_ptr<const Library> make_openblas(size_t threads, const char* target);
 #endif
 
-// heed first, then the rivals that were found.
+// heed first, then the unfused baseline and the rivals that were found.
 std::vector<std::shared_ptr<const Library>> make_libraries(size_t threads, const char* target);
 
 }  // namespace heed::bench

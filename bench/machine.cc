@@ -1,48 +1,18 @@
 #include "bench/machine.h"
 
-#include <benchmark/benchmark.h>
-
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <thread>
-
-#include "bench/peak.h"
-#include "bench/problem.h"
 
 namespace heed::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Linux names the model in /proc/cpuinfo, on some architectures only.
-std::string CpuName() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    const size_t colon = line.find(": ");
-    if (colon == std::string::npos) continue;
-    if (line.rfind("model name", 0) == 0 || line.rfind("cpu model", 0) == 0) {
-      return line.substr(colon + 2);
-    }
-  }
-  return "unknown CPU";
-}
-
-// All last-level caches of the machine together.
-size_t LastLevelCacheBytes() {
-  const auto& info = benchmark::CPUInfo::Get();
-  size_t bytes = 0;
-  int level = 0;
-  for (const auto& cache : info.caches) {
-    if (cache.level < level || cache.type == "Instruction") continue;
-    level = cache.level;
-    const int copies = std::max(1, info.num_cpus / std::max(1, cache.num_sharing));
-    bytes = static_cast<size_t>(cache.size) * static_cast<size_t>(copies);
-  }
-  return bytes;
-}
 
 // Seconds from the moment all threads stand ready until the last has run body(thread).
 double SecondsTogether(size_t threads, const std::function<void(size_t)>& body) {
@@ -50,8 +20,7 @@ double SecondsTogether(size_t threads, const std::function<void(size_t)>& body) 
   std::vector<Clock::time_point> begin(threads), end(threads);
   const auto work = [&](size_t thread) {
     ready.fetch_add(1);
-    while (ready.load() < threads) {
-    }
+    while (ready.load() < threads) std::this_thread::yield();
     begin[thread] = Clock::now();
     body(thread);
     end[thread] = Clock::now();
@@ -69,7 +38,7 @@ double PeakFlops(const PeakKernels& kernels, size_t threads) {
   // About a millisecond a run on today's cores: long against the clock, short against
   // interruptions.
   constexpr double kFlopsPerRun = 1e8;
-  constexpr int kRuns = 100;
+  constexpr int kRuns = 8;
   // The chains settle at 1: no subnormals, no infinities.
   const Buffer start = random_normal(PeakKernels::kValues, 1);
   std::vector<float> values(start.begin(), start.end());
@@ -81,9 +50,8 @@ double PeakFlops(const PeakKernels& kernels, size_t threads) {
       std::atomic<double> flops{0};
       const double seconds = SecondsTogether(threads, [&](size_t) {
         float sink = 0;
-        const double ran = chains(kFlopsPerRun, values.data(), &sink);
-        benchmark::DoNotOptimize(sink);
-        flops.store(ran);
+        flops.store(chains(kFlopsPerRun, values.data(), &sink));
+        [[maybe_unused]] volatile float used = sink;
       });
       best = std::max(best, flops.load() * static_cast<double>(threads) / seconds);
     }
@@ -91,41 +59,95 @@ double PeakFlops(const PeakKernels& kernels, size_t threads) {
   return best;
 }
 
-double ReadBandwidth(const PeakKernels& kernels, const Buffer& data, size_t threads) {
-  constexpr int kPasses = 30;
-  const size_t slice = data.size() / threads;
+// Each thread reads a slice of its own, as often as it takes to last.
+double ReadBandwidth(const PeakKernels& kernels, const Buffer& data, size_t slice, size_t threads) {
+  constexpr size_t kFloatsPerRun = size_t{4} << 20;
+  constexpr int kRuns = 4;
+  const size_t passes = std::max<size_t>(1, kFloatsPerRun / slice);
   double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
+  for (int run = 0; run < kRuns; ++run) {
     const double seconds = SecondsTogether(threads, [&](size_t thread) {
-      float sum = kernels.read(data.data() + thread * slice, slice);
-      benchmark::DoNotOptimize(sum);
+      for (size_t pass = 0; pass < passes; ++pass) {
+        [[maybe_unused]] volatile float sum = kernels.read(data.data() + thread * slice, slice);
+      }
     });
-    best = std::max(best, static_cast<double>(slice * threads * sizeof(float)) / seconds);
+    best = std::max(best, static_cast<double>(slice * passes * threads * sizeof(float)) / seconds);
   }
   return best;
 }
 
+// A file of one word; empty when there is none.
+std::string WordIn(const std::string& path) {
+  std::ifstream file(path);
+  std::string word;
+  file >> word;
+  return word;
+}
+
+size_t CpusIn(const std::string& hex_map) {
+  size_t count = 0;
+  for (const char c : hex_map) {
+    const unsigned digit = c >= 'a'               ? static_cast<unsigned>(c - 'a') + 10u
+                           : c >= '0' && c <= '9' ? static_cast<unsigned>(c - '0')
+                                                  : 0u;
+    count += static_cast<size_t>(std::popcount(digit));
+  }
+  return std::max<size_t>(1, count);
+}
+
 }  // namespace
 
-const Limits& Machine::limits_of(size_t threads) const {
-  return *std::find_if(limits.begin(), limits.end(),
-                       [&](const Limits& l) { return l.threads == threads; });
-}
-
-Machine describe_machine() {
-  Machine machine;
-  machine.cpu = CpuName();
-  machine.num_cpus = std::max(1u, std::thread::hardware_concurrency());
+std::vector<std::pair<std::string, size_t>> read_caches(size_t num_cpus, size_t* beyond) {
+  std::vector<std::pair<std::string, size_t>> caches;
+  size_t last_level = 0;
+  for (int index = 0; index < 8; ++index) {
+    const std::string at = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/";
+    const std::string type = WordIn(at + "type"), size = WordIn(at + "size");
+    if (size.empty() || type == "Instruction") continue;
+    const size_t unit = size.back() == 'K' ? 1 << 10 : size.back() == 'M' ? 1 << 20 : 1;
+    const size_t bytes = std::strtoull(size.c_str(), nullptr, 10) * unit;
+    if (bytes == 0) continue;
+    caches.emplace_back("L" + WordIn(at + "level") + (type == "Data" ? "d" : ""), bytes);
+    const size_t sharing = CpusIn(WordIn(at + "shared_cpu_map"));
+    last_level = bytes * std::max<size_t>(1, num_cpus / sharing);
+  }
   // Four times the caches: with less, part of a cyclic pass still hits them.
-  machine.beyond_cache_bytes = std::max<size_t>(size_t{160} << 20, 4 * LastLevelCacheBytes());
-  return machine;
+  *beyond = std::max<size_t>(size_t{160} << 20, 4 * last_level);
+  return caches;
 }
 
-Limits measure_limits(const Machine& machine, const char* target, size_t threads) {
-  const PeakKernels kernels = peak_kernels(target);
-  // Touched by writing: pages never written all map to one page of zeros.
-  const Buffer data(machine.beyond_cache_bytes / sizeof(float), 1.0f);
-  return {threads, PeakFlops(kernels, threads), ReadBandwidth(kernels, data, threads)};
+Meter::Meter(const char* target, const std::vector<std::pair<std::string, size_t>>& caches,
+             size_t beyond_cache_bytes)
+    : kernels_(peak_kernels(target)),
+      caches_(caches),
+      // Touched by writing: pages never written all map to one page of zeros.
+      data_(beyond_cache_bytes / sizeof(float), 1.0f) {}
+
+Limits& Meter::LimitsFor(size_t threads) {
+  for (Limits& limits : limits_) {
+    if (limits.threads == threads) return limits;
+  }
+  Limits limits{threads, 0, {}};
+  for (const auto& [name, bytes] : caches_) {
+    // Half of a cache, whose other half holds what else is in use; threads may share the third.
+    const size_t slice = name == "L3" ? bytes / 2 / threads : bytes / 2;
+    if (slice * threads > data_.size() * sizeof(float)) continue;
+    limits.bandwidth.push_back({name.substr(0, 2), slice, 0});
+  }
+  limits.bandwidth.push_back({"memory", data_.size() * sizeof(float) / threads, 0});
+  limits_.push_back(std::move(limits));
+  std::sort(limits_.begin(), limits_.end(),
+            [](const Limits& a, const Limits& b) { return a.threads < b.threads; });
+  return LimitsFor(threads);
+}
+
+void Meter::measure(size_t threads) {
+  Limits& limits = LimitsFor(threads);
+  limits.flops = std::max(limits.flops, PeakFlops(kernels_, threads));
+  for (Bandwidth& level : limits.bandwidth) {
+    const double found = ReadBandwidth(kernels_, data_, level.bytes / sizeof(float), threads);
+    level.bytes_per_second = std::max(level.bytes_per_second, found);
+  }
 }
 
 }  // namespace heed::bench

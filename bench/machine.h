@@ -3,29 +3,35 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "bench/peak.h"
+#include "bench/problem.h"
+#include "bench/results.h"
 
 namespace heed::bench {
 
-struct Limits {
-  size_t threads = 0;
-  double flops = 0;       // multiply-adds in f32 registers, two operations each, per second
-  double bytes_read = 0;  // from memory, per second
+// ("L1d", bytes) and so on of the first CPU, as the system says; `beyond` gets a number of bytes
+// that cannot stay in all caches together between two passes.
+std::vector<std::pair<std::string, size_t>> read_caches(size_t num_cpus, size_t* beyond);
+
+// Measures the limits with each number of threads that is asked for, and again each time: machines
+// drift, and what counts is the best that was seen in the whole run.
+class Meter {
+ public:
+  Meter(const char* target, const std::vector<std::pair<std::string, size_t>>& caches,
+        size_t beyond_cache_bytes);
+  void measure(size_t threads);  // some 50 ms
+  const std::vector<Limits>& limits() const { return limits_; }
+
+ private:
+  Limits& LimitsFor(size_t threads);
+
+  PeakKernels kernels_;
+  std::vector<std::pair<std::string, size_t>> caches_;
+  Buffer data_;
+  std::vector<Limits> limits_;
 };
-
-struct Machine {
-  std::string cpu;                // as the system names it
-  size_t num_cpus = 1;            // that this process may use
-  size_t beyond_cache_bytes = 0;  // so much data cannot stay in the caches between two passes
-  std::vector<Limits> limits;
-
-  const Limits& limits_of(size_t threads) const;  // threads must be one of those measured
-};
-
-// Names the machine; measures nothing yet.
-Machine describe_machine();
-
-// The best of several runs with this many threads of this instruction set, about a second in all.
-Limits measure_limits(const Machine& machine, const char* target, size_t threads);
 
 }  // namespace heed::bench

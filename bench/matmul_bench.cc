@@ -33,29 +33,37 @@ Result<Runs> PrepareMatmul(const MatmulShape& shape, bool pack, size_t copies,
   return runs;
 }
 
+void AddMatmul(Suite* suite, const MatmulShape& shape, bool pack, const Choice& choice) {
+  Case c;
+  c.operation = pack ? "matmul_packed" : "matmul";
+  c.shape = name_of(shape);
+  c.work = work_of(shape);
+  // One token meets weights that the rest of the model has pushed out of the caches.
+  const size_t copies = shape.m == 1 ? suite->copies_beyond_cache(c.work.bytes) : 1;
+  add_for_all(suite, c, choice, pack ? Operation::kPackedMatmul : Operation::kMatmul,
+              [=](const Library& library, const Library& reference) {
+                return PrepareMatmul(shape, pack, copies, library, reference);
+              });
+}
+
 }  // namespace
 
-void register_matmul(const Suite& suite) {
+void add_matmul(Suite* suite) {
   const MatmulShape shapes[] = {
       {512, 512, 512},    {1024, 1024, 1024},
       {2048, 2048, 2048}, {1024, 2304, 768},  // GPT-2's q, k and v, a prompt
       {128, 768, 768},                        // GPT-2's output projection, a short prompt
-      {512, 6144, 4096},                      // Llama 3 8B's q, k and v
-      {512, 4096, 4096},                      // and its output projection
-      {1, 4096, 4096},                        // the same for one token
+      {1, 4096, 4096},                        // Llama 3 8B's output projection, one token
   };
-  for (const bool pack : {false, true}) {
-    for (const MatmulShape& shape : shapes) {
-      const Work work = work_of(shape);
-      // One token meets weights that the rest of the model has pushed out of the caches.
-      const size_t copies = shape.m == 1 ? copies_beyond_cache(suite.machine, work.bytes) : 1;
-      register_for_all(suite, (pack ? "matmul_packed/" : "matmul/") + name_of(shape),
-                       pack ? Operation::kPackedMatmul : Operation::kMatmul, work,
-                       [=](const Library& library, const Library& reference) {
-                         return PrepareMatmul(shape, pack, copies, library, reference);
-                       });
-    }
+  for (const MatmulShape& shape : shapes) {
+    AddMatmul(suite, shape, false, {.scaling = shape.n == 1024});
   }
+  const Choice named{.tier = Tier::kNamed};
+  // Llama 3 8B's q, k and v, and its output projection.
+  const MatmulShape large[] = {{512, 6144, 4096}, {512, 4096, 4096}};
+  for (const MatmulShape& shape : large) AddMatmul(suite, shape, false, named);
+  for (const MatmulShape& shape : shapes) AddMatmul(suite, shape, true, named);
+  for (const MatmulShape& shape : large) AddMatmul(suite, shape, true, named);
 }
 
 }  // namespace heed::bench

@@ -163,7 +163,7 @@ class OneDnn : public Library {
  public:
   explicit OneDnn(size_t threads) : threads_(threads) {}
 
-  const char* name() const override { return "onednn"; }
+  const char* name() const override { return "oneDNN"; }
   bool has(Operation) const override { return true; }
   void use_threads() const override {
 #if defined(_OPENMP)

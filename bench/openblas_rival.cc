@@ -127,7 +127,7 @@ class OpenBlas : public Library {
  public:
   OpenBlas(size_t threads, const char* target) : threads_(threads), target_(target) {}
 
-  const char* name() const override { return "openblas"; }
+  const char* name() const override { return "OpenBLAS"; }
   bool has(Operation operation) const override {
     return operation == Operation::kMatmul || operation == Operation::kAttention;
   }

@@ -1,6 +1,7 @@
 #include "bench/problem.h"
 
 #include <algorithm>
+#include <map>
 #include <random>
 
 namespace heed::bench {
@@ -15,13 +16,22 @@ double Product(size_t a, size_t b, size_t c = 1) {
 }  // namespace
 
 Buffer random_normal(size_t n, uint64_t seed) {
-  constexpr size_t kPeriod =
-      1048573;  // the largest prime below 2^20: rows do not repeat each other
+  // The largest prime below 2^20: rows do not repeat each other.
+  constexpr size_t kPeriod = 1048573;
+  // Drawn once for a seed: problems that fill the memory are made in milliseconds.
+  static std::map<uint64_t, Buffer> periods;
+  Buffer& period = periods[seed];
+  if (period.size() < std::min(n, kPeriod)) {
+    period.resize(n < kPeriod / 16 ? n : kPeriod);
+    std::mt19937_64 engine(seed);
+    std::normal_distribution<float> normal;
+    for (float& value : period) value = normal(engine);
+  }
   Buffer values(n);
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal;
-  for (size_t i = 0; i < std::min(n, kPeriod); ++i) values[i] = normal(engine);
-  for (size_t i = kPeriod; i < n; ++i) values[i] = values[i - kPeriod];
+  for (size_t i = 0; i < n; i += kPeriod) {
+    std::copy_n(period.begin(), std::min(kPeriod, n - i),
+                values.begin() + static_cast<ptrdiff_t>(i));
+  }
   return values;
 }
 

@@ -1,141 +1,111 @@
 #include "bench/settings.h"
 
-#include <benchmark/benchmark.h>
+#include <unistd.h>
 
-#include <charconv>
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
-#include <string_view>
+#include <filesystem>
+#include <regex>
 
+#include "bench/simulate.h"
 #include "heed/info.hpp"
 
 namespace heed::bench {
 namespace {
 
-void PrintHelp() {
-  std::printf(
-      "heed-bench: heed's operations as shares of this machine's peak and read bandwidth,\n"
-      "beside other libraries\n"
-      "usage: heed-bench [--threads N] [--target NAME] [flags of Google Benchmark]\n"
-      "       heed-bench --simulate-cores N\n"
-      "  --threads N    run with N threads only (default: with 1, then with all CPUs)\n"
-      "  --target NAME  instruction set, as `heed info` names it (default: the best one)\n"
-      "  --simulate-cores N  how evenly heed's tasks would load N cores, alone on the line\n"
-      "  --benchmark_filter=REGEX        for example 'prefill.*threads:1/'\n"
-      "  --benchmark_out=FILE            every repetition, as JSON\n\n");
-  benchmark::PrintDefaultHelp();
-}
-
-// The value of `flag` at argv[*i], given as --flag=value or as the next argument; nullptr: another
-// flag.
-const char* ValueOf(std::string_view flag, int argc, char** argv, int* i) {
-  const std::string_view arg = argv[*i];
-  if (arg.substr(0, flag.size()) != flag) return nullptr;
-  if (arg.size() > flag.size() && arg[flag.size()] == '=') return argv[*i] + flag.size() + 1;
-  if (arg.size() == flag.size()) return *i + 1 < argc ? argv[++*i] : "";
-  return nullptr;
-}
-
-Status ReadThreads(const char* value, std::vector<size_t>* threads) {
-  constexpr size_t kMaxThreads = 4096;  // as Context's
-  const std::string_view text = value;
-  size_t n = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (error != std::errc() || end != text.data() + text.size() || n < 1 || n > kMaxThreads) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "--threads is \"%s\" but must be a number from 1 to %zu", value,
-                         kMaxThreads);
-  }
-  *threads = {n};
-  return Status();
-}
-
-Status ReadTarget(const char* value, std::string* target) {
+std::string CheckTarget(const std::string& value) {
   constexpr size_t kMaxTargets = 64;
   const char* names[kMaxTargets];
-  const size_t count = supported_targets(names, kMaxTargets);
+  const size_t count = std::min(supported_targets(names, kMaxTargets), kMaxTargets);
   std::string all;
-  for (size_t i = 0; i < count && i < kMaxTargets; ++i) {
-    if (std::string_view(names[i]) == value) {
-      *target = value;
-      return Status();
-    }
+  for (size_t i = 0; i < count; ++i) {
+    if (value == names[i]) return "";
     all += all.empty() ? names[i] : std::string(", ") + names[i];
   }
-  return Status::Error(StatusCode::kInvalidArgument,
-                       "--target is \"%s\" but this CPU and binary have %s", value, all.c_str());
+  return "\"" + value + "\" is none of this CPU's and binary's targets: " + all;
 }
 
-// Google Benchmark answers a wrong format with its help and success; here it is an error.
-Status ReadFormat(const char* flag, std::string_view value) {
-  if (value == "console" || value == "json" || value == "csv") return Status();
-  return Status::Error(StatusCode::kInvalidArgument,
-                       "%s is \"%.*s\" but must be console, json or csv", flag,
-                       static_cast<int>(value.size()), value.data());
-}
-
-// Google Benchmark notices only after the measurements.
-Status CheckWritable(const char* path) {
-  std::FILE* file = std::fopen(path, "a");
-  if (file == nullptr) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "--benchmark_out is \"%s\" but cannot be written", path);
+std::string CheckFilter(const std::string& value) {
+  try {
+    const std::regex regex(value);
+    return "";
+  } catch (const std::regex_error&) {
+    return "\"" + value + "\" is not a regular expression";
   }
-  std::fclose(file);
-  return Status();
 }
 
-Status ReadGoogleFlags(int argc, char** argv, Settings* settings) {
-  constexpr std::string_view kOut = "--benchmark_out=";
-  for (int i = 1; i < argc; ++i) {
-    for (const char* flag : {"--benchmark_format", "--benchmark_out_format"}) {
-      const std::string prefix = std::string(flag) + "=";
-      const std::string_view arg = argv[i];
-      if (arg.substr(0, prefix.size()) != prefix) continue;
-      const std::string_view value = arg.substr(prefix.size());
-      if (Status s = ReadFormat(flag, value); !s.ok()) return s;
-      if (prefix == "--benchmark_format=") settings->own_report = value == "console";
-    }
-    const std::string_view arg = argv[i];
-    if (arg.substr(0, kOut.size()) == kOut) {
-      if (Status s = CheckWritable(argv[i] + kOut.size()); !s.ok()) return s;
-    }
-    if (arg == "--benchmark_list_tests" || arg == "--benchmark_list_tests=true") {
-      settings->list_only = true;
-    }
+// Before minutes of measurements rather than after; the file itself is not touched.
+std::string CheckWritable(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_type kind = fs::status(path, error).type();
+  fs::path folder = fs::path(path).parent_path();
+  if (folder.empty()) folder = ".";
+  if ((kind == fs::file_type::regular || kind == fs::file_type::not_found) &&
+      fs::is_directory(folder, error) && ::access(folder.c_str(), W_OK) == 0 && !path.empty()) {
+    return "";
   }
-  return Status();
+  return "\"" + path + "\" cannot be written";
+}
+
+// 1, 2, 4 ... and all.
+std::vector<size_t> DefaultThreads(size_t num_cpus) {
+  std::vector<size_t> threads;
+  for (size_t n = 1; n < num_cpus; n *= 2) threads.push_back(n);
+  threads.push_back(num_cpus);
+  return threads;
+}
+
+void AddOptions(CLI::App* app, Settings* settings) {
+  constexpr size_t kMaxThreads = 4096;  // as Context's
+  app->set_version_flag("--version", std::string("heed-bench ") + version());
+  app->add_option("--target", settings->target, "instruction set, as heed info names it [the best]")
+      ->check(CheckTarget);
+  app->add_option("--threads", settings->threads,
+                  "numbers of threads, as in 1,2,8 [1, 2, 4 .. all]")
+      ->delimiter(',')
+      ->check(CLI::Range(size_t{1}, kMaxThreads));
+  app->add_option("--filter", settings->filter,
+                  "regular expression that a part of a case's name matches; also finds cases that "
+                  "are not run by default")
+      ->check(CheckFilter);
+  app->add_flag("--quick", settings->quick, "fewer cases and repetitions: some 20 seconds");
+  app->add_flag("--list", settings->list, "name the cases, run none ('--list --filter .': all)");
+  app->add_option("--json", settings->json, "write every repetition, in Google Benchmark's format")
+      ->check(CheckWritable);
+  app->add_option("--html", settings->html, "write a report with pictures")->check(CheckWritable);
+  app->add_option("--simulate-cores", settings->simulate_cores,
+                  "instead: how evenly heed's tasks would load so many cores")
+      ->check(CLI::Range(size_t{1}, kMaxSimulatedCores));
 }
 
 }  // namespace
 
-Result<Settings> parse_settings(int argc, char** argv, size_t num_cpus) {
+std::optional<Settings> parse_settings(int argc, char** argv, size_t num_cpus, int* exit_code) {
   Settings settings;
-  settings.threads = {1};
-  if (num_cpus > 1) settings.threads.push_back(num_cpus);
-  if (Status s = ReadGoogleFlags(argc, argv, &settings); !s.ok()) return s;
-
-  // Defaults that flags of the user, which come later, overrule: many short repetitions, because on
-  // a machine that is never quiet the best of many is what repeats.
-  std::string repetitions = "--benchmark_repetitions=10", min_time = "--benchmark_min_time=0.03";
-  std::vector<char*> args{argv[0], repetitions.data(), min_time.data()};
-  args.insert(args.end(), argv + 1, argv + argc);
-  int count = static_cast<int>(args.size());
-  args.push_back(nullptr);
-  benchmark::Initialize(&count, args.data(), PrintHelp);
-
-  for (int i = 1; i < count; ++i) {
-    Status status;
-    if (const char* threads = ValueOf("--threads", count, args.data(), &i)) {
-      status = ReadThreads(threads, &settings.threads);
-    } else if (const char* target = ValueOf("--target", count, args.data(), &i)) {
-      status = ReadTarget(target, &settings.target);
-    } else {
-      status = Status::Error(StatusCode::kInvalidArgument,
-                             "\"%s\" is not a flag of heed-bench (see --help)",
-                             args[static_cast<size_t>(i)]);
+  CLI::App app(
+      "heed-bench: heed's operations as shares of this machine's peak and read bandwidth, beside "
+      "other libraries.\n'heed-bench compare A.json B.json ...' puts results side by side.",
+      "heed-bench");
+  AddOptions(&app, &settings);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *exit_code = 0;
+    if (error.get_exit_code() == 0)
+      app.exit(error);  // --help, --version
+    else {
+      std::fprintf(stderr, "heed-bench: %s (heed-bench --help lists the options)\n", error.what());
+      *exit_code = 2;
     }
-    if (!status.ok()) return status;
+    return std::nullopt;
   }
+  settings.all_threads = !settings.threads.empty();
+  if (settings.threads.empty()) settings.threads = DefaultThreads(num_cpus);
+  std::sort(settings.threads.begin(), settings.threads.end());
+  settings.threads.erase(std::unique(settings.threads.begin(), settings.threads.end()),
+                         settings.threads.end());
   return settings;
 }
 

@@ -1,24 +1,26 @@
 // What the user asked for on the command line.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
-
-#include "heed/status.hpp"
 
 namespace heed::bench {
 
 struct Settings {
-  std::vector<size_t> threads;  // to run everything with, in this order
+  std::vector<size_t> threads;  // ascending; to run with
+  bool all_threads = false;     // every case with every number of threads, as the user named them
   std::string target;           // instruction set; empty: the best one
-  bool own_report = true;       // the table of this program, not one of Google Benchmark's formats
-  bool list_only = false;       // name the benchmarks, run none
+  std::string filter;           // empty: what is run by default
+  bool quick = false, list = false;
+  std::string json, html;     // files to write; empty: none
+  size_t simulate_cores = 0;  // 0: measure this machine
 
   const char* target_or_null() const { return target.empty() ? nullptr : target.c_str(); }
 };
 
-// Takes the flags of Google Benchmark out of argv (this may print help and exit), then reads the
-// others.
-Result<Settings> parse_settings(int argc, char** argv, size_t num_cpus);
+// Nothing when there is no more to do than to leave with *exit_code: after help, or after one
+// sentence about what is wrong.
+std::optional<Settings> parse_settings(int argc, char** argv, size_t num_cpus, int* exit_code);
 
 }  // namespace heed::bench
