@@ -60,7 +60,7 @@ for (const make of problems) {
   const problem = make();
   if (!operations.split('|').includes(problem.name.split('/')[0])) continue;
   const theirs = await bestSeconds(ort, problem, threads);
-  const ours = heed.get(`${problem.name}/threads:${threads}/heed/real_time`);
+  const ours = heed.get(`${problem.name}/threads:${threads}/heed`);
   const ratio = ours === undefined ? '-' : (theirs / ours).toFixed(2);
   console.log(problem.name.padEnd(38) + ms(ours) + ms(theirs) + ratio.padStart(8) +
               rate(problem.flops, ours) + rate(problem.flops, theirs));
