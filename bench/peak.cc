@@ -95,21 +95,23 @@ HWY_MAYBE_UNUSED static double ManyChains(double flops, const float* values, flo
 }
 
 // Eight accumulators: additions take about four cycles, and two loads a cycle are to be answered.
-HWY_MAYBE_UNUSED static float Read(const float* data, size_t n) {
+HWY_MAYBE_UNUSED static float Read(const float* data, size_t n, size_t step) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
   auto a0 = hn::Zero(d), a1 = hn::Zero(d), a2 = hn::Zero(d), a3 = hn::Zero(d);
   auto a4 = hn::Zero(d), a5 = hn::Zero(d), a6 = hn::Zero(d), a7 = hn::Zero(d);
-  for (size_t i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
+  const bool in_order = step == 0;
+  if (in_order) step = lanes;
+  for (size_t i = 0; i + 7 * step + lanes <= n; i += in_order ? 8 * lanes : lanes) {
     const float* at = data + i;
     a0 = hn::Add(a0, hn::LoadU(d, at));
-    a1 = hn::Add(a1, hn::LoadU(d, at + lanes));
-    a2 = hn::Add(a2, hn::LoadU(d, at + 2 * lanes));
-    a3 = hn::Add(a3, hn::LoadU(d, at + 3 * lanes));
-    a4 = hn::Add(a4, hn::LoadU(d, at + 4 * lanes));
-    a5 = hn::Add(a5, hn::LoadU(d, at + 5 * lanes));
-    a6 = hn::Add(a6, hn::LoadU(d, at + 6 * lanes));
-    a7 = hn::Add(a7, hn::LoadU(d, at + 7 * lanes));
+    a1 = hn::Add(a1, hn::LoadU(d, at + step));
+    a2 = hn::Add(a2, hn::LoadU(d, at + 2 * step));
+    a3 = hn::Add(a3, hn::LoadU(d, at + 3 * step));
+    a4 = hn::Add(a4, hn::LoadU(d, at + 4 * step));
+    a5 = hn::Add(a5, hn::LoadU(d, at + 5 * step));
+    a6 = hn::Add(a6, hn::LoadU(d, at + 6 * step));
+    a7 = hn::Add(a7, hn::LoadU(d, at + 7 * step));
   }
   const auto low = hn::Add(hn::Add(a0, a1), hn::Add(a2, a3));
   const auto high = hn::Add(hn::Add(a4, a5), hn::Add(a6, a7));

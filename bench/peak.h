@@ -17,8 +17,9 @@ struct PeakKernels {
   double (*few_chains)(double flops, const float* values, float* sink) = nullptr;
   double (*many_chains)(double flops, const float* values, float* sink) = nullptr;
 
-  // Reads data[0, n) once, in order, as vectors.
-  float (*read)(const float* data, size_t n) = nullptr;
+  // Reads data[0, n) once, as vectors: in order when `step` is 0, else in eight places at a time
+  // that are `step` apart, eight streams for the prefetcher.
+  float (*read)(const float* data, size_t n, size_t step) = nullptr;
 };
 
 // Those of an instruction set by its name ("AVX2"), else of the one the binary is built for.
