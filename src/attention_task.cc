@@ -351,6 +351,11 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
   const size_t groups = CeilDiv(rows.count, kScoreRows);
   for (size_t first = begin; first < last; first += kKeyBlock) {
     KeyBlock keys;
+    const float *next_k = nullptr, *next_v = nullptr;
+    if (plan.source.cache != nullptr && first + kKeyBlock < rows.sequence.kv_len) {
+      next_k = KeysOf(rows, first / kKeyBlock + 1, w);
+      next_v = ValuesOf(rows, first / kKeyBlock + 1, w);
+    }
     for (size_t g = 0, first_group = 0; g < groups; ++g) {
       RowGroup& info = w.groups[g];
       if (!info.Sees(first, last)) continue;
@@ -366,6 +371,8 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
         }
         PrepareQueries(group, of_group);
         PrefetchPart(rows, first + kKeyBlock, g - first_group, groups - first_group);
+        keys.next_k = g == first_group ? next_k : nullptr;
+        keys.next_v = g == first_group ? next_v : nullptr;
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
       }

@@ -92,12 +92,19 @@ struct ScoreTile {
   }
 };
 
+// Asks for floats that are needed a block later. Spread over the work, so that they do not queue.
+HWY_INLINE void PrefetchFloats(const float* data, size_t n) {
+  constexpr size_t kLineFloats = 16;
+  for (size_t i = 0; i < n; i += kLineFloats) __builtin_prefetch(data + i, 0, 2);
+}
+
 // Scores of the rows against every key that their tile sees. Keys outside, rows inside: a panel of
 // keys stays in L1 for all rows.
 void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges) {
   const size_t width = TileColumns();
   for (size_t c = ranges.all.min_begin / width * width; c < ranges.all.max_end; c += width) {
     const PanelPair k = PanelsAt(block.k, t.head_dim * kPanel, kKeyBlock / kPanel, c);
+    if (block.next_k != nullptr) PrefetchFloats(block.next_k + c * t.head_dim, width * t.head_dim);
     for (size_t r = 0; r < t.rows; r += kTileRows) {
       const size_t rows = std::min(kTileRows, t.rows - r);
       const TileRange& tile = ranges.tiles[r / kTileRows];
@@ -236,8 +243,10 @@ void ValuesOfTile(const KeyBlock& block, const TileRange& tile, const RowState& 
 
 void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
             const RowState& state) {
-  for (size_t c = 0; c < t.v_panels * kPanel; c += TileColumns()) {
+  const size_t width = TileColumns();
+  for (size_t c = 0; c < t.v_panels * kPanel; c += width) {
     const PanelPair v = PanelsAt(block.v, kKeyBlock * kPanel, t.v_panels, c);
+    if (block.next_v != nullptr) PrefetchFloats(block.next_v + c * kKeyBlock, width * kKeyBlock);
     for (size_t r = 0; r < t.rows; r += kTileRows) {
       ValuesOfTile(block, ranges.tiles[r / kTileRows], state, r, std::min(kTileRows, t.rows - r),
                    t.scores + r * kKeyBlock, v, c);

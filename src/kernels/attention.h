@@ -34,6 +34,9 @@ struct KeyBlock {
   const float* distance = nullptr;    // [rows] first key of the block - position of the row
   const float* bias = nullptr;        // [rows][kKeyBlock] added to the scores; null: none
   const float* multiplier = nullptr;  // [rows][kKeyBlock], of dropout; null: none
+  // The block that comes next in a cache, asked for while this one is worked on; null: none.
+  const float* next_k = nullptr;
+  const float* next_v = nullptr;
 };
 
 struct QueryRows {
