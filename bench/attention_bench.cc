@@ -70,18 +70,18 @@ void add_attention(Suite* suite) {
                                       prompt(1024, 32, 8, 128), prompt(64, 4, 4, 32)}) {
     AddAttention(suite, shape, {});
   }
-  for (const size_t dim : {33, 80, 96, 256}) {
+  for (const size_t dim : {33u, 80u, 96u, 256u}) {
     AddAttention(suite, prompt(1024, 12, 12, dim), {.tier = Tier::kDefault, .rivals = false});
   }
   const Choice sweep{.tier = Tier::kDefault, .rivals = false};
-  for (const size_t len : {128, 256, 512, 2048, 4096}) {
+  for (const size_t len : {128u, 256u, 512u, 2048u, 4096u}) {
     AddAttention(suite, prompt(len, 12, 12, 64), sweep);
   }
-  for (const size_t len : {4096, 32768}) {
+  for (const size_t len : {4096u, 32768u}) {
     AddAttention(suite, {1, len, 12, 12, 64}, {.scaling = len == 4096});
     AddAttention(suite, {1, len, 32, 8, 128}, {});
   }
-  for (const size_t len : {512, 1024, 2048, 8192, 16384}) {
+  for (const size_t len : {512u, 1024u, 2048u, 8192u, 16384u}) {
     AddAttention(suite, {1, len, 12, 12, 64}, sweep);
   }
 }
