@@ -8,6 +8,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "src/kernels/exp-inl.h"
+#include "src/kernels/online_softmax-inl.h"
 #include "src/kernels/scores-inl.h"
 #include "src/kernels/tile-inl.h"
 
@@ -45,12 +46,14 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
 
 // The ranges of all tiles of the rows, and of the rows together.
 struct TileRanges {
-  TileRange tiles[kScoreRows / kTileRows];
+  TileRange tiles[kScoreRows / kTileRows];  // in the order of NextTileRows
   TileRange all;
 
   TileRanges(const KeyBlock& block, size_t rows) : all(RangeOf(block, 0, rows)) {
-    for (size_t r = 0; r < rows; r += kTileRows) {
-      tiles[r / kTileRows] = RangeOf(block, r, std::min(kTileRows, rows - r));
+    size_t tile = 0;
+    for (size_t r = 0, count; r < rows; r += count) {
+      count = NextTileRows(rows - r);
+      tiles[tile++] = RangeOf(block, r, count);
     }
   }
 };
@@ -81,95 +84,40 @@ struct ScoreRows {
 };
 
 struct ScoreTile {
-  template <size_t R>
-  static HWY_INLINE void Run(const QueryRows& t, const float* q, const PanelPair& k,
-                             float* scores) {
+  template <size_t R, class Ahead>
+  static HWY_INLINE void Run(const QueryRows& t, const float* q, const PanelPair& k, float* scores,
+                             const Ahead& ahead) {
     for (size_t c = 0; c < t.head_dim; c += kSumChunk) {
       const size_t depth = std::min(kSumChunk, t.head_dim - c);
       const ScoreRows rows{scores, t.scale, c == 0, c + depth == t.head_dim};
-      MultiplyTile<R, 1, R>(q + c * R, k.b0 + c * kPanel, k.b1 + c * kPanel, depth, rows);
+      constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
+      MultiplyTile<R, 1, kWidth>(q + c * kWidth, q + (t.head_dim + c) * kWidth, k.b0 + c * kPanel,
+                                 k.b1 + c * kPanel, EveryStep{depth}, rows, ahead.From(c));
     }
   }
 };
-
-// Asks for floats that are needed a block later. Spread over the work, so that they do not queue.
-HWY_INLINE void PrefetchFloats(const float* data, size_t n) {
-  constexpr size_t kLineFloats = 16;
-  for (size_t i = 0; i < n; i += kLineFloats) __builtin_prefetch(data + i, 0, 2);
-}
 
 // Scores of the rows against every key that their tile sees. Keys outside, rows inside: a panel of
 // keys stays in L1 for all rows.
 void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges) {
   const size_t width = TileColumns();
   for (size_t c = ranges.all.min_begin / width * width; c < ranges.all.max_end; c += width) {
-    const PanelPair k = PanelsAt(block.k, t.head_dim * kPanel, kKeyBlock / kPanel, c);
-    if (block.next_k != nullptr) PrefetchFloats(block.next_k + c * t.head_dim, width * t.head_dim);
-    for (size_t r = 0; r < t.rows; r += kTileRows) {
-      const size_t rows = std::min(kTileRows, t.rows - r);
-      const TileRange& tile = ranges.tiles[r / kTileRows];
-      if (c >= tile.max_end || c + width <= tile.min_begin) continue;
-      WithTileRows<ScoreTile>(rows, t, t.q + r * t.head_dim, k, t.scores + r * kKeyBlock + c);
+    const auto panels = [&](const float* of) HWY_ATTR {
+      return PanelsAt(of, t.head_dim * kPanel, kKeyBlock / kPanel, c);
+    };
+    const PanelPair k = panels(block.k);
+    const TileRange* tile = ranges.tiles;
+    for (size_t r = 0, rows; r < t.rows; r += rows, ++tile) {
+      rows = NextTileRows(t.rows - r);
+      if (c >= tile->max_end || c + width <= tile->min_begin) continue;
+      const float* q = t.q + r * t.head_dim;
+      float* scores = t.scores + r * kKeyBlock + c;
+      if (block.next_k != nullptr && r == 0) {
+        WithTileRows<ScoreTile>(rows, t, q, k, scores, PanelsAhead{panels(block.next_k)});
+      } else {
+        WithTileRows<ScoreTile>(rows, t, q, k, scores, NothingAhead());
+      }
     }
-  }
-}
-
-// ---- softmax of one row of scores
-
-HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t end) {
-  const DF d;
-  const size_t lanes = hn::Lanes(d);
-  VF max = hn::LoadU(d, scores + begin);
-  for (size_t j = begin + lanes; j < end; j += lanes) {
-    max = hn::Max(max, hn::LoadU(d, scores + j));
-  }
-  return hn::ReduceMax(d, max);
-}
-
-// scores[j] = exp(scores[j] - shift), added to lane j % 16; begin and end are multiples of 16.
-HWY_INLINE void ExpAndSum(float* HWY_RESTRICT scores, size_t begin, size_t end, float shift,
-                          float* HWY_RESTRICT sums) {
-  const DF d;
-  const size_t lanes = hn::Lanes(d);
-  const VF vshift = hn::Set(d, shift);
-  for (size_t lane = 0; lane < kSumLanes; lane += lanes) {
-    VF sum = hn::LoadU(d, sums + lane);
-    for (size_t j = begin + lane; j < end; j += kSumLanes) {
-      const VF p = Exp(d, hn::Sub(hn::LoadU(d, scores + j), vshift));
-      hn::StoreU(p, d, scores + j);
-      sum = hn::Add(sum, p);
-    }
-    hn::StoreU(sum, d, sums + lane);
-  }
-}
-
-HWY_INLINE void ScaleRow(float* HWY_RESTRICT row, float factor, size_t n) {
-  const DF d;
-  for (size_t i = 0; i < n; i += hn::Lanes(d)) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, row + i), hn::Set(d, factor)), d, row + i);
-  }
-}
-
-// Turns row r's scores into exp(score - maximum) and brings its state up to date.
-void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const RowState& state, size_t r,
-                 float* scores) {
-  const size_t begin = block.begin[r], end = block.end[r];
-  if (begin >= end) return;
-  const size_t from = begin / kPanel * kPanel, to = RoundUp(end, kPanel);
-  ChangeScores(t, block, r, scores);
-  const float old = state.max[r];
-  const float max = std::max(old, MaxOf(scores, from, to));
-  float* sums = state.lanes + r * kSumLanes;
-  if (max > old && old != kMinusInfinity) {  // from -inf there is nothing to rescale yet
-    const float factor = ExpOne(old - max);
-    ScaleRow(sums, factor, kSumLanes);
-    ScaleRow(state.acc + r * state.acc_stride, factor, state.acc_stride);
-  }
-  state.max[r] = max;
-  ExpAndSum(scores, from, to, max == kMinusInfinity ? 0.0f : max, sums);
-  if (block.multiplier != nullptr) {
-    const float* HWY_RESTRICT multiplier = block.multiplier + r * kKeyBlock;
-    for (size_t j = begin; j < end; ++j) scores[j] *= multiplier[j];
   }
 }
 
@@ -178,10 +126,12 @@ void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const RowState& stat
 struct ValueRows {
   float* acc;  // of the tile's first row and column
   size_t stride;
+  const float* factor;  // of the tile's rows
 
   HWY_INLINE void Load(DF d, size_t r, VF& c0, VF& c1) const {
-    c0 = hn::LoadU(d, acc + r * stride);
-    c1 = hn::LoadU(d, acc + r * stride + hn::Lanes(d));
+    const VF by = hn::Set(d, factor[r]);
+    c0 = hn::Mul(hn::LoadU(d, acc + r * stride), by);
+    c1 = hn::Mul(hn::LoadU(d, acc + r * stride + hn::Lanes(d)), by);
   }
   HWY_INLINE void Store(DF d, size_t r, VF c0, VF c1) const {
     hn::StoreU(c0, d, acc + r * stride);
@@ -190,66 +140,80 @@ struct ValueRows {
 };
 
 struct ValueTile {
-  template <size_t R>
-  static HWY_INLINE void Run(const float* p, const PanelPair& v, size_t begin, size_t end,
-                             const ValueRows& rows) {
-    MultiplyTile<R, kKeyBlock, 1>(p + begin, v.b0 + begin * kPanel, v.b1 + begin * kPanel,
-                                  end - begin, rows);
+  template <size_t R, class Steps, class Ahead>
+  static HWY_INLINE void Run(const float* p, const PanelPair& v, const Steps& steps,
+                             const ValueRows& rows, const Ahead& ahead) {
+    MultiplyTile<R, kKeyBlock, 1>(p, p + kTileRows * kKeyBlock, v.b0, v.b1, steps, rows, ahead);
   }
 };
 
-// Calls visit(begin, end) for every run of keys in [from, to) that row r sees.
+// Calls visit(begin, end) for every run of keys that row r sees.
 template <class Visit>
-HWY_INLINE void ForEachRun(const KeyBlock& block, size_t r, size_t from, size_t to,
-                           const Visit& visit) {
-  size_t begin = std::max<size_t>(block.begin[r], from);
-  to = std::min<size_t>(block.end[r], to);
-  if (block.visible == nullptr) {
-    if (begin < to) visit(begin, to);
-    return;
-  }
-  while (begin < to) {
-    if (!SeesKey(block, r, begin)) {
-      ++begin;
-      continue;
-    }
-    size_t end = begin + 1;
-    while (end < to && SeesKey(block, r, end)) ++end;
-    visit(begin, end);
-    begin = end;
+HWY_INLINE void ForEachRun(const KeyBlock& block, size_t r, const Visit& visit) {
+  for (size_t begin = block.begin[r], end; begin < block.end[r]; begin = end) {
+    end = begin + 1;
+    if (!SeesKey(block, r, begin)) continue;
+    while (end < block.end[r] && SeesKey(block, r, end)) ++end;
+    visit(static_cast<uint8_t>(begin), static_cast<uint8_t>(end));
   }
 }
 
-// acc += p v for one tile of rows: keys that all rows see together, what single rows see before and
-// after row by row, and so all of it where rows have holes. A key that a row does not see is not
-// multiplied by 0 but left out, so that NaN and inf in it can't leak.
-void ValuesOfTile(const KeyBlock& block, const TileRange& tile, const RowState& state, size_t first,
-                  size_t count, const float* p, const PanelPair& v, size_t c) {
-  float* acc = state.acc + first * state.acc_stride + c;
-  const auto row_by_row = [&](size_t from, size_t to) HWY_ATTR {
-    for (size_t r = 0; r < count; ++r) {
-      ForEachRun(block, first + r, from, to, [&](size_t begin, size_t end) HWY_ATTR {
-        ValueTile::Run<1>(p + r * kKeyBlock, v, begin, end,
-                          {acc + r * state.acc_stride, state.acc_stride});
-      });
-    }
-  };
-  if (tile.holes || tile.max_begin >= tile.min_end) return row_by_row(0, kKeyBlock);
-  if (tile.min_begin < tile.max_begin) row_by_row(0, tile.max_begin);
-  WithTileRows<ValueTile>(count, p, v, tile.max_begin, tile.min_end,
-                          ValueRows{acc, state.acc_stride});
-  if (tile.min_end < tile.max_end) row_by_row(tile.min_end, kKeyBlock);
+// What p.v of a tile of rows needs beside its columns.
+struct ValueRowsOf {
+  const KeyBlock& block;
+  const TileRange& range;
+  size_t first, count;  // its rows
+  const float* p;       // of the first row
+};
+
+// Where rows have holes: row by row and run by run.
+void ValuesWithHoles(const ValueRowsOf& tile, const PanelPair& v, const ValueRows& rows) {
+  constexpr float kOne = 1.0f;
+  for (size_t r = 0; r < tile.count; ++r) {
+    ValueRows row{rows.acc + r * rows.stride, rows.stride, rows.factor + r};
+    ForEachRun(tile.block, tile.first + r, [&](uint8_t begin, uint8_t end) HWY_ATTR {
+      const RaggedSteps steps{begin, begin, end, end, &begin, &end};
+      ValueTile::Run<1>(tile.p + r * kKeyBlock, v, steps, row, NothingAhead());
+      row.factor = &kOne;
+    });
+  }
+}
+
+// acc = acc * factor + p v for one tile of rows and two vectors of columns. A key that a row does
+// not see is not multiplied by 0 but left out, so that NaN and inf in it can't leak. A row that sees
+// no key of the block has nothing to rescale: its maximum stays.
+void ValuesOfTile(const ValueRowsOf& tile, const PanelPair& v, const ValueRows& rows,
+                  const PanelPair* next) {
+  const TileRange& range = tile.range;
+  if (range.holes) return ValuesWithHoles(tile, v, rows);
+  if (range.min_begin >= range.max_end) return;
+  const RaggedSteps steps{range.min_begin,
+                          range.max_begin,
+                          range.min_end,
+                          range.max_end,
+                          tile.block.begin + tile.first,
+                          tile.block.end + tile.first};
+  if (next != nullptr) {
+    WithTileRows<ValueTile>(tile.count, tile.p, v, steps, rows, PanelsAhead{*next});
+  } else {
+    WithTileRows<ValueTile>(tile.count, tile.p, v, steps, rows, NothingAhead());
+  }
 }
 
 void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
-            const RowState& state) {
+            const RowState& state, const float* factor) {
   const size_t width = TileColumns();
   for (size_t c = 0; c < t.v_panels * kPanel; c += width) {
-    const PanelPair v = PanelsAt(block.v, kKeyBlock * kPanel, t.v_panels, c);
-    if (block.next_v != nullptr) PrefetchFloats(block.next_v + c * kKeyBlock, width * kKeyBlock);
-    for (size_t r = 0; r < t.rows; r += kTileRows) {
-      ValuesOfTile(block, ranges.tiles[r / kTileRows], state, r, std::min(kTileRows, t.rows - r),
-                   t.scores + r * kKeyBlock, v, c);
+    const auto panels = [&](const float* of)
+                            HWY_ATTR { return PanelsAt(of, kKeyBlock * kPanel, t.v_panels, c); };
+    const PanelPair v = panels(block.v);
+    const PanelPair next = block.next_v == nullptr ? v : panels(block.next_v);
+    const TileRange* range = ranges.tiles;
+    for (size_t r = 0, rows; r < t.rows; r += rows, ++range) {
+      rows = NextTileRows(t.rows - r);
+      ValuesOfTile({block, *range, r, rows, t.scores + r * kKeyBlock}, v,
+                   {state.acc + r * state.acc_stride + c, state.acc_stride, factor + r},
+                   block.next_v != nullptr && r == 0 ? &next : nullptr);
     }
   }
 }
@@ -259,8 +223,9 @@ void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const TileRanges ranges(block, t.rows);
   Scores(t, block, ranges);
-  for (size_t r = 0; r < t.rows; ++r) SoftmaxStep(t, block, state, r, t.scores + r * kKeyBlock);
-  Values(t, block, ranges, state);
+  HWY_ALIGN float factor[kPaddedRows];
+  SoftmaxStep(t, block, state, factor);
+  Values(t, block, ranges, state, factor);
 }
 
 // weights[j] of row r from its scores.
@@ -271,7 +236,7 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
   if (block.begin[r] >= block.end[r]) return;
   ChangeScores(t, block, r, scores);
   const VF shift = hn::Set(d, total.shift[r]), inverse = hn::Set(d, total.inverse[r]);
-  const size_t from = block.begin[r] / kPanel * kPanel, to = RoundUp(block.end[r], kPanel);
+  const size_t from = FirstColumn(block, r), to = EndColumn(block, r);
   for (size_t j = from; j < to; j += hn::Lanes(d)) {
     const VF e = Exp(d, hn::Sub(hn::LoadU(d, scores + j), shift));
     hn::StoreU(hn::Mul(e, inverse), d, weights + j);

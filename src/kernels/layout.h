@@ -16,6 +16,9 @@ inline constexpr size_t kPanel = 16;
 // last tile is as narrow as its rows.
 inline constexpr size_t kTileRows = 6;
 
+// Rows of the tallest register tile, which takes two of those tiles together.
+inline constexpr size_t kMaxRegisterRows = 12;
+
 // Packed buffers are padded to what the widest register tile (two vectors of 16 lanes) may touch.
 inline constexpr size_t kColumnPad = 32;
 

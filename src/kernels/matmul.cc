@@ -39,7 +39,8 @@ struct ChunkTile {
   template <size_t R>
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
                              const ChunkRows& rows) {
-    MultiplyTile<R, 1, R>(a, b.b0, b.b1, depth, rows);
+    constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
+    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{depth}, rows);
   }
 };
 
@@ -48,7 +49,7 @@ HWY_NOINLINE void EdgeTile(const MatmulBlock& t, size_t r, size_t c, size_t rows
                            const PanelPair& b) {
   const size_t width = TileColumns();
   const size_t columns = t.columns - c;
-  float copy[kTileRows * kColumnPad] = {};
+  float copy[kMaxRegisterRows * kColumnPad] = {};
   float bias[kColumnPad] = {};
   float* to = t.c + static_cast<ptrdiff_t>(r) * t.c_stride + c;
   for (size_t i = 0; i < rows && !t.first; ++i) {
@@ -62,14 +63,15 @@ HWY_NOINLINE void EdgeTile(const MatmulBlock& t, size_t r, size_t c, size_t rows
   }
 }
 
-// Asks for part `part` of `parts` of the panels of the tiles after column c: the hardware does not
-// look ahead from one panel into the next.
-HWY_INLINE void PrefetchPanels(const MatmulBlock& t, size_t c, size_t part, size_t parts) {
+// Asks for the part from `begin` to `end`, of `parts`, of the panels of the tiles after column c: the
+// hardware does not look ahead from one panel into the next.
+HWY_INLINE void PrefetchPanels(const MatmulBlock& t, size_t c, size_t begin, size_t end,
+                               size_t parts) {
   constexpr size_t kLineFloats = 16;
-  const size_t width = TileColumns(), first = c + width, end = std::min(first + width, t.columns);
+  const size_t width = TileColumns(), first = c + width, last = std::min(first + width, t.columns);
   const size_t floats = t.depth * kPanel;
-  const size_t from = floats * part / parts, to = floats * (part + 1) / parts;
-  for (size_t column = RoundUp(first, kPanel); column < end; column += kPanel) {
+  const size_t from = floats * begin / parts, to = floats * end / parts;
+  for (size_t column = RoundUp(first, kPanel); column < last; column += kPanel) {
     const float* panel = t.b + column / kPanel * t.b_panel_stride;
     for (size_t i = from; i < to; i += kLineFloats) __builtin_prefetch(panel + i, 0, 2);
   }
@@ -79,13 +81,13 @@ HWY_INLINE void PrefetchPanels(const MatmulBlock& t, size_t c, size_t part, size
 // from L2.
 void Block(const MatmulBlock& t) {
   const size_t width = TileColumns();
-  const size_t panels = CeilDiv(t.columns, kPanel), tiles = CeilDiv(t.rows, kTileRows);
+  const size_t panels = CeilDiv(t.columns, kPanel);
   for (size_t c = 0; c < t.columns; c += width) {
     const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
-    for (size_t r = 0; r < t.rows; r += kTileRows) {
-      const size_t rows = std::min(kTileRows, t.rows - r);
+    for (size_t r = 0, rows; r < t.rows; r += rows) {
+      rows = NextTileRows(t.rows - r);
       const float* a = t.a + r * t.depth;
-      if (tiles > 1) PrefetchPanels(t, c, r / kTileRows, tiles);
+      if (t.rows > rows) PrefetchPanels(t, c, r, r + rows, t.rows);
       if (c + width > t.columns) {
         EdgeTile(t, r, c, rows, a, b);
         continue;

@@ -57,11 +57,20 @@ HWY_INLINE void HideScores(float* scores, size_t from, size_t to) {
   for (size_t j = from; j < to; ++j) scores[j] = kMinusInfinity;
 }
 
+// The whole panels that hold the keys of row r: [FirstColumn, EndColumn), empty for a row that sees
+// none.
+HWY_INLINE size_t FirstColumn(const KeyBlock& block, size_t r) {
+  return block.begin[r] / kPanel * kPanel;
+}
+HWY_INLINE size_t EndColumn(const KeyBlock& block, size_t r) {
+  return block.begin[r] < block.end[r] ? RoundUp(block.end[r], kPanel) : FirstColumn(block, r);
+}
+
 // Every change of a score, in the order that AttentionOptions states, for the panels that hold the
 // keys of row r; its hidden keys end as -inf.
 HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r, float* scores) {
   const size_t begin = block.begin[r], end = block.end[r];
-  const size_t from = begin / kPanel * kPanel, to = RoundUp(end, kPanel);
+  const size_t from = FirstColumn(block, r), to = EndColumn(block, r);
   if (t.soft_cap > 0.0f) CapScores(scores, from, to, t.soft_cap);
   if (t.slope != nullptr) SlopeScores(scores, from, to, block.distance[r], t.slope[r]);
   if (block.bias != nullptr) BiasScores(scores, from, to, block.bias + r * kKeyBlock);

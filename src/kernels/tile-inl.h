@@ -1,4 +1,6 @@
 // The register tile that matmul, q.k and p.v share.
+#include <algorithm>
+
 #if defined(HEED_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEED_TILE_INL_H_
 #undef HEED_TILE_INL_H_
@@ -9,6 +11,10 @@
 #include "hwy/highway.h"
 #include "src/kernels/layout.h"
 
+// Of lambdas that hold on to accumulators: a call would send them through memory.
+#undef HEED_INLINE_LAMBDA
+#define HEED_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -17,86 +23,23 @@ namespace hn = hwy::HWY_NAMESPACE;
 using DF = hn::CappedTag<float, kPanel>;
 using VF = hn::VFromD<DF>;
 
-// Columns of a register tile: two vectors. With 6 rows that is 12 accumulators, enough to hide the
-// latency of two fma a cycle, and with two of b and a broadcast it fills the 16 registers of AVX2.
+// Columns of a register tile: two vectors.
 HWY_INLINE size_t TileColumns() { return 2 * hn::Lanes(DF()); }
 
-// c[r] = fma chain over k < depth, ascending, of a[r * kRowStep + k * kDepthStep] * b[k], for R <=
-// kTileRows rows and two vectors of columns; b0 and b1 point at them and step by a panel's width.
-// `rows.Load(d, r, c0, c1)` gives the start of row r's chain, `rows.Store` takes its end.
-// Accumulators are named because scalable vectors can't be array elements; those of rows >= R
-// vanish.
-template <size_t R, size_t kRowStep, size_t kDepthStep, class Rows>
-HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b0,
-                             const float* HWY_RESTRICT b1, size_t depth, const Rows& rows) {
-  static_assert(R >= 1 && R <= kTileRows);
-  const DF d;
-  VF c00 = hn::Zero(d), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
-  VF c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
-  rows.Load(d, 0, c00, c01);
-  if constexpr (R > 1) rows.Load(d, 1, c10, c11);
-  if constexpr (R > 2) rows.Load(d, 2, c20, c21);
-  if constexpr (R > 3) rows.Load(d, 3, c30, c31);
-  if constexpr (R > 4) rows.Load(d, 4, c40, c41);
-  if constexpr (R > 5) rows.Load(d, 5, c50, c51);
-  for (size_t k = 0; k < depth; ++k) {
-    const VF v0 = hn::LoadU(d, b0 + k * kPanel);
-    const VF v1 = hn::LoadU(d, b1 + k * kPanel);
-    const float* HWY_RESTRICT ak = a + k * kDepthStep;
-    VF ar = hn::Set(d, ak[0]);
-    c00 = hn::MulAdd(ar, v0, c00);
-    c01 = hn::MulAdd(ar, v1, c01);
-    if constexpr (R > 1) {
-      ar = hn::Set(d, ak[1 * kRowStep]);
-      c10 = hn::MulAdd(ar, v0, c10);
-      c11 = hn::MulAdd(ar, v1, c11);
-    }
-    if constexpr (R > 2) {
-      ar = hn::Set(d, ak[2 * kRowStep]);
-      c20 = hn::MulAdd(ar, v0, c20);
-      c21 = hn::MulAdd(ar, v1, c21);
-    }
-    if constexpr (R > 3) {
-      ar = hn::Set(d, ak[3 * kRowStep]);
-      c30 = hn::MulAdd(ar, v0, c30);
-      c31 = hn::MulAdd(ar, v1, c31);
-    }
-    if constexpr (R > 4) {
-      ar = hn::Set(d, ak[4 * kRowStep]);
-      c40 = hn::MulAdd(ar, v0, c40);
-      c41 = hn::MulAdd(ar, v1, c41);
-    }
-    if constexpr (R > 5) {
-      ar = hn::Set(d, ak[5 * kRowStep]);
-      c50 = hn::MulAdd(ar, v0, c50);
-      c51 = hn::MulAdd(ar, v1, c51);
-    }
-  }
-  rows.Store(d, 0, c00, c01);
-  if constexpr (R > 1) rows.Store(d, 1, c10, c11);
-  if constexpr (R > 2) rows.Store(d, 2, c20, c21);
-  if constexpr (R > 3) rows.Store(d, 3, c30, c31);
-  if constexpr (R > 4) rows.Store(d, 4, c40, c41);
-  if constexpr (R > 5) rows.Store(d, 5, c50, c51);
-}
+// Rows of a register tile. 6 by two vectors are 12 accumulators, enough to hide the latency of two
+// fma a cycle, and with two vectors of b and a broadcast they fill 16 registers. Where there are 32,
+// 12 rows halve how often b is loaded.
+#if (HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3) || HWY_ARCH_ARM_V7 || HWY_ARCH_WASM || \
+    HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+constexpr size_t kRegisterRows = kTileRows;
+#else
+constexpr size_t kRegisterRows = 2 * kTileRows;
+#endif
+static_assert(kRegisterRows <= kMaxRegisterRows);
 
-// Calls Op::Run<R>(args...) with R = rows, which must be 1 to kTileRows.
-template <class Op, class... Args>
-HWY_INLINE void WithTileRows(size_t rows, const Args&... args) {
-  switch (rows) {
-    case 6:
-      return Op::template Run<6>(args...);
-    case 5:
-      return Op::template Run<5>(args...);
-    case 4:
-      return Op::template Run<4>(args...);
-    case 3:
-      return Op::template Run<3>(args...);
-    case 2:
-      return Op::template Run<2>(args...);
-    default:
-      return Op::template Run<1>(args...);
-  }
+// Rows of the next tile when so many are left.
+HWY_INLINE size_t NextTileRows(size_t left) {
+  return left >= kRegisterRows ? kRegisterRows : std::min(left, kTileRows);
 }
 
 // Where a tile's two vectors begin in b's panels, for columns [c, c + TileColumns()). `panels` is
@@ -111,6 +54,171 @@ HWY_INLINE PanelPair PanelsAt(const float* b, size_t panel_stride, size_t panels
   const float* b0 = b + c / kPanel * panel_stride + c % kPanel;
   const float* b1 = c1 / kPanel < panels ? b + c1 / kPanel * panel_stride + c1 % kPanel : b0;
   return {b0, b1};
+}
+
+// What a tile asks of memory while it multiplies, for each k.
+struct NothingAhead {
+  HWY_INLINE NothingAhead From(size_t) const { return {}; }
+  HWY_INLINE void Ask(size_t) const {}
+};
+
+// The same place of the panels that come a block later. A line or two for each k, because requests
+// in a row queue and hold up the multiplication.
+struct PanelsAhead {
+  PanelPair panels;
+
+  HWY_INLINE PanelsAhead From(size_t k) const {
+    return {{panels.b0 + k * kPanel, panels.b1 + k * kPanel}};
+  }
+  HWY_INLINE void Ask(size_t k) const {
+    __builtin_prefetch(panels.b0 + k * kPanel, 0, 2);
+    if (hn::Lanes(DF()) == kPanel) __builtin_prefetch(panels.b1 + k * kPanel, 0, 2);
+  }
+};
+
+// The steps of a tile's chains, all of which every row takes.
+struct EveryStep {
+  size_t depth;
+
+  HWY_INLINE size_t CommonBegin() const { return 0; }
+  HWY_INLINE size_t CommonEnd() const { return depth; }
+  HWY_INLINE size_t Begin() const { return 0; }
+  HWY_INLINE size_t End() const { return depth; }
+  HWY_INLINE bool Takes(size_t, size_t) const { return true; }
+};
+
+// Steps of which row r takes [row_begin[r], row_end[r]): all rows those from max_begin to min_end.
+struct RaggedSteps {
+  size_t min_begin, max_begin, min_end, max_end;
+  const uint8_t* row_begin;
+  const uint8_t* row_end;
+
+  HWY_INLINE size_t CommonBegin() const { return max_begin < min_end ? max_begin : max_end; }
+  HWY_INLINE size_t CommonEnd() const { return max_begin < min_end ? min_end : max_end; }
+  HWY_INLINE size_t Begin() const { return min_begin; }
+  HWY_INLINE size_t End() const { return max_end; }
+  HWY_INLINE bool Takes(size_t r, size_t k) const { return row_begin[r] <= k && k < row_end[r]; }
+};
+
+HWY_INLINE void StepRow(float a, VF v0, VF v1, VF& c0, VF& c1) {
+  const VF broadcast = hn::Set(DF(), a);
+  c0 = hn::MulAdd(broadcast, v0, c0);
+  c1 = hn::MulAdd(broadcast, v1, c1);
+}
+
+// One step of those of R rows for which takes(r).
+template <size_t R, size_t kRowStep, class Takes>
+HWY_INLINE void StepRows(const float* HWY_RESTRICT a, VF v0, VF v1, const Takes& takes, VF& c00,
+                         VF& c01, VF& c10, VF& c11, VF& c20, VF& c21, VF& c30, VF& c31, VF& c40,
+                         VF& c41, VF& c50, VF& c51) {
+  if (takes(0)) StepRow(a[0], v0, v1, c00, c01);
+  if constexpr (R > 1) {
+    if (takes(1)) StepRow(a[1 * kRowStep], v0, v1, c10, c11);
+  }
+  if constexpr (R > 2) {
+    if (takes(2)) StepRow(a[2 * kRowStep], v0, v1, c20, c21);
+  }
+  if constexpr (R > 3) {
+    if (takes(3)) StepRow(a[3 * kRowStep], v0, v1, c30, c31);
+  }
+  if constexpr (R > 4) {
+    if (takes(4)) StepRow(a[4 * kRowStep], v0, v1, c40, c41);
+  }
+  if constexpr (R > 5) {
+    if (takes(5)) StepRow(a[5 * kRowStep], v0, v1, c50, c51);
+  }
+}
+
+// c[r] = fma chain over the steps k, ascending, of a[r * kRowStep + k * kDepthStep] * b[k], for R <=
+// kRegisterRows rows and two vectors of columns. b0 and b1 point at them and step by a panel's
+// width; a and a6 at the rows from 0 and from 6 on. `rows.Load(d, r, c0, c1)` gives the start of
+// row r's chain, `rows.Store` takes its end; `ahead.Ask(k)` may ask for memory that is needed
+// later. Accumulators are named because scalable vectors can't be array elements; those of rows >=
+// R vanish.
+template <size_t R, size_t kRowStep, size_t kDepthStep, class Steps, class Rows,
+          class Ahead = NothingAhead>
+HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT a6,
+                             const float* HWY_RESTRICT b0, const float* HWY_RESTRICT b1,
+                             const Steps& steps, const Rows& rows, const Ahead& ahead = {}) {
+  static_assert(R >= 1 && R <= kRegisterRows && (R <= kTileRows || R == 2 * kTileRows));
+  constexpr size_t kLow = R < kTileRows ? R : kTileRows, kHigh = R - kLow;
+  const DF d;
+  VF c00 = hn::Zero(d), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
+  VF c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
+  VF c60 = c00, c61 = c00, c70 = c00, c71 = c00, c80 = c00, c81 = c00;
+  VF c90 = c00, c91 = c00, cA0 = c00, cA1 = c00, cB0 = c00, cB1 = c00;
+  rows.Load(d, 0, c00, c01);
+  if constexpr (R > 1) rows.Load(d, 1, c10, c11);
+  if constexpr (R > 2) rows.Load(d, 2, c20, c21);
+  if constexpr (R > 3) rows.Load(d, 3, c30, c31);
+  if constexpr (R > 4) rows.Load(d, 4, c40, c41);
+  if constexpr (R > 5) rows.Load(d, 5, c50, c51);
+  if constexpr (kHigh > 0) {
+    rows.Load(d, 6, c60, c61);
+    rows.Load(d, 7, c70, c71);
+    rows.Load(d, 8, c80, c81);
+    rows.Load(d, 9, c90, c91);
+    rows.Load(d, 10, cA0, cA1);
+    rows.Load(d, 11, cB0, cB1);
+  }
+  const auto step = [&](size_t k, const auto& takes) HEED_INLINE_LAMBDA {
+    const VF v0 = hn::LoadU(d, b0 + k * kPanel);
+    const VF v1 = hn::LoadU(d, b1 + k * kPanel);
+    StepRows<kLow, kRowStep>(a + k * kDepthStep, v0, v1, takes, c00, c01, c10, c11, c20, c21, c30,
+                             c31, c40, c41, c50, c51);
+    if constexpr (kHigh > 0) {
+      StepRows<kHigh, kRowStep>(
+          a6 + k * kDepthStep, v0, v1,
+          [&](size_t r) HEED_INLINE_LAMBDA { return takes(r + kTileRows); }, c60, c61, c70, c71,
+          c80, c81, c90, c91, cA0, cA1, cB0, cB1);
+    }
+  };
+  const auto ragged = [&](size_t k, size_t end) HEED_INLINE_LAMBDA {
+    for (; k < end; ++k) step(k, [&](size_t r) HEED_INLINE_LAMBDA { return steps.Takes(r, k); });
+  };
+  const size_t end = steps.CommonEnd();
+  ragged(steps.Begin(), steps.CommonBegin());
+  for (size_t k = steps.CommonBegin(); k < end; ++k) {
+    ahead.Ask(k);
+    step(k, [](size_t) HEED_INLINE_LAMBDA { return true; });
+  }
+  ragged(end, steps.End());
+  rows.Store(d, 0, c00, c01);
+  if constexpr (R > 1) rows.Store(d, 1, c10, c11);
+  if constexpr (R > 2) rows.Store(d, 2, c20, c21);
+  if constexpr (R > 3) rows.Store(d, 3, c30, c31);
+  if constexpr (R > 4) rows.Store(d, 4, c40, c41);
+  if constexpr (R > 5) rows.Store(d, 5, c50, c51);
+  if constexpr (kHigh > 0) {
+    rows.Store(d, 6, c60, c61);
+    rows.Store(d, 7, c70, c71);
+    rows.Store(d, 8, c80, c81);
+    rows.Store(d, 9, c90, c91);
+    rows.Store(d, 10, cA0, cA1);
+    rows.Store(d, 11, cB0, cB1);
+  }
+}
+
+// Calls Op::Run<R>(args...) with R = rows, which must be what NextTileRows gives.
+template <class Op, class... Args>
+HWY_INLINE void WithTileRows(size_t rows, const Args&... args) {
+  switch (rows) {
+    case 2 * kTileRows:
+      if constexpr (kRegisterRows == 2 * kTileRows) Op::template Run<2 * kTileRows>(args...);
+      return;
+    case 6:
+      return Op::template Run<6>(args...);
+    case 5:
+      return Op::template Run<5>(args...);
+    case 4:
+      return Op::template Run<4>(args...);
+    case 3:
+      return Op::template Run<3>(args...);
+    case 2:
+      return Op::template Run<2>(args...);
+    default:
+      return Op::template Run<1>(args...);
+  }
 }
 
 }  // namespace heed::HWY_NAMESPACE

@@ -1,0 +1,100 @@
+// The running softmax of a group of rows: what one block of keys does to their maxima and sums.
+#include <algorithm>
+
+#include "src/kernels/attention.h"
+
+#if defined(HEED_ONLINE_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEED_ONLINE_SOFTMAX_INL_H_
+#undef HEED_ONLINE_SOFTMAX_INL_H_
+#else
+#define HEED_ONLINE_SOFTMAX_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "src/kernels/exp-inl.h"
+#include "src/kernels/scores-inl.h"
+#include "src/kernels/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// A number for each row of a group, with room for whole vectors.
+constexpr size_t kPaddedRows = RoundUp(kScoreRows, kPanel);
+
+HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t end) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  VF max = hn::LoadU(d, scores + begin);
+  for (size_t j = begin + lanes; j < end; j += lanes) {
+    max = hn::Max(max, hn::LoadU(d, scores + j));
+  }
+  return hn::ReduceMax(d, max);
+}
+
+// From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
+// to subtract from scores, factor[r] = what the row's sums so far are multiplied by. For all rows at
+// once, and for such as keep their maximum too: a factor of 1 costs less than a branch.
+HWY_INLINE void RaiseMaxima(const float* HWY_RESTRICT before, const float* HWY_RESTRICT of_block,
+                            size_t rows, float* HWY_RESTRICT raised, float* HWY_RESTRICT shift,
+                            float* HWY_RESTRICT factor) {
+  const DF d;
+  for (size_t r = 0; r < rows; r += hn::Lanes(d)) {
+    const VF old = hn::LoadU(d, before + r), other = hn::LoadU(d, of_block + r);
+    const VF max = hn::IfThenElse(hn::Lt(old, other), other, old);  // a NaN in `other` is left out
+    const VF from = hn::IfThenZeroElse(hn::Eq(max, hn::Set(d, kMinusInfinity)), max);
+    hn::StoreU(max, d, raised + r);
+    hn::StoreU(from, d, shift + r);
+    hn::StoreU(Exp(d, hn::Sub(old, from)), d, factor + r);
+  }
+}
+
+// sums[j % 16] = sums[j % 16] * factor, plus the exp(scores[j] - shift) that replace the scores, j
+// ascending; begin and end are multiples of 16.
+HWY_INLINE void ExpAndSum(float* HWY_RESTRICT scores, size_t begin, size_t end, float shift,
+                          float factor, float* HWY_RESTRICT sums) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  const VF vshift = hn::Set(d, shift), vfactor = hn::Set(d, factor);
+  for (size_t lane = 0; lane < kSumLanes; lane += lanes) {
+    VF sum = hn::Mul(hn::LoadU(d, sums + lane), vfactor);
+    for (size_t j = begin + lane; j < end; j += kSumLanes) {
+      const VF p = Exp(d, hn::Sub(hn::LoadU(d, scores + j), vshift));
+      hn::StoreU(p, d, scores + j);
+      sum = hn::Add(sum, p);
+    }
+    hn::StoreU(sum, d, sums + lane);
+  }
+}
+
+// Turns the rows' scores into exp(score - maximum), times the multipliers of dropout, and brings
+// maxima and sums up to date. factor[r] is what acc must be multiplied by.
+HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const RowState& state,
+                            float* HWY_RESTRICT factor) {
+  HWY_ALIGN float before[kPaddedRows], of_block[kPaddedRows], raised[kPaddedRows];
+  HWY_ALIGN float shift[kPaddedRows];
+  std::fill_n(before, kPaddedRows, kMinusInfinity);
+  std::fill_n(of_block, kPaddedRows, kMinusInfinity);
+  std::copy_n(state.max, t.rows, before);
+  for (size_t r = 0; r < t.rows; ++r) {
+    if (block.begin[r] >= block.end[r]) continue;
+    float* scores = t.scores + r * kKeyBlock;
+    ChangeScores(t, block, r, scores);
+    of_block[r] = MaxOf(scores, FirstColumn(block, r), EndColumn(block, r));
+  }
+  RaiseMaxima(before, of_block, t.rows, raised, shift, factor);
+  std::copy_n(raised, t.rows, state.max);
+  for (size_t r = 0; r < t.rows; ++r) {
+    float* scores = t.scores + r * kKeyBlock;
+    ExpAndSum(scores, FirstColumn(block, r), EndColumn(block, r), shift[r], factor[r],
+              state.lanes + r * kSumLanes);
+    if (block.multiplier == nullptr) continue;
+    const float* HWY_RESTRICT multiplier = block.multiplier + r * kKeyBlock;
+    for (size_t j = block.begin[r]; j < block.end[r]; ++j) scores[j] *= multiplier[j];
+  }
+}
+
+}  // namespace heed::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // HEED_ONLINE_SOFTMAX_INL_H_
