@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "src/attention_ahead.h"
 #include "src/attention_plan.h"
 #include "src/attention_state.h"
 #include "src/attention_task.h"
@@ -62,7 +63,11 @@ class JoinSegments : public SegmentEnd {
                   w.total(r, stride));
     }
     // While the rows are still in cache.
-    if (!w.groups->Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX)) FinishGroup(group, w);
+    if (IsLast(w)) FinishGroup(group, w);
+  }
+
+  void AskFor(const Rows& group, const AttentionWorkspace& w, RowsAhead* ahead) const override {
+    if (IsLast(w)) ahead->AddOutputs(group);
   }
 
   void FinishGroup(const Rows& group, const AttentionWorkspace& w) const {
@@ -74,6 +79,11 @@ class JoinSegments : public SegmentEnd {
   }
 
  private:
+  // Whether the group at w sees no key after this segment.
+  bool IsLast(const AttentionWorkspace& w) const {
+    return !w.groups->Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX);
+  }
+
   const AttentionKernels& kernels_;
   const Totals& totals_;
   size_t segment_;

@@ -4,7 +4,7 @@
 #include <bit>
 #include <limits>
 
-#include "hwy/base.h"
+#include "src/attention_ahead.h"
 #include "src/dropout.h"
 #include "src/kernels/row_sum.h"
 #include "src/pack.h"
@@ -13,13 +13,6 @@ namespace heed {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
-// Always inlined: GCC 12 takes a function that only prefetches for one without effect, and removes
-// calls of it.
-HWY_INLINE void PrefetchRow(const float* row, size_t n) {
-  constexpr size_t kLineFloats = 16;
-  for (size_t d = 0; d < n; d += kLineFloats) __builtin_prefetch(row + d, 0, 2);
-}
 
 // Bits [range.begin, range.end) of a block that begins at key `first`.
 void SetBits(const KeyRange& range, size_t first, uint64_t* bits) {
@@ -115,24 +108,6 @@ void FillBias(const Rows& rows, size_t first, const AttentionWorkspace& w) {
 void FillDistances(const Rows& rows, size_t first, const AttentionWorkspace& w) {
   for (size_t r = 0; r < rows.count; ++r) {
     w.distance[r] = static_cast<float>(static_cast<ptrdiff_t>(first) - rows.position(r));
-  }
-}
-
-// Asks for part `part` of `parts` of the keys and values of the block that begins at key `first`:
-// they lie in many pages, where the hardware does not look ahead. Spread over the work on the block
-// before, so that they do not queue.
-HWY_INLINE void PrefetchPart(const Rows& rows, size_t first, size_t part, size_t parts) {
-  const AttentionPlan& plan = rows.plan;
-  if (plan.source.cache != nullptr || plan.source.paged != nullptr) return;
-  const size_t end = std::min(first + kKeyBlock, rows.sequence.kv_len);
-  if (first >= end) return;
-  const size_t from = first + (end - first) * part / parts;
-  const size_t to = first + (end - first) * (part + 1) / parts;
-  for (const HeadsView* view : {&plan.k, &plan.v}) {
-    if (view->dim_stride != 1) continue;
-    for (size_t j = from; j < to; ++j) {
-      PrefetchRow(view->row(rows.batch, rows.sequence.kv_begin + j, rows.kv_head), view->dim);
-    }
   }
 }
 
@@ -296,6 +271,7 @@ size_t AttentionWorkspace::Carve(const AttentionPlan& plan, float* base) {
   visible = take_as.template operator()<uint64_t>(MayHaveHoles(plan), kScoreRows * kVisibleWords);
   begin = take_as.template operator()<uint8_t>(true, kScoreRows);
   end = take_as.template operator()<uint8_t>(true, kScoreRows);
+  ahead = take_as.template operator()<RowAhead>(true, kMaxRowsAhead);
   return used;
 }
 
@@ -370,7 +346,13 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
           first_group = g;
         }
         PrepareQueries(group, of_group);
-        PrefetchPart(rows, first + kKeyBlock, g - first_group, groups - first_group);
+        RowsAhead ahead(w.ahead);
+        ahead.AddKeys(rows, first + kKeyBlock, g - first_group, groups - first_group);
+        if (g + 1 < groups && !w.groups[g + 1].queries_ready) {
+          ahead.AddQueries(rows.Group((g + 1) * kScoreRows));
+        }
+        if (!info.Sees(first + kKeyBlock, last)) end.AskFor(group, of_group, &ahead);
+        ahead.Describe(&keys);
         keys.next_k = g == first_group ? next_k : nullptr;
         keys.next_v = g == first_group ? next_v : nullptr;
         kernels.attend(Describe(group, of_group), keys,

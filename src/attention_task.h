@@ -42,6 +42,8 @@ struct RowGroup {
   }
 };
 
+class RowsAhead;
+
 // A worker's memory, carved from one buffer.
 struct AttentionWorkspace {
   // Of all rows of a task.
@@ -58,6 +60,7 @@ struct AttentionWorkspace {
   float *scores, *multipliers, *bias, *weights, *distance;
   uint64_t* visible;  // [kScoreRows][kVisibleWords], null unless there may be holes
   uint8_t *begin, *end;
+  RowAhead* ahead;  // [kMaxRowsAhead]
 
   // Lays the arrays out from `base`; returns the floats taken, a multiple of a cache line.
   size_t Carve(const AttentionPlan& plan, float* base);
@@ -85,6 +88,9 @@ class SegmentEnd {
  public:
   // w.max, w.lanes[r * kSumLanes] and w.acc of the group's rows hold the segment.
   virtual void Take(const Rows& group, const AttentionWorkspace& w) const = 0;
+
+  // What Take() will touch of memory that is not in cache, for a group of rows.
+  virtual void AskFor(const Rows&, const AttentionWorkspace&, RowsAhead*) const {}
 
  protected:
   ~SegmentEnd() = default;

@@ -58,6 +58,30 @@ struct TileRanges {
   }
 };
 
+// Asks for the rows of block.ahead, a few lines with every tile: many at a time queue and hold up
+// the multiplication.
+class AskAhead {
+ public:
+  HWY_INLINE AskAhead(const KeyBlock& block, size_t tiles)
+      : row_(block.ahead),
+        end_(row_ + block.rows_ahead),
+        per_tile_(CeilDiv(block.lines_ahead, tiles)) {}
+
+  HWY_INLINE void OnTile() {
+    for (size_t n = 0; n < per_tile_ && row_ != end_; ++n) {
+      __builtin_prefetch(row_->data + line_ * kLineFloats, 0, 2);
+      if (++line_ < row_->lines) continue;
+      ++row_;
+      line_ = 0;
+    }
+  }
+
+ private:
+  const RowAhead* row_;
+  const RowAhead* end_;
+  size_t per_tile_, line_ = 0;
+};
+
 // ---- q.k
 
 struct ScoreRows {
@@ -99,7 +123,7 @@ struct ScoreTile {
 
 // Scores of the rows against every key that their tile sees. Keys outside, rows inside: a panel of
 // keys stays in L1 for all rows.
-void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges) {
+void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges, AskAhead& ask) {
   const size_t width = TileColumns();
   for (size_t c = ranges.all.min_begin / width * width; c < ranges.all.max_end; c += width) {
     const auto panels = [&](const float* of) HWY_ATTR {
@@ -110,6 +134,7 @@ void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges)
     for (size_t r = 0, rows; r < t.rows; r += rows, ++tile) {
       rows = NextTileRows(t.rows - r);
       if (c >= tile->max_end || c + width <= tile->min_begin) continue;
+      ask.OnTile();
       const float* q = t.q + r * t.head_dim;
       float* scores = t.scores + r * kKeyBlock + c;
       if (block.next_k != nullptr && r == 0) {
@@ -201,7 +226,7 @@ void ValuesOfTile(const ValueRowsOf& tile, const PanelPair& v, const ValueRows& 
 }
 
 void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
-            const RowState& state, const float* factor) {
+            const RowState& state, const float* factor, AskAhead& ask) {
   const size_t width = TileColumns();
   for (size_t c = 0; c < t.v_panels * kPanel; c += width) {
     const auto panels = [&](const float* of)
@@ -211,6 +236,7 @@ void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
     const TileRange* range = ranges.tiles;
     for (size_t r = 0, rows; r < t.rows; r += rows, ++range) {
       rows = NextTileRows(t.rows - r);
+      ask.OnTile();
       ValuesOfTile({block, *range, r, rows, t.scores + r * kKeyBlock}, v,
                    {state.acc + r * state.acc_stride + c, state.acc_stride, factor + r},
                    block.next_v != nullptr && r == 0 ? &next : nullptr);
@@ -222,10 +248,12 @@ void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
 
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const TileRanges ranges(block, t.rows);
-  Scores(t, block, ranges);
+  const size_t columns = ranges.all.max_end - ranges.all.min_begin + t.v_panels * kPanel;
+  AskAhead ask(block, CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns()));
+  Scores(t, block, ranges, ask);
   HWY_ALIGN float factor[kPaddedRows];
   SoftmaxStep(t, block, state, factor);
-  Values(t, block, ranges, state, factor);
+  Values(t, block, ranges, state, factor, ask);
 }
 
 // weights[j] of row r from its scores.
@@ -250,7 +278,8 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
 }
 
 void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total, float* weights) {
-  Scores(t, block, TileRanges(block, t.rows));
+  AskAhead ask(block, 1);
+  Scores(t, block, TileRanges(block, t.rows), ask);
   for (size_t r = 0; r < t.rows; ++r) {
     WeightsOfRow(t, block, total, r, t.scores + r * kKeyBlock, weights + r * kKeyBlock);
   }

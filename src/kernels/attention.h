@@ -23,6 +23,12 @@ struct RowState {
 // Which keys of a block a row sees, a bit each.
 inline constexpr size_t kVisibleWords = kKeyBlock / 64;
 
+// A row of a tensor that is needed soon, in cache lines from the one that holds its first element.
+struct RowAhead {
+  const float* data;
+  size_t lines;
+};
+
 struct KeyBlock {
   const float* k = nullptr;        // panels [kKeyBlock / 16][head_dim][16]
   const float* v = nullptr;        // panels [v_panels][kKeyBlock][16]
@@ -37,6 +43,9 @@ struct KeyBlock {
   // The block that comes next in a cache, asked for while this one is worked on; null: none.
   const float* next_k = nullptr;
   const float* next_v = nullptr;
+  const RowAhead* ahead = nullptr;  // [rows_ahead], asked for likewise
+  size_t rows_ahead = 0;
+  size_t lines_ahead = 0;  // of all of them
 };
 
 struct QueryRows {

@@ -22,6 +22,8 @@ inline constexpr size_t kMaxRegisterRows = 12;
 // Packed buffers are padded to what the widest register tile (two vectors of 16 lanes) may touch.
 inline constexpr size_t kColumnPad = 32;
 
+inline constexpr size_t kLineFloats = 16;  // of a cache line
+
 constexpr size_t RoundUp(size_t n, size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }

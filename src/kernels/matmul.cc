@@ -67,7 +67,6 @@ HWY_NOINLINE void EdgeTile(const MatmulBlock& t, size_t r, size_t c, size_t rows
 // hardware does not look ahead from one panel into the next.
 HWY_INLINE void PrefetchPanels(const MatmulBlock& t, size_t c, size_t begin, size_t end,
                                size_t parts) {
-  constexpr size_t kLineFloats = 16;
   const size_t width = TileColumns(), first = c + width, last = std::min(first + width, t.columns);
   const size_t floats = t.depth * kPanel;
   const size_t from = floats * begin / parts, to = floats * end / parts;
