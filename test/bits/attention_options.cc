@@ -101,28 +101,32 @@ void AttentionProblem::AddKeyMask() {
 
 void AttentionProblem::AddMask(DType dtype) {
   if (packed()) return;
+  // Of each of them, or shared.
+  const size_t batch = run_.OneIn(3) ? shape.batch : 1;
   const size_t heads = run_.OneIn(2) ? shape.heads() : 1;
-  const size_t rows = run_.OneIn(2) ? shape.q_len : 1;  // else all queries share one
-  const size_t n = heads * rows * shape.kv_len;
+  const size_t rows = run_.OneIn(2) ? shape.q_len : 1;
+  const size_t n = batch * heads * rows * shape.kv_len;
   mask_ = run_.Mask(n, 4);
-  const ptrdiff_t head = Step(rows * shape.kv_len);
-  const ptrdiff_t row = rows == 1 ? 0 : Step(shape.kv_len);
-  if (dtype == DType::kU8) {
-    options.mask = TensorView(mask_.data(), {heads, shape.q_len, shape.kv_len}, {head, row, 1});
-    return;
-  }
-  additive_ = run_.Normal({n});
-  for (size_t i = 0; i < n; ++i) {
+  if (dtype == DType::kF32) additive_ = run_.Normal({n});
+  for (size_t i = 0; i < additive_.size(); ++i) {
     if (mask_[i] == 0) additive_[i] = -std::numeric_limits<float>::infinity();
   }
-  options.mask = TensorView(static_cast<const float*>(additive_.view().data),
-                            {heads, shape.q_len, shape.kv_len}, {head, row, 1});
+  const void* data = dtype == DType::kU8 ? mask_.data() : additive_.view().data;
+  const size_t sizes[] = {shape.batch, heads, shape.q_len, shape.kv_len};
+  const ptrdiff_t steps[] = {batch == 1 ? 0 : Step(heads * rows * shape.kv_len),
+                             Step(rows * shape.kv_len), rows == 1 ? 0 : Step(shape.kv_len), 1};
+  const size_t left_out = batch == 1 && run_.OneIn(2) ? 1 : 0;  // the batch
+  options.mask =
+      TensorView(data, dtype, sizes + left_out, 4 - left_out, steps + left_out, 4 - left_out);
 }
 
 void AttentionProblem::AddTreeMask() {
   if (packed() || !causal_at_the_end() || shape.q_len > shape.kv_len) return;
-  tree_mask_ = run_.Mask(shape.q_len * shape.q_len, 3);
-  options.tree_mask = TensorView(tree_mask_.data(), {shape.q_len, shape.q_len});
+  const bool of_each = run_.OneIn(3);
+  tree_mask_ = run_.Mask((of_each ? shape.batch : 1) * shape.q_len * shape.q_len, 3);
+  options.tree_mask = of_each
+                          ? TensorView(tree_mask_.data(), {shape.batch, shape.q_len, shape.q_len})
+                          : TensorView(tree_mask_.data(), {shape.q_len, shape.q_len});
 }
 
 void AttentionProblem::AddScale() { options.scale = 0.25f * run_.Normal(); }

@@ -68,6 +68,7 @@ constexpr Group kGroups[] = {
     {"layer, norms", LayerNorms},
     {"layer, rope", LayerRope},
     {"layer, options mixed", LayerOptions},
+    {"layer, options of a call", LayerCallOptions},
     {"layer, cache in chunks", LayerCache},
     {"subnormals", Subnormals},
 };

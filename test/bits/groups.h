@@ -56,6 +56,7 @@ void Layer(Run& run);
 void LayerNorms(Run& run);
 void LayerRope(Run& run);
 void LayerOptions(Run& run);
+void LayerCallOptions(Run& run);
 void LayerCache(Run& run);
 
 void Subnormals(Run& run);

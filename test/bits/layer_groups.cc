@@ -1,5 +1,9 @@
 // Whole layers: projections, norms, rotary embedding, caches.
 #include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "heed/convert.hpp"
 #include "heed/multi_head_attention.hpp"
@@ -63,7 +67,7 @@ class LayerProblem {
   }
 
   // A batch of whole sequences, with all optional results.
-  void Forward() {
+  void Forward(bool with_call_options = false) {
     const size_t batch = run_.Between(1, 2);
     const size_t seq = run_.Between(1, 24);
     if (!Create()) return;
@@ -73,6 +77,7 @@ class LayerProblem {
     Tensor<float> weights({batch, config.num_heads, seq, seq});
     Tensor<float> heads({batch, seq, config.num_heads * config.v_head_dim});
     ForwardOptions options;
+    if (with_call_options) AddCallOptions(batch, seq, &options);
     options.lse = lse.mutable_view();
     options.weights = weights.mutable_view();
     options.context = heads.mutable_view();
@@ -107,6 +112,26 @@ class LayerProblem {
     return true;
   }
 
+  void AddCallOptions(size_t batch, size_t seq, ForwardOptions* options) {
+    if (run_.OneIn(2)) {
+      positions_ = Tensor<int32_t>({batch, seq});
+      for (size_t i = 0; i < positions_.size(); ++i) {
+        positions_[i] = static_cast<int32_t>(run_.Below(100000));
+      }
+      options->positions = positions_.view();
+    }
+    if (run_.OneIn(2)) {
+      kv_lens_ = Tensor<int32_t>({batch});
+      for (size_t b = 0; b < batch; ++b) kv_lens_[b] = static_cast<int32_t>(run_.Between(0, seq));
+      options->kv_lens = kv_lens_.view();
+    }
+    if (run_.OneIn(2)) {
+      key_mask_ = run_.Mask(batch * seq, 4);
+      options->key_mask = TensorView(key_mask_.data(), {batch, seq});
+    }
+    if (run_.OneIn(3)) options->dropout = {.probability = 0.2f, .seed = run_.Bits()};
+  }
+
   TensorView Stored(const std::vector<size_t>& shape, float scale) {
     const Tensor<float> values = run_.Normal(shape, Layout::kContiguous, scale);
     stored_.emplace_back(shape);
@@ -126,6 +151,8 @@ class LayerProblem {
   std::vector<Tensor<T>> stored_;
   MultiHeadAttentionWeights weights_;
   std::optional<MultiHeadAttention> layer_;
+  Tensor<int32_t> positions_{{0}}, kv_lens_{{0}};
+  std::vector<uint8_t> key_mask_;
 };
 
 // use(problem) with weights of each dtype in turn.
@@ -167,6 +194,13 @@ void LayerOptions(Run& run) {
     layer.AddRope();
     layer.AddOptions();
     layer.Forward();
+  });
+}
+
+void LayerCallOptions(Run& run) {
+  ForLayers(run, 14, [](auto& layer) {
+    layer.AddRope();
+    layer.Forward(true);
   });
 }
 
