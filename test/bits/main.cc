@@ -1,0 +1,6 @@
+// heed-bits: the corpus alone, for machines and emulators where the tests are too heavy.
+#include "test/bits/command.h"
+
+int main(int argc, char** argv) {
+  return heed::bits::RunCommand(std::vector<std::string>(argv + 1, argv + argc));
+}
