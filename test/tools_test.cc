@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "test/bits/command.h"
+#include "test/bits/corpus.h"
 #include "test/support/compare.h"
+#include "test/support/contexts.h"
 #include "test/support/model_files.h"
 #include "tools/attention_map.h"
 #ifdef HEED_HAVE_COMMAND
@@ -79,18 +82,24 @@ class Redirected {
   int fd_, saved_;
 };
 
-Outcome Run(const Folder& folder, const std::vector<std::string>& arguments) {
+using Command = int (*)(const std::vector<std::string>& arguments);
+
+Outcome Run(const Folder& folder, Command command, const std::vector<std::string>& arguments) {
   Outcome outcome;
   std::fflush(stdout);
   {
     const Redirected out(STDOUT_FILENO, folder / "stdout");
     const Redirected err(STDERR_FILENO, folder / "stderr");
-    outcome.code = tools::run_command(arguments);
+    outcome.code = command(arguments);
     std::fflush(stdout);
   }
   outcome.out = Read(folder / "stdout");
   outcome.err = Read(folder / "stderr");
   return outcome;
+}
+
+Outcome Run(const Folder& folder, const std::vector<std::string>& arguments) {
+  return Run(folder, tools::run_command, arguments);
 }
 
 // A model of one kind and an input of 5 tokens in a folder.
@@ -138,6 +147,39 @@ TEST_CASE("heed info names the machine, the targets and the numerics version") {
                            "targets supported", "target chosen", "threads"}) {
     CHECK(Contains(outcome.out, std::string("\n") + line));
   }
+}
+
+TEST_CASE("heed check finds the bits on record on every target, and agrees with oneDNN") {
+  const Folder folder;
+  const Outcome outcome = Run(folder, {"check"});
+  CHECK_MESSAGE(outcome.code == 0, outcome.out);
+  for (const char* target : Targets()) CHECK(Contains(outcome.out, std::string("\n  ") + target));
+  CHECK(Contains(outcome.out, " passed, 0 failed\n"));
+  CHECK(Count(outcome.out, ": passed\n") == (tools::onednn_available() ? 3 : 0));
+
+  const std::string last = Targets().back();
+  const Outcome one = Run(folder, {"check", "--target", last});
+  CHECK(one.code == 0);
+  CHECK(Count(one.out, " as recorded ") == 1);
+  CheckRefused(Run(folder, {"check", "--target", "ABACUS"}), "ABACUS");
+}
+
+TEST_CASE("heed check and heed-test --bits fail when one bit of the results differs") {
+  const Folder folder;
+  const std::string target = Targets().front();
+  const Outcome check = Run(folder, {"check", "--target", target, "--flip-a-bit"});
+  CHECK(check.code == 1);
+  CHECK(Contains(check.out, "  0 of "));
+  CHECK(Count(check.out, ", on record is ") >= bits::NumGroups());
+
+  const Outcome command = Run(folder, bits::RunCommand, {"--target", target, "--flip-a-bit"});
+  CHECK(command.code == 1);
+  CHECK(Contains(command.out, "\n0 passed, "));
+  CHECK(Count(command.out, "FAILED: on record is ") >= bits::NumGroups());
+  CHECK(Run(folder, bits::RunCommand, {"--target", target}).code == 0);
+  CHECK(Contains(Run(folder, bits::RunCommand, {"--list"}).out, target + "\n"));
+  CHECK(Run(folder, bits::RunCommand, {"--target", "ABACUS"}).code == 2);
+  CHECK(Run(folder, bits::RunCommand, {"--fly"}).code == 2);
 }
 
 TEST_CASE("heed run writes the same bits for any number of threads, and agrees with oneDNN") {

@@ -62,8 +62,10 @@ int run_command(const std::vector<std::string>& arguments) {
   CLI::App app("heed: attention for CPUs", "heed");
   app.set_version_flag("--version", std::string("heed ") + version());
   app.require_subcommand(1);
-  const std::pair<const char*, Action> actions[] = {
-      {"info", add_info(&app)}, {"run", add_run(&app)}, {"show", add_show(&app)}};
+  const std::pair<const char*, Action> actions[] = {{"info", add_info(&app)},
+                                                    {"check", add_check(&app)},
+                                                    {"run", add_run(&app)},
+                                                    {"show", add_show(&app)}};
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // it pops the last
   } catch (const CLI::ParseError& error) {

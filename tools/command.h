@@ -20,6 +20,7 @@ int run_command(const std::vector<std::string>& arguments);
 
 // Each adds its subcommand and returns what to do when it was chosen.
 using Action = std::function<int()>;
+Action add_check(CLI::App* app);
 Action add_info(CLI::App* app);
 Action add_run(CLI::App* app);
 Action add_show(CLI::App* app);

@@ -1,12 +1,10 @@
 // heed run: one attention layer of a checkpoint on an input.
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <limits>
 #include <memory>
 #include <utility>
 
 #include "tools/command.h"
+#include "tools/difference.h"
 #include "tools/onednn_layer.h"
 #include "tools/safetensors.h"
 #include "tools/text.h"
@@ -46,26 +44,6 @@ Result<std::vector<float>> forward(const LoadedLayer& loaded, const RunArguments
   if (!on_onednn) return heed_forward(loaded, arguments.layer);
   return onednn_forward(loaded.config.attention, loaded.weights, loaded.input.values,
                         loaded.input.batch, loaded.input.seq, arguments.layer.threads);
-}
-
-struct Difference {
-  double absolute = 0;  // the largest
-  double scale = 0;     // the largest magnitude of the reference
-  double relative() const { return absolute == 0 ? 0 : absolute / scale; }
-};
-
-Difference compare(const std::vector<float>& got, const std::vector<float>& reference) {
-  Difference worst;
-  for (size_t i = 0; i < got.size(); ++i) {
-    const double a = static_cast<double>(got[i]);
-    const double b = static_cast<double>(reference[i]);
-    if (std::isfinite(b)) worst.scale = std::max(worst.scale, std::abs(b));
-    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
-    const double difference = std::abs(a - b);  // NaN when only one of them is
-    worst.absolute = std::isnan(difference) ? std::numeric_limits<double>::infinity()
-                                            : std::max(worst.absolute, difference);
-  }
-  return worst;
 }
 
 int report_check(const std::vector<float>& heed, const std::vector<float>& onednn) {

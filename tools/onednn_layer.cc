@@ -14,56 +14,13 @@
 #include <utility>
 
 #include "heed/convert.hpp"
+#include "tools/onednn_operations.h"
 #include "tools/plain_heads.h"
 
 namespace heed::tools {
 namespace {
 
 using Floats = std::vector<float>;
-using Index = dnnl::memory::dim;
-
-dnnl::softmax_forward::primitive_desc softmax_description(const dnnl::engine& engine,
-                                                          const dnnl::memory::desc& shape) {
-#if DNNL_VERSION_MAJOR >= 3
-  return {
-      engine, dnnl::prop_kind::forward_inference, dnnl::algorithm::softmax_accurate, shape, shape,
-      1};
-#else
-  return {dnnl::softmax_forward::desc(dnnl::prop_kind::forward_inference, shape, 1), engine};
-#endif
-}
-
-// Softmax over the rows of one matrix, again and again.
-class RowSoftmax {
- public:
-  RowSoftmax(size_t rows, size_t columns, float* scores)
-      : engine_(dnnl::engine::kind::cpu, 0),
-        stream_(engine_),
-        shape_({static_cast<Index>(rows), static_cast<Index>(columns)},
-               dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab),
-        memory_(shape_, engine_, scores),
-        primitive_(softmax_description(engine_, shape_)) {}
-
-  void run() {
-    primitive_.execute(stream_, {{DNNL_ARG_SRC, memory_}, {DNNL_ARG_DST, memory_}});
-    stream_.wait();
-  }
-
- private:
-  dnnl::engine engine_;
-  dnnl::stream stream_;
-  dnnl::memory::desc shape_;
-  dnnl::memory memory_;
-  dnnl::softmax_forward primitive_;
-};
-
-void gemm(bool transpose_b, size_t m, size_t n, size_t k, float alpha, const float* a, size_t lda,
-          const float* b, size_t ldb, float* c, size_t ldc) {
-  const auto index = [](size_t value) { return static_cast<Index>(value); };
-  const dnnl::status s = dnnl::sgemm('N', transpose_b ? 'T' : 'N', index(m), index(n), index(k),
-                                     alpha, a, index(lda), b, index(ldb), 0.0f, c, index(ldc));
-  dnnl::error::wrap_c_api(static_cast<dnnl_status_t>(s), "sgemm was refused");
-}
 
 Result<Floats> widen(const TensorView& view) {
   Floats values(view.num_elements());
@@ -81,7 +38,8 @@ Result<Floats> project(const Floats& x, size_t rows, const LinearWeights& linear
   const size_t in = linear.weight.shape[out_in ? 1 : 0];
   const size_t out = linear.weight.shape[out_in ? 0 : 1];
   Floats y(rows * out);
-  gemm(out_in, rows, out, in, 1.0f, x.data(), in, weight->data(), out_in ? in : out, y.data(), out);
+  onednn_gemm(out_in, rows, out, in, 1.0f, x.data(), in, weight->data(), out_in ? in : out,
+              y.data(), out);
   if (linear.bias.absent()) return y;
   const Result<Floats> bias = widen(linear.bias);
   if (!bias.ok()) return bias.status();
@@ -154,18 +112,18 @@ void attend(const MultiHeadAttentionConfig& config, const Floats& sinks, const P
   const size_t width = config.num_heads * dim;
   const size_t columns = seq + (sinks.empty() ? 0 : 1);
   Floats scores(seq * columns);
-  RowSoftmax softmax(seq, columns, scores.data());
   for (size_t b = 0; b < batch; ++b) {
     for (size_t head = 0; head < config.num_heads; ++head) {
       const size_t kv = head / group * dim;
-      gemm(true, seq, seq, dim, scale, in.q.data + b * seq * in.q.stride + head * dim, in.q.stride,
-           in.k.data + b * seq * in.k.stride + kv, in.k.stride, scores.data(), columns);
+      onednn_gemm(true, seq, seq, dim, scale, in.q.data + b * seq * in.q.stride + head * dim,
+                  in.q.stride, in.k.data + b * seq * in.k.stride + kv, in.k.stride, scores.data(),
+                  columns);
       cap_and_mask(config, seq, columns, scores.data());
       for (size_t i = 0; i < seq && !sinks.empty(); ++i) scores[i * columns + seq] = sinks[head];
-      softmax.run();
-      gemm(false, seq, dim, seq, 1.0f, scores.data(), columns,
-           in.v.data + b * seq * in.v.stride + kv, in.v.stride,
-           context + b * seq * width + head * dim, width);
+      onednn_softmax(seq, columns, scores.data());
+      onednn_gemm(false, seq, dim, seq, 1.0f, scores.data(), columns,
+                  in.v.data + b * seq * in.v.stride + kv, in.v.stride,
+                  context + b * seq * width + head * dim, width);
     }
   }
 }

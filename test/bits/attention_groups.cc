@@ -134,7 +134,7 @@ void WeightsAndKeyScores(Run& run) {
 // Any options that go together, over keys in tensors, packed, cached and paged.
 void Mixtures(Run& run) {
   enum Source { kTensors, kPacked, kCached, kPaged };
-  for (size_t i = 0; i < 600; ++i) {
+  for (size_t i = 0; i < 450; ++i) {
     const Source source = run.OneOf({kTensors, kPacked, kCached, kPaged});
     AttentionShape shape = SmallShape(run);
     if (source == kPacked) shape.batch = 1;

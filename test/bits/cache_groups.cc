@@ -105,10 +105,10 @@ void Ring(Run& run) {
 
 // Rows over up to four segments of kSegmentKeys, by a few queries and by many.
 void LongKeys(Run& run) {
-  for (size_t i = 0; i < 16; ++i) {
+  for (size_t i = 0; i < 12; ++i) {
     const size_t segments = run.Between(1, 3);
     AttentionShape shape = StreamShape(run, segments * kSegmentKeys + run.Below(300));
-    shape.q_len = i % 4 == 3 ? run.Between(30, 70) : run.Between(1, 3);
+    shape.q_len = i % 4 == 3 ? run.Between(25, 40) : run.Between(1, 3);
     AttentionProblem p(run, shape);
     p.options.causal = true;
     if (i % 5 == 1) p.AddAlibi(0.005f);

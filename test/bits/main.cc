@@ -2,5 +2,5 @@
 #include "test/bits/command.h"
 
 int main(int argc, char** argv) {
-  return heed::bits::RunCommand(std::vector<std::string>(argv + 1, argv + argc));
+  return heed::bits::RunCommand({argv + (argc > 0 ? 1 : 0), argv + argc});
 }

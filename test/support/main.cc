@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <cstring>
 
 #include "heed/info.hpp"
+#include "test/bits/command.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
 
@@ -14,6 +16,9 @@ extern "C" const char* __asan_default_options() { return "allocator_may_return_n
 #endif
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--bits") == 0) {
+    return heed::bits::RunCommand({argv + 2, argv + argc});
+  }
   std::printf("heed %s, %s shapes, %s floats of exp, on", heed::version(),
               heed::test::Quick() ? "few (HEED_TEST_QUICK=1)" : "all",
               heed::test::Exhaustive() ? "all" : "every 1009th (HEED_TEST_EXHAUSTIVE=0)");
