@@ -13,7 +13,7 @@ bool Extent(const TensorView& view, int64_t* low, int64_t* high) {
   for (size_t i = 0; i < view.rank; ++i) {
     if (view.shape[i] <= 1) continue;
     int64_t span = 0;
-    if (view.shape[i] > INT64_MAX ||
+    if (!std::in_range<int64_t>(view.shape[i]) ||
         __builtin_mul_overflow(static_cast<int64_t>(view.shape[i] - 1), view.strides[i], &span)) {
       return false;
     }

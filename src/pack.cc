@@ -12,7 +12,7 @@ constexpr size_t kSquare = 4;
 // to[k * to_stride + c] = from[c][k] for k, c < 4.
 HWY_INLINE void TransposeSquare(const float* const* from, size_t offset, float* to,
                                 size_t to_stride) {
-#if HWY_TARGET != HWY_SCALAR
+#if HWY_HAVE_FLOAT64 && HWY_TARGET != HWY_SCALAR  // pairs of floats move as doubles
   const hn::FixedTag<float, kSquare> d;
   const hn::RepartitionToWide<decltype(d)> wide;
   const auto a = hn::LoadU(d, from[0] + offset), b = hn::LoadU(d, from[1] + offset);

@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "src/kernels/norm.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/kernels/divide-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
@@ -64,7 +65,7 @@ HWY_INLINE void Rows(float* x, size_t n, const float* weight, float eps) {
   SumSquares<kRows>(x, n, sums);
   for (size_t row = 0; row < kRows; ++row) {
     const float mean = sums[row] / static_cast<float>(n);
-    const float inverse = 1.0f / hn::GetLane(hn::Sqrt(hn::Set(one, mean + eps)));
+    const float inverse = 1.0f / SquareRoot(mean + eps);
     const size_t i = ScaleLoop(hn::ScalableTag<float>(), x + row * n, n, weight, inverse, 0);
     ScaleLoop(one, x + row * n, n, weight, inverse, i);
   }

@@ -9,6 +9,7 @@
 #endif
 
 #include "hwy/highway.h"
+#include "src/kernels/divide-inl.h"
 #include "src/kernels/exp-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,7 +27,7 @@ HWY_INLINE V Tanh(D d, V x) {
   const V small = hn::MulAdd(hn::Mul(x, square), p, x);
   const V e = Exp(d, hn::Mul(hn::Set(d, -2.0f), size));
   const V one = hn::Set(d, 1.0f);
-  const V large = hn::Div(hn::Sub(one, e), hn::Add(one, e));
+  const V large = Divide(d, hn::Sub(one, e), hn::Add(one, e));
   return hn::IfThenElse(hn::Lt(size, hn::Set(d, kTanhSmall)), small, hn::CopySignToAbs(large, x));
 }
 
