@@ -93,7 +93,7 @@ class Run:
     """heed-bits on some instruction sets of one emulated processor."""
     cpu: str
     instruction_sets: tuple
-    quick: bool = False  # one of those that --quick runs
+    quick: tuple = ()  # those of them that --quick runs
     forced: bool = False  # the processor has the instructions but does not report them
 
 
@@ -109,21 +109,22 @@ class Target:
     differs: tuple = ()  # groups that must differ, and docs/verification.md says why
 
 
+AVX3 = ("AVX3_SPR", "AVX3_DL", "AVX3")
 CLANG = ("clang-19", "lld-19")
 # OpenMP's library comes with clang for the building machine alone.
 WITHOUT_OPENMP = ("-Dopenmp=disabled",)
 WASM = dict(
-    cross="wasm", options=WITHOUT_OPENMP, runs=(Run("", ("WASM",), quick=True),),
+    cross="wasm", options=WITHOUT_OPENMP, runs=(Run("", ("WASM",), quick=("WASM",)),),
     packages=(*CLANG, "llvm-19", "wasi-libc", "libclang-rt-19-dev-wasm32", "libc++-19-dev-wasm32",
               "libc++abi-19-dev-wasm32"))
 
 
-def sve(size, *more, quick=False):
+def sve(size, *more, quick=()):
     """SVE with vectors of `size` bytes."""
     return Run(f"max,sve-default-vector-length={size}", ("SVE2", "SVE", *more), quick)
 
 
-def rvv(bits, quick=False):
+def rvv(bits, quick=()):
     return Run(f"rv64,v=true,vext_spec=v1.0,elen=64,vlen={bits}", ("RVV",), quick)
 
 
@@ -131,17 +132,17 @@ TARGETS = {
     "native": Target("x86-64", Native(), ()),
     "avx512": Target(
         "x86-64 with AVX-512", Bochs(), cross="x86_64",
-        runs=(Run("sapphire_rapids", ("AVX3_SPR", "AVX3_DL", "AVX3"), quick=True),
-              Run("sapphire_rapids", ("AVX3_ZEN4",), quick=True, forced=True))),
+        runs=(Run("sapphire_rapids", AVX3, quick=AVX3),
+              Run("sapphire_rapids", ("AVX3_ZEN4",), quick=("AVX3_ZEN4",), forced=True))),
     "x86-baseline": Target(
         "x86-64, older", Qemu("x86_64"), cross="x86_64",
         runs=(Run("qemu64", ("SSE2",)), Run("Penryn", ("SSSE3",)), Run("Westmere", ("SSE4",)),
               Run("Haswell", ("AVX2",)))),
     "aarch64": Target(
         "aarch64", Qemu("aarch64"), cross="aarch64", packages=("g++-aarch64-linux-gnu",),
-        runs=(Run("max,sve=off", ("NEON", "NEON_WITHOUT_AES"), quick=True),
-              sve(16, "SVE2_128", quick=True), sve(32, "SVE_256", quick=True), sve(64, quick=True),
-              sve(128), sve(256)),
+        runs=(Run("max,sve=off", ("NEON", "NEON_WITHOUT_AES"), quick=("NEON",)),
+              sve(16, "SVE2_128", quick=("SVE2_128",)), sve(32, "SVE_256", quick=("SVE_256",)),
+              sve(64, quick=("SVE2",)), sve(128), sve(256)),
         test_cpus=("max,sve=off", *(f"max,sve-default-vector-length={n}" for n in (16, 32, 64)))),
     "aarch64-clang": Target(
         "aarch64, clang", Qemu("aarch64"), cross="aarch64-clang", options=WITHOUT_OPENMP,
@@ -150,7 +151,7 @@ TARGETS = {
     "riscv64": Target(
         "RISC-V", Qemu("riscv64"), cross="riscv64", options=WITHOUT_OPENMP,
         packages=(*CLANG, "g++-riscv64-linux-gnu"),
-        runs=(rvv(128, quick=True), rvv(256), rvv(512, quick=True), rvv(1024))),
+        runs=(rvv(128, quick=("RVV",)), rvv(256), rvv(512, quick=("RVV",)), rvv(1024))),
     "ppc64le": Target(
         "POWER, little endian", Qemu("ppc64le"), cross="ppc64le", packages=("g++-powerpc64le-linux-gnu",),
         runs=(Run("power8", ("PPC8",)), Run("power9", ("PPC9",)), Run("power10", ("PPC10",)))),
