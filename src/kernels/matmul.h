@@ -16,6 +16,7 @@ struct MatmulBlock {
   size_t b_panel_stride = 0;
   size_t columns = 0;
   size_t depth = 0;
+  const float* next_b = nullptr;  // the panels that come next, asked for meanwhile; null: none
   float* c = nullptr;
   ptrdiff_t c_stride = 0;
   bool first = true;            // c = chunk, else c += chunk
