@@ -132,6 +132,13 @@ HWY_INLINE void AddRows(D d, const RowTimesMatrix& t, size_t k, size_t rows, siz
   hn::StoreU(acc, d, t.acc + c);
 }
 
+// Asks for the same columns of the next kStreams rows of b, from row k on.
+HWY_INLINE void AskForRows(const RowTimesMatrix& t, size_t k, size_t c) {
+  for (size_t i = k; i < k + kStreams; ++i) {
+    __builtin_prefetch(t.b + static_cast<ptrdiff_t>(i) * t.b_stride + c, 0, 2);
+  }
+}
+
 void RowTimes(const RowTimesMatrix& t) {
   const DF d;
   const hn::CappedTag<float, 1> one;
@@ -139,7 +146,12 @@ void RowTimes(const RowTimesMatrix& t) {
   for (size_t k = 0; k < t.depth; k += kStreams) {
     const size_t rows = std::min(kStreams, t.depth - k);
     size_t c = 0;
-    if (rows == kStreams) {
+    if (t.far && k + 2 * kStreams <= t.depth) {
+      for (; c + lanes <= t.columns; c += lanes) {
+        if (c % kLineFloats == 0) AskForRows(t, k + kStreams, c);
+        AddRows(d, t, k, kStreams, c);
+      }
+    } else if (rows == kStreams) {
       for (; c + lanes <= t.columns; c += lanes) AddRows(d, t, k, kStreams, c);
     } else {
       for (; c + lanes <= t.columns; c += lanes) AddRows(d, t, k, rows, c);

@@ -31,6 +31,7 @@ struct RowTimesMatrix {
   ptrdiff_t b_stride = 0;  // between rows of b; columns have unit stride
   size_t columns = 0;
   size_t depth = 0;
+  bool far = false;      // b does not fit in the cache, and is asked for ahead of its use
   float* acc = nullptr;  // [columns], overwritten with the chunk's sums
 };
 
