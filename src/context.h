@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "heed/context.hpp"
+#include "src/cache_size.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/matmul.h"
 #include "src/kernels/norm.h"
@@ -51,6 +52,7 @@ struct Context::Impl {
   // Waking a thread costs several microseconds: what one core computes meanwhile is not worth
   // sharing. Tests lower it to spread small problems too.
   double flops_per_worker = 1e6;
+  size_t l2_bytes = L2CacheBytes();
   int64_t target = 0;
   const MatmulKernels* matmul = nullptr;
   const SoftmaxKernels* softmax = nullptr;

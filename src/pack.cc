@@ -1,5 +1,7 @@
 #include "src/pack.h"
 
+#include <algorithm>
+
 #include "hwy/highway.h"
 
 namespace heed {
@@ -60,11 +62,21 @@ void TransposePanel(const float* source, ptrdiff_t column_stride, size_t depth, 
   }
 }
 
-// A whole panel of rows that are contiguous along columns.
-void CopyPanel(const float* HWY_RESTRICT source, ptrdiff_t depth_stride, size_t depth,
-               float* HWY_RESTRICT panel) {
-  for (size_t k = 0; k < depth; ++k, source += depth_stride, panel += kPanel) {
-    for (size_t c = 0; c < kPanel; ++c) panel[c] = source[c];  // inline, unlike memmove
+// So many panels are copied together: a row of them is read at once, and each is a stream of stores.
+constexpr size_t kPanelsTogether = 8;
+
+// Whole panels of rows that are contiguous along columns.
+void CopyPanels(const float* HWY_RESTRICT source, ptrdiff_t depth_stride, size_t depth,
+                size_t count, float* HWY_RESTRICT panels, size_t panel_stride) {
+  constexpr ptrdiff_t kRowsAhead = 8;  // rows may lie in pages of their own
+  for (size_t k = 0; k < depth; ++k, source += depth_stride) {
+    const float* ahead = source + kRowsAhead * depth_stride;
+    for (size_t p = 0; p < count; ++p) {
+      __builtin_prefetch(ahead + p * kPanel);
+      const float* HWY_RESTRICT from = source + p * kPanel;
+      float* HWY_RESTRICT to = panels + p * panel_stride + k * kPanel;
+      for (size_t c = 0; c < kPanel; ++c) to[c] = from[c];  // inline, unlike memmove
+    }
   }
 }
 
@@ -72,16 +84,21 @@ void CopyPanel(const float* HWY_RESTRICT source, ptrdiff_t depth_stride, size_t 
 
 void PackPanels(const float* source, ptrdiff_t depth_stride, ptrdiff_t column_stride, size_t depth,
                 size_t columns, float* panels, size_t panel_stride) {
-  for (size_t c = 0; c < columns; c += kPanel, panels += panel_stride) {
+  size_t c = 0;
+  for (size_t together; column_stride == 1 && c + kPanel <= columns; c += together * kPanel) {
+    together = std::min(kPanelsTogether, (columns - c) / kPanel);
+    CopyPanels(source + c, depth_stride, depth, together, panels + c / kPanel * panel_stride,
+               panel_stride);
+  }
+  for (; c < columns; c += kPanel) {
     const size_t width = std::min(kPanel, columns - c);
     const float* from = source + static_cast<ptrdiff_t>(c) * column_stride;
+    float* panel = panels + c / kPanel * panel_stride;
     if (width == kPanel && depth_stride == 1) {
-      TransposePanel(from, column_stride, depth, panels);
-    } else if (width == kPanel && column_stride == 1) {
-      CopyPanel(from, depth_stride, depth, panels);
+      TransposePanel(from, column_stride, depth, panel);
     } else {
       for (size_t k = 0; k < depth; ++k, from += depth_stride) {
-        float* to = panels + k * kPanel;
+        float* to = panel + k * kPanel;
         for (size_t i = 0; i < width; ++i) to[i] = from[static_cast<ptrdiff_t>(i) * column_stride];
         std::fill(to + width, to + kPanel, 0.0f);
       }
@@ -113,6 +130,11 @@ void PackTiles(const float* source, ptrdiff_t row_stride, ptrdiff_t depth_stride
     const size_t width = std::min(kTileRows, rows - first);
     for (size_t r = 0; r < width; ++r) {
       rows_at[r] = source + static_cast<ptrdiff_t>(first + r) * row_stride;
+      // The same row of the next tile: rows are too far apart for the hardware to look ahead.
+      const float* ahead = rows_at[r] + static_cast<ptrdiff_t>(kTileRows) * row_stride;
+      for (size_t k = 0; depth_stride == 1 && k < depth; k += kLineFloats) {
+        __builtin_prefetch(ahead + k);
+      }
     }
     PackTile(rows_at, depth_stride, width, depth, tiles + first * depth);
   }

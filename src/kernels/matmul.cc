@@ -18,7 +18,12 @@ struct ChunkRows {
   bool first;
   const float* bias;
 
-  HWY_INLINE void Load(DF, size_t, VF&, VF&) const {}  // chains start at 0
+  // Chains start at 0; c is needed at their end.
+  HWY_INLINE void Load(DF d, size_t r, VF&, VF&) const {
+    const float* to = c + static_cast<ptrdiff_t>(r) * c_stride;
+    __builtin_prefetch(to, 1);
+    __builtin_prefetch(to + 2 * hn::Lanes(d) - 1, 1);
+  }
   HWY_INLINE void Store(DF d, size_t r, VF c0, VF c1) const {
     const size_t lanes = hn::Lanes(d);
     float* HWY_RESTRICT to = c + static_cast<ptrdiff_t>(r) * c_stride;
@@ -36,11 +41,11 @@ struct ChunkRows {
 };
 
 struct ChunkTile {
-  template <size_t R>
+  template <size_t R, class Ahead>
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
-                             const ChunkRows& rows) {
+                             const ChunkRows& rows, const Ahead& ahead) {
     constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{depth}, rows);
+    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{depth}, rows, ahead);
   }
 };
 
@@ -57,24 +62,31 @@ HWY_NOINLINE void EdgeTile(const MatmulBlock& t, size_t r, size_t c, size_t rows
   }
   if (t.bias != nullptr) std::copy_n(t.bias + c, columns, bias);
   const ChunkRows chunk{copy, static_cast<ptrdiff_t>(width), t.first, t.bias ? bias : nullptr};
-  WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk);
+  WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, NothingAhead());
   for (size_t i = 0; i < rows; ++i) {
     std::copy_n(copy + i * width, columns, to + static_cast<ptrdiff_t>(i) * t.c_stride);
   }
 }
 
-// Asks for the part from `begin` to `end`, of `parts`, of the panels of the tiles after column c: the
-// hardware does not look ahead from one panel into the next.
-HWY_INLINE void PrefetchPanels(const MatmulBlock& t, size_t c, size_t begin, size_t end,
-                               size_t parts) {
-  const size_t width = TileColumns(), first = c + width, last = std::min(first + width, t.columns);
-  const size_t floats = t.depth * kPanel;
-  const size_t from = floats * begin / parts, to = floats * end / parts;
-  for (size_t column = RoundUp(first, kPanel); column < last; column += kPanel) {
-    const float* panel = t.b + column / kPanel * t.b_panel_stride;
-    for (size_t i = from; i < to; i += kLineFloats) __builtin_prefetch(panel + i, 0, 2);
+// Asks for a part of the panels that come next, evenly over the steps of a tile: the hardware does
+// not look ahead from one panel into the next, and many requests at a time would hold up the tile.
+class ShareAhead {
+ public:
+  // The share of the rows [r, r + rows) of t.rows.
+  HWY_INLINE ShareAhead(const MatmulBlock& t, const float* next, size_t r, size_t rows)
+      : at_(next + t.depth * kPanel * r / t.rows),
+        step_(CeilDiv(kPanel * rows, t.rows)),
+        b_panel_stride_(t.b_panel_stride) {}
+
+  HWY_INLINE void Ask(size_t k) const {
+    __builtin_prefetch(at_ + k * step_, 0, 2);
+    if (hn::Lanes(DF()) == kPanel) __builtin_prefetch(at_ + b_panel_stride_ + k * step_, 0, 2);
   }
-}
+
+ private:
+  const float* at_;
+  size_t step_, b_panel_stride_;
+};
 
 // Columns outside, rows inside: a panel of b (16 KB a chunk) stays in L1 while a's tiles stream
 // from L2.
@@ -83,17 +95,23 @@ void Block(const MatmulBlock& t) {
   const size_t panels = CeilDiv(t.columns, kPanel);
   for (size_t c = 0; c < t.columns; c += width) {
     const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
+    const bool last = c + width >= t.columns;
+    const float* next =
+        last ? t.next_b : t.b + (c + width) / kPanel * t.b_panel_stride + (c + width) % kPanel;
     for (size_t r = 0, rows; r < t.rows; r += rows) {
       rows = NextTileRows(t.rows - r);
       const float* a = t.a + r * t.depth;
-      if (t.rows > rows) PrefetchPanels(t, c, r, r + rows, t.rows);
       if (c + width > t.columns) {
         EdgeTile(t, r, c, rows, a, b);
         continue;
       }
       const ChunkRows chunk{t.c + static_cast<ptrdiff_t>(r) * t.c_stride + c, t.c_stride, t.first,
                             t.bias ? t.bias + c : nullptr};
-      WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk);
+      if (next != nullptr) {
+        WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, ShareAhead(t, next, r, rows));
+      } else {
+        WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, NothingAhead());
+      }
     }
   }
 }
@@ -114,6 +132,13 @@ HWY_INLINE void AddRows(D d, const RowTimesMatrix& t, size_t k, size_t rows, siz
   hn::StoreU(acc, d, t.acc + c);
 }
 
+// Asks for the same columns of the next kStreams rows of b, from row k on.
+HWY_INLINE void AskForRows(const RowTimesMatrix& t, size_t k, size_t c) {
+  for (size_t i = k; i < k + kStreams; ++i) {
+    __builtin_prefetch(t.b + static_cast<ptrdiff_t>(i) * t.b_stride + c, 0, 2);
+  }
+}
+
 void RowTimes(const RowTimesMatrix& t) {
   const DF d;
   const hn::CappedTag<float, 1> one;
@@ -121,7 +146,12 @@ void RowTimes(const RowTimesMatrix& t) {
   for (size_t k = 0; k < t.depth; k += kStreams) {
     const size_t rows = std::min(kStreams, t.depth - k);
     size_t c = 0;
-    if (rows == kStreams) {
+    if (t.far && k + 2 * kStreams <= t.depth) {
+      for (; c + lanes <= t.columns; c += lanes) {
+        if (c % kLineFloats == 0) AskForRows(t, k + kStreams, c);
+        AddRows(d, t, k, kStreams, c);
+      }
+    } else if (rows == kStreams) {
       for (; c + lanes <= t.columns; c += lanes) AddRows(d, t, k, kStreams, c);
     } else {
       for (; c + lanes <= t.columns; c += lanes) AddRows(d, t, k, rows, c);

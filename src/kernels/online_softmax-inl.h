@@ -11,7 +11,7 @@
 #endif
 
 #include "hwy/highway.h"
-#include "src/kernels/exp-inl.h"
+#include "src/kernels/exp_sum-inl.h"
 #include "src/kernels/scores-inl.h"
 #include "src/kernels/tile-inl.h"
 
@@ -22,14 +22,18 @@ namespace hn = hwy::HWY_NAMESPACE;
 // A number for each row of a group, with room for whole vectors.
 constexpr size_t kPaddedRows = RoundUp(kScoreRows, kPanel);
 
+// Of whole panels, in two chains that hide each other's latency.
 HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t end) {
   const DF d;
   const size_t lanes = hn::Lanes(d);
-  VF max = hn::LoadU(d, scores + begin);
-  for (size_t j = begin + lanes; j < end; j += lanes) {
-    max = hn::Max(max, hn::LoadU(d, scores + j));
+  VF m0 = hn::LoadU(d, scores + begin), m1 = m0;
+  size_t j = begin + lanes;
+  for (; j + 2 * lanes <= end; j += 2 * lanes) {
+    m0 = hn::Max(m0, hn::LoadU(d, scores + j));
+    m1 = hn::Max(m1, hn::LoadU(d, scores + j + lanes));
   }
-  return hn::ReduceMax(d, max);
+  if (j < end) m0 = hn::Max(m0, hn::LoadU(d, scores + j));
+  return hn::ReduceMax(d, hn::Max(m0, m1));
 }
 
 // From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
@@ -49,21 +53,10 @@ HWY_INLINE void RaiseMaxima(const float* HWY_RESTRICT before, const float* HWY_R
   }
 }
 
-// sums[j % 16] = sums[j % 16] * factor, plus the exp(scores[j] - shift) that replace the scores, j
-// ascending; begin and end are multiples of 16.
-HWY_INLINE void ExpAndSum(float* HWY_RESTRICT scores, size_t begin, size_t end, float shift,
-                          float factor, float* HWY_RESTRICT sums) {
+HWY_INLINE void ScaleLanes(float* HWY_RESTRICT lanes, float factor) {
   const DF d;
-  const size_t lanes = hn::Lanes(d);
-  const VF vshift = hn::Set(d, shift), vfactor = hn::Set(d, factor);
-  for (size_t lane = 0; lane < kSumLanes; lane += lanes) {
-    VF sum = hn::Mul(hn::LoadU(d, sums + lane), vfactor);
-    for (size_t j = begin + lane; j < end; j += kSumLanes) {
-      const VF p = Exp(d, hn::Sub(hn::LoadU(d, scores + j), vshift));
-      hn::StoreU(p, d, scores + j);
-      sum = hn::Add(sum, p);
-    }
-    hn::StoreU(sum, d, sums + lane);
+  for (size_t lane = 0; lane < kSumLanes; lane += hn::Lanes(d)) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, lanes + lane), hn::Set(d, factor)), d, lanes + lane);
   }
 }
 
@@ -84,10 +77,15 @@ HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const Row
   }
   RaiseMaxima(before, of_block, t.rows, raised, shift, factor);
   std::copy_n(raised, t.rows, state.max);
+  const DF d;
   for (size_t r = 0; r < t.rows; ++r) {
     float* scores = t.scores + r * kKeyBlock;
-    ExpAndSum(scores, FirstColumn(block, r), EndColumn(block, r), shift[r], factor[r],
-              state.lanes + r * kSumLanes);
+    float* lanes = state.lanes + r * kSumLanes;
+    ScaleLanes(lanes, factor[r]);
+    const VF vshift = hn::Set(d, shift[r]);
+    ExpAndSum(
+        scores, scores, FirstColumn(block, r), EndColumn(block, r),
+        [&](VF s) HEED_INLINE_LAMBDA { return hn::Sub(s, vshift); }, lanes);
     if (block.multiplier == nullptr) continue;
     const float* HWY_RESTRICT multiplier = block.multiplier + r * kKeyBlock;
     for (size_t j = block.begin[r]; j < block.end[r]; ++j) scores[j] *= multiplier[j];

@@ -10,45 +10,32 @@
 #define HWY_TARGET_INCLUDE "src/kernels/softmax.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
-#include "src/kernels/exp-inl.h"
+#include "src/kernels/exp_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using DF = hn::CappedTag<float, kSumLanes>;
-using DOne = hn::CappedTag<float, 1>;
+using DF = DSum;
 
-// The maximum of scale * x[0, n), n >= 1.
+// The maximum of scale * x[0, n), n >= 1: exact in any order, so four chains hide each other's
+// latency.
 float ScaledMax(const float* HWY_RESTRICT x, float scale, size_t n) {
   const DF d;
   const size_t lanes = hn::Lanes(d);
   const auto vscale = hn::Set(d, scale);
-  auto max = hn::Set(d, x[0] * scale);
+  auto m0 = hn::Set(d, x[0] * scale), m1 = m0, m2 = m0, m3 = m0;
   size_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    max = hn::Max(max, hn::Mul(hn::LoadU(d, x + i), vscale));
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    m0 = hn::Max(m0, hn::Mul(hn::LoadU(d, x + i), vscale));
+    m1 = hn::Max(m1, hn::Mul(hn::LoadU(d, x + i + lanes), vscale));
+    m2 = hn::Max(m2, hn::Mul(hn::LoadU(d, x + i + 2 * lanes), vscale));
+    m3 = hn::Max(m3, hn::Mul(hn::LoadU(d, x + i + 3 * lanes), vscale));
   }
-  float result = hn::ReduceMax(d, max);
+  for (; i + lanes <= n; i += lanes) m0 = hn::Max(m0, hn::Mul(hn::LoadU(d, x + i), vscale));
+  float result = hn::ReduceMax(d, hn::Max(hn::Max(m0, m1), hn::Max(m2, m3)));
   for (; i < n; ++i) result = std::max(result, x[i] * scale);
   return result;
-}
-
-// y[j] = exp(scale * x[j] - shift) for j in [begin, end), added to lane j % 16. begin and the
-// vectors within a group of 16 are aligned to the lanes, so every lane gets its keys in ascending
-// order.
-template <class D>
-HWY_INLINE void ExpAndSum(D d, const float* x, float scale, float shift, float* y, size_t begin,
-                          size_t end, float* HWY_RESTRICT sums) {
-  const size_t lanes = hn::Lanes(d);
-  const auto vscale = hn::Set(d, scale);
-  const auto vshift = hn::Set(d, shift);
-  for (size_t j = begin; j + lanes <= end; j += lanes) {
-    float* HWY_RESTRICT lane = sums + j % kSumLanes;
-    const auto e = Exp(d, hn::Sub(hn::Mul(hn::LoadU(d, x + j), vscale), vshift));
-    hn::StoreU(e, d, y + j);
-    hn::StoreU(hn::Add(hn::LoadU(d, lane), e), d, lane);
-  }
 }
 
 void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
@@ -56,9 +43,22 @@ void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
   const float max = ScaledMax(x, scale, n);
   const float shift = max == -std::numeric_limits<float>::infinity() ? 0.0f : max;
   HWY_ALIGN float sums[kSumLanes] = {};
-  const size_t whole = n - n % hn::Lanes(d);
-  ExpAndSum(d, x, scale, shift, y, 0, whole, sums);
-  ExpAndSum(DOne(), x, scale, shift, y, whole, n, sums);
+  const size_t whole = n - n % kSumLanes;
+  const auto vscale = hn::Set(d, scale), vshift = hn::Set(d, shift);
+  ExpAndSum(
+      x, y, 0, whole,
+      [&](hn::VFromD<DF> v) HWY_ATTR
+      __attribute__((always_inline)) { return hn::Sub(hn::Mul(v, vscale), vshift); },
+      sums);
+  if (whole < n) {  // a block of its own, filled up with exp(-inf) = +0, which changes no sum
+    HWY_ALIGN float tail[kSumLanes];
+    std::fill_n(tail, kSumLanes, -std::numeric_limits<float>::infinity());
+    for (size_t j = whole; j < n; ++j) tail[j - whole] = x[j] * scale - shift;
+    ExpAndSum(
+        tail, tail, 0, kSumLanes,
+        [](hn::VFromD<DF> v) HWY_ATTR __attribute__((always_inline)) { return v; }, sums);
+    std::copy_n(tail, n - whole, y + whole);
+  }
   const float sum = FoldLanes(sums);
   const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
   for (size_t i = 0; i < whole; i += hn::Lanes(d)) {

@@ -178,6 +178,8 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTR
   };
   const size_t end = steps.CommonEnd();
   ragged(steps.Begin(), steps.CommonBegin());
+  // The end of a loop of 16 rounds is foreseen, that of one of 64 is not.
+#pragma GCC unroll 4
   for (size_t k = steps.CommonBegin(); k < end; ++k) {
     ahead.Ask(k);
     step(k, [](size_t) HEED_INLINE_LAMBDA { return true; });

@@ -1,0 +1,59 @@
+// Exponentials of a row and their sum in 16 lanes: shared by softmax and attention.
+#include <cstddef>
+
+#include "heed/numerics.hpp"
+
+#if defined(HEED_EXP_SUM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEED_EXP_SUM_INL_H_
+#undef HEED_EXP_SUM_INL_H_
+#else
+#define HEED_EXP_SUM_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "src/kernels/exp-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DSum = hn::CappedTag<float, kSumLanes>;
+
+// y[j] = exp(argument(x[j])), added to sums[j % 16], for j in [begin, end), multiples of 16; in
+// ascending order, as each lane asks for. y may be x. The lanes stay in as many vectors as they
+// fill: one or two, and where they fill more, one vector after the other runs over the row.
+template <class Argument>
+HWY_INLINE void ExpAndSum(const float* x, float* y, size_t begin, size_t end,
+                          const Argument& argument, float* HWY_RESTRICT sums) {
+  const DSum d;
+  const size_t lanes = hn::Lanes(d);
+  const auto next = [&](size_t j, hn::VFromD<DSum> & sum) HWY_ATTR __attribute__((always_inline)) {
+    const auto e = Exp(d, argument(hn::LoadU(d, x + j)));
+    hn::StoreU(e, d, y + j);
+    sum = hn::Add(sum, e);
+  };
+  if (lanes == kSumLanes) {
+    auto s0 = hn::LoadU(d, sums);
+    for (size_t j = begin; j < end; j += kSumLanes) next(j, s0);
+    hn::StoreU(s0, d, sums);
+  } else if (lanes == kSumLanes / 2) {
+    auto s0 = hn::LoadU(d, sums), s1 = hn::LoadU(d, sums + lanes);
+    for (size_t j = begin; j < end; j += kSumLanes) {
+      next(j, s0);
+      next(j + lanes, s1);
+    }
+    hn::StoreU(s0, d, sums);
+    hn::StoreU(s1, d, sums + lanes);
+  } else {
+    for (size_t lane = 0; lane < kSumLanes; lane += lanes) {
+      auto sum = hn::LoadU(d, sums + lane);
+      for (size_t j = begin + lane; j < end; j += kSumLanes) next(j, sum);
+      hn::StoreU(sum, d, sums + lane);
+    }
+  }
+}
+
+}  // namespace heed::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // HEED_EXP_SUM_INL_H_
