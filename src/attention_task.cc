@@ -216,9 +216,8 @@ void EndSegment(const Rows& group, const AttentionWorkspace& w, const SegmentEnd
 
 QueryRows Describe(const Rows& rows, const AttentionWorkspace& w) {
   const AttentionPlan& plan = rows.plan;
-  return {w.queries,     rows.count, plan.q.dim,
-          plan.v_panels, plan.scale, plan.options.logits_soft_cap,
-          w.slope,       w.scores};
+  return {w.queries, rows.count, plan.q.dim, plan.out.dim, plan.scale, plan.options.logits_soft_cap,
+          w.slope,   w.scores};
 }
 
 }  // namespace

@@ -164,11 +164,13 @@ struct ValueRows {
   }
 };
 
+template <Columns kColumns>
 struct ValueTile {
   template <size_t R, class Steps, class Ahead>
   static HWY_INLINE void Run(const float* p, const PanelPair& v, const Steps& steps,
                              const ValueRows& rows, const Ahead& ahead) {
-    MultiplyTile<R, kKeyBlock, 1>(p, p + kTileRows * kKeyBlock, v.b0, v.b1, steps, rows, ahead);
+    MultiplyTile<R, kKeyBlock, 1, kColumns>(p, p + kTileRows * kKeyBlock, v.b0, v.b1, steps, rows,
+                                            ahead);
   }
 };
 
@@ -189,6 +191,7 @@ struct ValueRowsOf {
   const TileRange& range;
   size_t first, count;  // its rows
   const float* p;       // of the first row
+  bool both;            // both vectors have columns, not the first alone
 };
 
 // Where rows have holes: row by row and run by run.
@@ -198,7 +201,7 @@ void ValuesWithHoles(const ValueRowsOf& tile, const PanelPair& v, const ValueRow
     ValueRows row{rows.acc + r * rows.stride, rows.stride, rows.factor + r};
     ForEachRun(tile.block, tile.first + r, [&](uint8_t begin, uint8_t end) HWY_ATTR {
       const RaggedSteps steps{begin, begin, end, end, &begin, &end};
-      ValueTile::Run<1>(tile.p + r * kKeyBlock, v, steps, row, NothingAhead());
+      ValueTile<Columns::kBoth>::Run<1>(tile.p + r * kKeyBlock, v, steps, row, NothingAhead());
       row.factor = &kOne;
     });
   }
@@ -219,26 +222,29 @@ void ValuesOfTile(const ValueRowsOf& tile, const PanelPair& v, const ValueRows& 
                           tile.block.begin + tile.first,
                           tile.block.end + tile.first};
   if (next != nullptr) {
-    WithTileRows<ValueTile>(tile.count, tile.p, v, steps, rows, PanelsAhead{*next});
+    WithTileRows<ValueTile<Columns::kBoth>>(tile.count, tile.p, v, steps, rows, PanelsAhead{*next});
+  } else if (tile.both) {
+    WithTileRows<ValueTile<Columns::kBoth>>(tile.count, tile.p, v, steps, rows, NothingAhead());
   } else {
-    WithTileRows<ValueTile>(tile.count, tile.p, v, steps, rows, NothingAhead());
+    WithTileRows<ValueTile<Columns::kFirst>>(tile.count, tile.p, v, steps, rows, NothingAhead());
   }
 }
 
 void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
             const RowState& state, const float* factor, AskAhead& ask) {
   const size_t width = TileColumns();
-  for (size_t c = 0; c < t.v_panels * kPanel; c += width) {
+  const size_t v_panels = CeilDiv(t.v_head_dim, kPanel);
+  for (size_t c = 0; c < t.v_head_dim; c += width) {
     const auto panels = [&](const float* of)
-                            HWY_ATTR { return PanelsAt(of, kKeyBlock * kPanel, t.v_panels, c); };
+                            HWY_ATTR { return PanelsAt(of, kKeyBlock * kPanel, v_panels, c); };
     const PanelPair v = panels(block.v);
     const PanelPair next = block.next_v == nullptr ? v : panels(block.next_v);
     const TileRange* range = ranges.tiles;
     for (size_t r = 0, rows; r < t.rows; r += rows, ++range) {
       rows = NextTileRows(t.rows - r);
       ask.OnTile();
-      ValuesOfTile({block, *range, r, rows, t.scores + r * kKeyBlock}, v,
-                   {state.acc + r * state.acc_stride + c, state.acc_stride, factor + r},
+      ValuesOfTile({block, *range, r, rows, t.scores + r * kKeyBlock, c + width / 2 < t.v_head_dim},
+                   v, {state.acc + r * state.acc_stride + c, state.acc_stride, factor + r},
                    block.next_v != nullptr && r == 0 ? &next : nullptr);
     }
   }
@@ -248,7 +254,7 @@ void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
 
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const TileRanges ranges(block, t.rows);
-  const size_t columns = ranges.all.max_end - ranges.all.min_begin + t.v_panels * kPanel;
+  const size_t columns = ranges.all.max_end - ranges.all.min_begin + t.v_head_dim;
   AskAhead ask(block, CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns()));
   Scores(t, block, ranges, ask);
   HWY_ALIGN float factor[kPaddedRows];

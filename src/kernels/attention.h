@@ -31,7 +31,7 @@ struct RowAhead {
 
 struct KeyBlock {
   const float* k = nullptr;        // panels [kKeyBlock / 16][head_dim][16]
-  const float* v = nullptr;        // panels [v_panels][kKeyBlock][16]
+  const float* v = nullptr;        // panels [v_head_dim / 16][kKeyBlock][16]
   const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
   const uint8_t* end = nullptr;
   bool whole = false;  // every row sees all of it
@@ -52,7 +52,7 @@ struct QueryRows {
   const float* q = nullptr;  // tiles, see layout.h
   size_t rows = 0;           // at most kScoreRows
   size_t head_dim = 0;
-  size_t v_panels = 0;
+  size_t v_head_dim = 0;
   float scale = 1.0f;
   float soft_cap = 0.0f;         // 0: none
   const float* slope = nullptr;  // [rows], of ALiBi; null: none

@@ -100,32 +100,36 @@ struct RaggedSteps {
   HWY_INLINE bool Takes(size_t r, size_t k) const { return row_begin[r] <= k && k < row_end[r]; }
 };
 
+// Which vectors of columns a tile computes.
+enum class Columns { kBoth, kFirst };
+
+template <Columns kColumns>
 HWY_INLINE void StepRow(float a, VF v0, VF v1, VF& c0, VF& c1) {
   const VF broadcast = hn::Set(DF(), a);
   c0 = hn::MulAdd(broadcast, v0, c0);
-  c1 = hn::MulAdd(broadcast, v1, c1);
+  if constexpr (kColumns == Columns::kBoth) c1 = hn::MulAdd(broadcast, v1, c1);
 }
 
 // One step of those of R rows for which takes(r).
-template <size_t R, size_t kRowStep, class Takes>
+template <size_t R, size_t kRowStep, Columns kColumns, class Takes>
 HWY_INLINE void StepRows(const float* HWY_RESTRICT a, VF v0, VF v1, const Takes& takes, VF& c00,
                          VF& c01, VF& c10, VF& c11, VF& c20, VF& c21, VF& c30, VF& c31, VF& c40,
                          VF& c41, VF& c50, VF& c51) {
-  if (takes(0)) StepRow(a[0], v0, v1, c00, c01);
+  if (takes(0)) StepRow<kColumns>(a[0], v0, v1, c00, c01);
   if constexpr (R > 1) {
-    if (takes(1)) StepRow(a[1 * kRowStep], v0, v1, c10, c11);
+    if (takes(1)) StepRow<kColumns>(a[1 * kRowStep], v0, v1, c10, c11);
   }
   if constexpr (R > 2) {
-    if (takes(2)) StepRow(a[2 * kRowStep], v0, v1, c20, c21);
+    if (takes(2)) StepRow<kColumns>(a[2 * kRowStep], v0, v1, c20, c21);
   }
   if constexpr (R > 3) {
-    if (takes(3)) StepRow(a[3 * kRowStep], v0, v1, c30, c31);
+    if (takes(3)) StepRow<kColumns>(a[3 * kRowStep], v0, v1, c30, c31);
   }
   if constexpr (R > 4) {
-    if (takes(4)) StepRow(a[4 * kRowStep], v0, v1, c40, c41);
+    if (takes(4)) StepRow<kColumns>(a[4 * kRowStep], v0, v1, c40, c41);
   }
   if constexpr (R > 5) {
-    if (takes(5)) StepRow(a[5 * kRowStep], v0, v1, c50, c51);
+    if (takes(5)) StepRow<kColumns>(a[5 * kRowStep], v0, v1, c50, c51);
   }
 }
 
@@ -135,11 +139,11 @@ HWY_INLINE void StepRows(const float* HWY_RESTRICT a, VF v0, VF v1, const Takes&
 // row r's chain, `rows.Store` takes its end; `ahead.Ask(k)` may ask for memory that is needed
 // later. Accumulators are named because scalable vectors can't be array elements; those of rows >=
 // R vanish.
-template <size_t R, size_t kRowStep, size_t kDepthStep, class Steps, class Rows,
-          class Ahead = NothingAhead>
+template <size_t R, size_t kRowStep, size_t kDepthStep, Columns kColumns = Columns::kBoth,
+          class Steps, class Rows, class Ahead>
 HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT a6,
                              const float* HWY_RESTRICT b0, const float* HWY_RESTRICT b1,
-                             const Steps& steps, const Rows& rows, const Ahead& ahead = {}) {
+                             const Steps& steps, const Rows& rows, const Ahead& ahead) {
   static_assert(R >= 1 && R <= kRegisterRows && (R <= kTileRows || R == 2 * kTileRows));
   constexpr size_t kLow = R < kTileRows ? R : kTileRows, kHigh = R - kLow;
   const DF d;
@@ -163,11 +167,11 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTR
   }
   const auto step = [&](size_t k, const auto& takes) HEED_INLINE_LAMBDA {
     const VF v0 = hn::LoadU(d, b0 + k * kPanel);
-    const VF v1 = hn::LoadU(d, b1 + k * kPanel);
-    StepRows<kLow, kRowStep>(a + k * kDepthStep, v0, v1, takes, c00, c01, c10, c11, c20, c21, c30,
-                             c31, c40, c41, c50, c51);
+    const VF v1 = kColumns == Columns::kBoth ? hn::LoadU(d, b1 + k * kPanel) : v0;
+    StepRows<kLow, kRowStep, kColumns>(a + k * kDepthStep, v0, v1, takes, c00, c01, c10, c11, c20,
+                                       c21, c30, c31, c40, c41, c50, c51);
     if constexpr (kHigh > 0) {
-      StepRows<kHigh, kRowStep>(
+      StepRows<kHigh, kRowStep, kColumns>(
           a6 + k * kDepthStep, v0, v1,
           [&](size_t r) HEED_INLINE_LAMBDA { return takes(r + kTileRows); }, c60, c61, c70, c71,
           c80, c81, c90, c91, cA0, cA1, cB0, cB1);
