@@ -287,9 +287,10 @@ Status NearRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context
 
 // One row against a row-major b: b is read once, in order, and never copied.
 Status OneRow(const Product2d& p, const TensorView& b, Context::Impl& context) {
-  constexpr size_t kColumns =
-      2048;  // sums of a chunk stay in L1, and rows of b are read in long runs
-  const size_t task_columns = std::min(kColumns, RoundUp(CeilDiv(p.n, 2), kColumnPad));
+  // The sums of a chunk stay in L1, and rows of b are read in runs as long as they can be.
+  constexpr size_t kMinColumns = 256, kMaxColumns = 4096;
+  const size_t share = RoundUp(CeilDiv(p.n, context.num_threads), kColumnPad);
+  const size_t task_columns = std::clamp(share, kMinColumns, kMaxColumns);
   const size_t tasks = CeilDiv(p.n, task_columns);
   const size_t workers = WorkersFor(context, tasks, Flops(p));
   float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * task_columns);
