@@ -32,14 +32,16 @@ std::vector<Runner> MakeRunners() {
       options.num_threads = threads;
       options.target = target;
       runners.push_back({std::string(target) + ", " + std::to_string(threads) + " threads",
-                         family(target), threads == 1, MakeContext(options)});
+                         family(target), threads == 1, false, MakeContext(options)});
     }
     ContextOptions options;
     options.num_threads = 4;
     options.target = target;
     options.parallel_for.run = RunBackwards;
-    runners.push_back(
-        {std::string(target) + ", own pool", family(target), false, MakeContext(options)});
+    runners.push_back({std::string(target) + ", own pool, small cache", family(target), false, true,
+                       MakeContext(options)});
+    // So that matrices of tests are too large for it.
+    runners.back().context->impl()->l2_bytes = 4096;
   }
   return runners;
 }

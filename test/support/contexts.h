@@ -22,10 +22,12 @@ struct Runner {
   std::string name;  // "AVX2, 3 threads"
   Family family;
   bool first_of_target;  // the one with a single thread
+  bool own_pool;         // four workers, one after another
   std::unique_ptr<Context> context;
 };
 
 // Each target with 1, 2, 3 and 7 threads (Quick(): 1 and 3), and with a pool of the caller's own.
+// The last takes the ways of matrices beyond the cache.
 std::vector<Runner>& Runners();
 
 // Calls f(Spec<family>()) for the family.

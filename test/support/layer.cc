@@ -88,10 +88,10 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
   for (size_t i = 0; i < mask_.size(); ++i) mask_[i] = random.Below(4) == 0 ? 0.0f : 1.25f;
   for (size_t i = 0; i < b * s; ++i) positions.push_back(static_cast<int32_t>(i % s));
 
-  for (size_t i = 0; i < b && f.kv_lens; ++i) {
-    kv_lens_.push_back(static_cast<int32_t>(i * s / b));
-  }
-  for (size_t i = 0; i < b * s && f.key_mask; ++i) key_mask_.push_back(random.Below(4) != 0);
+  kv_lens_.resize(f.kv_lens ? b : 0);
+  for (size_t i = 0; i < kv_lens_.size(); ++i) kv_lens_[i] = static_cast<int32_t>(i * s / b);
+  key_mask_.resize(f.key_mask ? b * s : 0);
+  for (uint8_t& sees : key_mask_) sees = random.Below(4) != 0;
 
   const size_t q_out = spec_.num_heads * spec_.head_dim;
   const size_t k_out = spec_.num_kv_heads * spec_.head_dim;

@@ -69,8 +69,8 @@ class LayerProblem {
 
   spec::Layer spec_;
   Tensor<float> mask_;
-  std::vector<int32_t> kv_lens_;   // [batch], or empty
-  std::vector<uint8_t> key_mask_;  // [batch, seq], or empty
+  PlacedVector<int32_t> kv_lens_;   // [batch], or empty
+  PlacedVector<uint8_t> key_mask_;  // [batch, seq], or empty
   std::optional<MultiHeadAttention> layer_;
 };
 

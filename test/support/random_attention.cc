@@ -25,14 +25,16 @@ struct Data {
   int32_t kv_len(size_t b) const { return d.lengths ? lens[b] : static_cast<int32_t>(d.kv_len); }
 
   const Draw& d;
-  std::vector<float> q, k, v, slopes, sinks, bias, multiplier;
-  std::vector<int32_t> prefix, lens;
-  std::vector<uint8_t> key_mask, mask, tree;
-  std::vector<uint8_t> small_mask;  // as the view has it, [heads or 1, q_len or 1, kv_len]
-  std::vector<float> small_bias;
+  std::vector<float> q, k, v, bias, multiplier;
+  std::vector<uint8_t> mask;
+  // What heed is given as it is; the masks as their view has them, [heads or 1, q_len or 1, kv_len].
+  PlacedVector<float> slopes, sinks, small_bias;
+  PlacedVector<int32_t> prefix, lens;
+  PlacedVector<uint8_t> key_mask, tree, small_mask;
 };
 
-void Fill(std::vector<float>& to, size_t n, Random& random, float scale = 1.0f) {
+template <class Floats>
+void Fill(Floats& to, size_t n, Random& random, float scale = 1.0f) {
   to.resize(n);
   for (float& x : to) x = random.Normal() * scale;
 }
@@ -45,6 +47,8 @@ Data::Data(const Draw& draw) : d(draw) {
   Fill(v, d.batch * d.kv_len * d.num_kv_heads * d.v_head_dim, random);
   if (d.alibi) Fill(slopes, h, random, 0.1f);
   if (d.sinks) Fill(sinks, h, random, 3.0f);
+  prefix.reserve(d.batch);
+  lens.reserve(d.batch);
   for (size_t b = 0; b < d.batch; ++b) {
     if (d.prefix) prefix.push_back(static_cast<int32_t>(random.Below(d.kv_len + 3)));
     if (d.lengths) {  // the first is the longest, whose length masks have
@@ -53,7 +57,7 @@ Data::Data(const Draw& draw) : d(draw) {
       lens.push_back(static_cast<int32_t>(len));
     }
   }
-  const auto bits = [&](std::vector<uint8_t>& to, size_t n) {
+  const auto bits = [&](PlacedVector<uint8_t>& to, size_t n) {
     to.resize(n);
     for (uint8_t& x : to) x = random.Below(4) != 0;
   };
@@ -81,8 +85,8 @@ Data::Data(const Draw& draw) : d(draw) {
   }
 }
 
-template <class T>
-const T* OrNull(const std::vector<T>& values) {
+template <class Values>
+auto OrNull(const Values& values) {
   return values.empty() ? nullptr : values.data();
 }
 
@@ -223,6 +227,8 @@ struct Pages {
     const size_t blocks = d.batch * per_sequence, heads = d.num_kv_heads;
     k.assign(blocks * d.block_size * heads * d.head_dim, kNaN);
     v.assign(blocks * d.block_size * heads * d.v_head_dim, kNaN);
+    table.reserve(blocks);
+    seq_lens.reserve(d.batch);
     for (size_t b = 0; b < d.batch; ++b) {
       seq_lens.push_back(data.kv_len(b));
       for (size_t t = 0; t < per_sequence * d.block_size; ++t) {
@@ -242,8 +248,8 @@ struct Pages {
     view.seq_lens = TensorView(seq_lens.data(), {d.batch});
   }
   const Data& data_;
-  std::vector<float> k, v;
-  std::vector<int32_t> table, seq_lens;
+  PlacedVector<float> k, v;
+  PlacedVector<int32_t> table, seq_lens;
   PagedKv view;
 };
 
@@ -272,12 +278,12 @@ Tensor<float> Placed(const std::vector<float>& dense, std::vector<size_t> shape,
 std::string PackedFault(const Data& data, const Results& want, Context& context) {
   const Draw& d = data.d;
   const size_t h = data.heads();
-  std::vector<int32_t> cu_q = {0}, cu_k = {0};
+  PlacedVector<int32_t> cu_q(d.batch + 1), cu_k(d.batch + 1);
   std::vector<float> k, v;
   for (size_t b = 0; b < d.batch; ++b) {
     const auto len = static_cast<size_t>(data.kv_len(b));
-    cu_q.push_back(cu_q[b] + static_cast<int32_t>(d.q_len));
-    cu_k.push_back(cu_k[b] + data.kv_len(b));
+    cu_q[b + 1] = cu_q[b] + static_cast<int32_t>(d.q_len);
+    cu_k[b + 1] = cu_k[b] + data.kv_len(b);
     const size_t k_row = d.num_kv_heads * d.head_dim, v_row = d.num_kv_heads * d.v_head_dim;
     const float* from_k = data.k.data() + b * d.kv_len * k_row;
     const float* from_v = data.v.data() + b * d.kv_len * v_row;
@@ -286,6 +292,8 @@ std::string PackedFault(const Data& data, const Results& want, Context& context)
   }
   const size_t total_q = d.batch * d.q_len, total_k = static_cast<size_t>(cu_k.back());
   const Tensor<float> q = Placed(data.q, {total_q, h, d.head_dim}, d.layout);
+  const Tensor<float> k_rows = Placed(k, {total_k, d.num_kv_heads, d.head_dim}, d.layout);
+  const Tensor<float> v_rows = Placed(v, {total_k, d.num_kv_heads, d.v_head_dim}, d.layout);
   Tensor<float> out({total_q, h, d.v_head_dim}), lse({h, total_q});
   AttentionOptions o = OptionsOf(data);
   o.kv_lens = {};
@@ -293,9 +301,7 @@ std::string PackedFault(const Data& data, const Results& want, Context& context)
   o.cu_seqlens_k = TensorView(cu_k.data(), {cu_k.size()});
   o.lse = lse.mutable_view();
   const Status status =
-      attention(q.view(), TensorView(k.data(), {total_k, d.num_kv_heads, d.head_dim}),
-                TensorView(v.data(), {total_k, d.num_kv_heads, d.v_head_dim}), out.mutable_view(),
-                o, context);
+      attention(q.view(), k_rows.view(), v_rows.view(), out.mutable_view(), o, context);
   if (!status.ok()) return status.message();
   std::vector<float> lse_want(h * total_q);
   for (size_t n = 0; n < lse_want.size(); ++n) {
@@ -307,6 +313,13 @@ std::string PackedFault(const Data& data, const Results& want, Context& context)
   return "";
 }
 
+// begin, begin + step ... below end.
+PlacedVector<int32_t> Every(size_t step, size_t begin, size_t end) {
+  PlacedVector<int32_t> values(end > begin ? (end - begin - 1) / step + 1 : 0);
+  for (size_t n = 0; n < values.size(); ++n) values[n] = static_cast<int32_t>(begin + n * step);
+  return values;
+}
+
 std::string PlainFault(const Data& data, const Results& want, Context& context) {
   const Draw& d = data.d;
   const size_t h = data.heads();
@@ -315,13 +328,8 @@ std::string PlainFault(const Data& data, const Results& want, Context& context) 
   const Tensor<float> v =
       Placed(data.v, {d.batch, d.kv_len, d.num_kv_heads, d.v_head_dim}, d.layout);
   Tensor<float> out({d.batch, d.q_len, h, d.v_head_dim}), lse({d.batch, h, d.q_len});
-  std::vector<int32_t> heads, queries;
-  for (size_t n = 0; n < h; ++n) {
-    if (!d.chosen || n % 2 == 0) heads.push_back(static_cast<int32_t>(n));
-  }
-  for (size_t n = 0; n < d.q_len; ++n) {
-    if (!d.chosen || n % 3 == 1) queries.push_back(static_cast<int32_t>(n));
-  }
+  const PlacedVector<int32_t> heads = Every(d.chosen ? 2 : 1, 0, h);
+  const PlacedVector<int32_t> queries = d.chosen ? Every(3, 1, d.q_len) : Every(1, 0, d.q_len);
   Tensor<float> weights({d.batch, heads.size(), queries.size(), d.kv_len});
   Tensor<float> key_scores({d.batch, h, d.kv_len});
   AttentionOptions o = OptionsOf(data);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "heed/tensor.hpp"
+#include "test/support/guarded.h"
 #include "test/support/mode.h"
 #include "test/support/random.h"
 
@@ -35,7 +36,8 @@ inline constexpr Layout kAllLayouts[] = {Layout::kContiguous, Layout::kPadded,
 inline constexpr uint32_t kUntouched = 0x7FC0BEEF;
 
 // A tensor of T (float, f16, bf16 or int32_t), at first full of kUntouched, as are the gaps between
-// its elements and (unless a sanitizer watches the ends) a guard zone on either side.
+// its elements and (unless a guard page or a sanitizer watches the ends) a guard zone on either
+// side.
 template <class T>
 class Tensor {
  public:
@@ -93,7 +95,7 @@ class Tensor {
   }
 
  private:
-  static constexpr size_t kGuard = HEED_TEST_SANITIZED ? 0 : 64;
+  static constexpr size_t kGuardZone = HEED_TEST_SANITIZED ? 0 : 64;
 
   static T Untouched() {
     if constexpr (sizeof(T) == 4) {
@@ -129,13 +131,15 @@ class Tensor {
       last += n == 0 ? 0 : (n - 1) * step;
       step = std::max<size_t>(n, 1) * step + gap;
     }
-    origin_ = kGuard;
+    const bool on_heap = data_.get_allocator().placement() == Placement::kHeap;
+    const size_t zone = on_heap ? kGuardZone : 0;
+    origin_ = zone;
     for (size_t dim = 0; dim < rank; ++dim) {
       if (strides_[dim] < 0 && shape_[dim] > 0) {
         origin_ += (shape_[dim] - 1) * static_cast<size_t>(-strides_[dim]);
       }
     }
-    data_.assign(2 * kGuard + (size_ == 0 ? 0 : last + 1), Untouched());
+    data_.assign(2 * zone + (size_ == 0 ? 0 : last + 1), Untouched());
     if (size_ == 0) origin_ = 0;
   }
 
@@ -163,7 +167,7 @@ class Tensor {
   std::vector<ptrdiff_t> strides_;
   size_t size_ = 0;
   size_t origin_ = 0;
-  std::vector<T> data_;
+  PlacedVector<T> data_;
 };
 
 // A float tensor of normal values.
