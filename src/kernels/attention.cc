@@ -186,7 +186,7 @@ HWY_INLINE void ForEachRun(const KeyBlock& block, size_t r, const Visit& visit) 
 }
 
 // What p.v of a tile of rows needs beside its columns.
-struct ValueRowsOf {
+struct RowTile {
   const KeyBlock& block;
   const TileRange& range;
   size_t first, count;  // its rows
@@ -195,7 +195,7 @@ struct ValueRowsOf {
 };
 
 // Where rows have holes: row by row and run by run.
-void ValuesWithHoles(const ValueRowsOf& tile, const PanelPair& v, const ValueRows& rows) {
+void ValuesWithHoles(const RowTile& tile, const PanelPair& v, const ValueRows& rows) {
   constexpr float kOne = 1.0f;
   for (size_t r = 0; r < tile.count; ++r) {
     ValueRows row{rows.acc + r * rows.stride, rows.stride, rows.factor + r};
@@ -210,7 +210,7 @@ void ValuesWithHoles(const ValueRowsOf& tile, const PanelPair& v, const ValueRow
 // acc = acc * factor + p v for one tile of rows and two vectors of columns. A key that a row does
 // not see is not multiplied by 0 but left out, so that NaN and inf in it can't leak. A row that sees
 // no key of the block has nothing to rescale: its maximum stays.
-void ValuesOfTile(const ValueRowsOf& tile, const PanelPair& v, const ValueRows& rows,
+void ValuesOfTile(const RowTile& tile, const PanelPair& v, const ValueRows& rows,
                   const PanelPair* next) {
   const TileRange& range = tile.range;
   if (range.holes) return ValuesWithHoles(tile, v, rows);

@@ -12,6 +12,7 @@
 
 #include "hwy/highway.h"
 #include "src/kernels/exp-inl.h"
+#include "src/kernels/inline_lambda.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
@@ -27,7 +28,7 @@ HWY_INLINE void ExpAndSum(const float* x, float* y, size_t begin, size_t end,
                           const Argument& argument, float* HWY_RESTRICT sums) {
   const DSum d;
   const size_t lanes = hn::Lanes(d);
-  const auto next = [&](size_t j, hn::VFromD<DSum> & sum) HWY_ATTR __attribute__((always_inline)) {
+  const auto next = [&](size_t j, hn::VFromD<DSum>& sum) HEED_INLINE_LAMBDA {
     const auto e = Exp(d, argument(hn::LoadU(d, x + j)));
     hn::StoreU(e, d, y + j);
     sum = hn::Add(sum, e);

@@ -47,16 +47,14 @@ void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
   const auto vscale = hn::Set(d, scale), vshift = hn::Set(d, shift);
   ExpAndSum(
       x, y, 0, whole,
-      [&](hn::VFromD<DF> v) HWY_ATTR
-      __attribute__((always_inline)) { return hn::Sub(hn::Mul(v, vscale), vshift); },
+      [&](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return hn::Sub(hn::Mul(v, vscale), vshift); },
       sums);
   if (whole < n) {  // a block of its own, filled up with exp(-inf) = +0, which changes no sum
     HWY_ALIGN float tail[kSumLanes];
     std::fill_n(tail, kSumLanes, -std::numeric_limits<float>::infinity());
     for (size_t j = whole; j < n; ++j) tail[j - whole] = x[j] * scale - shift;
     ExpAndSum(
-        tail, tail, 0, kSumLanes,
-        [](hn::VFromD<DF> v) HWY_ATTR __attribute__((always_inline)) { return v; }, sums);
+        tail, tail, 0, kSumLanes, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; }, sums);
     std::copy_n(tail, n - whole, y + whole);
   }
   const float sum = FoldLanes(sums);

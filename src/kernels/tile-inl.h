@@ -9,11 +9,8 @@
 #endif
 
 #include "hwy/highway.h"
+#include "src/kernels/inline_lambda.h"
 #include "src/kernels/layout.h"
-
-// Of lambdas that hold on to accumulators: a call would send them through memory.
-#undef HEED_INLINE_LAMBDA
-#define HEED_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
