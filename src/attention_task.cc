@@ -331,7 +331,13 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
       next_k = KeysOf(rows, first / kKeyBlock + 1, w);
       next_v = ValuesOf(rows, first / kKeyBlock + 1, w);
     }
-    for (size_t g = 0, first_group = 0; g < groups; ++g) {
+    // The groups that see this block share in asking for the next.
+    const size_t next = std::min(first + kKeyBlock, last);
+    const size_t shares =
+        static_cast<size_t>(std::count_if(w.groups, w.groups + groups, [&](const RowGroup& group) {
+          return group.Sees(first, next);
+        }));
+    for (size_t g = 0, share = 0; g < groups; ++g) {
       RowGroup& info = w.groups[g];
       if (!info.Sees(first, last)) continue;
       const Rows group = rows.Group(g * kScoreRows);
@@ -342,22 +348,21 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
         if (keys.k == nullptr) {
           keys.k = KeysOf(rows, first / kKeyBlock, w);
           keys.v = ValuesOf(rows, first / kKeyBlock, w);
-          first_group = g;
         }
         PrepareQueries(group, of_group);
         RowsAhead ahead(w.ahead);
-        ahead.AddKeys(rows, first + kKeyBlock, g - first_group, groups - first_group);
+        ahead.AddKeys(rows, first + kKeyBlock, share, shares);
         if (g + 1 < groups && !w.groups[g + 1].queries_ready) {
           ahead.AddQueries(rows.Group((g + 1) * kScoreRows));
         }
-        if (!info.Sees(first + kKeyBlock, last)) end.AskFor(group, of_group, &ahead);
+        if (!info.Sees(next, last)) end.AskFor(group, of_group, &ahead);
         ahead.Describe(&keys);
-        keys.next_k = g == first_group ? next_k : nullptr;
-        keys.next_v = g == first_group ? next_v : nullptr;
+        keys.next_k = share == 0 ? next_k : nullptr;
+        keys.next_v = share == 0 ? next_v : nullptr;
+        ++share;
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
       }
-      const size_t next = std::min(first + kKeyBlock, last);
       if (info.met && !info.Sees(next, last)) EndSegment(group, of_group, end);
     }
   }
