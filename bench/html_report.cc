@@ -59,8 +59,9 @@ std::string LimitsTable(const Results& results) {
   }
   std::string html =
       "<h2>What this processor can do at most</h2>\n<p>Measured in the same run: multiply-adds in "
-      "f32 registers, and bytes read from each level by all threads together. All that follows is "
-      "a share of it.</p>\n<div class=\"wide\"><table>\n<thead>" +
+      "f32 registers, and bytes read from each level by all threads together; the best of the "
+      "whole run. Shares are of what they were in turn with a problem's repetitions: a shared "
+      "machine is not the same all along.</p>\n<div class=\"wide\"><table>\n<thead>" +
       html_row(header, true) + "</thead>\n<tbody>\n" + html_row(peaks);
   for (const std::string& level : LevelsOf(results)) {
     std::vector<std::string> cells = {level + " read"};

@@ -17,7 +17,8 @@ std::string RangeText(double low, double high, std::string (*text)(double)) {
 }
 
 struct Found {
-  bool any_peak = false, any_memory = false;
+  bool any_peak = false, any_reads = false;
+  Bound reads = Bound::kMemory;
   double low = INFINITY, high = 0;  // shares of heed
 };
 
@@ -36,27 +37,30 @@ Bar BarOf(const Results& results, const Entry& entry, const Palette& palette) {
 std::vector<BarGroup> GroupsOf(const Results& results, const Palette& palette,
                                const std::string& operation, size_t threads, Found* found) {
   std::vector<BarGroup> groups;
-  std::vector<size_t> in_memory;
+  std::vector<size_t> of_reads;
   for (const std::string& shape : shapes_of(results, operation)) {
     BarGroup group{readable(shape), {}};
-    bool memory = false;
+    bool reads = false;
     for (const Key& key : palette.keys()) {
       const Entry* entry = find_entry(results, operation, shape, threads, key.name);
       if (entry == nullptr) continue;
       group.bars.push_back(BarOf(results, *entry, palette));
-      memory = memory || bound_by_memory(*entry);
+      if (const Bound bound = bound_of(*entry); bound != Bound::kFlops) {
+        reads = true;
+        found->reads = bound;
+      }
       const double share = group.bars.back().value;
       if (key.name != "heed" || share <= 0) continue;
       found->low = std::min(found->low, share);
       found->high = std::max(found->high, share);
     }
     if (group.bars.empty()) continue;
-    (memory ? found->any_memory : found->any_peak) = true;
-    if (memory) in_memory.push_back(groups.size());
+    (reads ? found->any_reads : found->any_peak) = true;
+    if (reads) of_reads.push_back(groups.size());
     groups.push_back(std::move(group));
   }
-  for (const size_t i : in_memory) {
-    if (found->any_peak) groups[i].name = "of memory bandwidth: " + groups[i].name;
+  for (const size_t i : of_reads) {
+    if (found->any_peak) groups[i].name = "of " + name_of(found->reads) + ": " + groups[i].name;
   }
   return groups;
 }
@@ -94,10 +98,9 @@ std::vector<Figure> share_figures(const Results& results, const Palette& palette
       BarPlot plot;
       plot.groups = GroupsOf(results, palette, operation, threads, &found);
       if (found.high <= 0) continue;
-      const std::string limit = !found.any_memory ? "the fma peak"
-                                : found.any_peak  ? "its limits"
-                                                  : "memory bandwidth";
-      plot.axis = "share of " + (limit == "its limits" ? "the fma peak" : limit);
+      const std::string first = name_of(found.any_peak ? Bound::kFlops : found.reads);
+      const std::string limit = found.any_peak && found.any_reads ? "its limits" : first;
+      plot.axis = "share of " + first;
       plot.tick_text = [](double tick) { return tick_text(tick * 100) + "%"; };
       plot.full = 1;
       plot.title = operation + ", " + threads_text(threads) + ": heed reaches " +

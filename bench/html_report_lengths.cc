@@ -36,7 +36,7 @@ std::vector<Sweep> SweepsOf(const Results& results) {
           if (!(length.len > 0) || length.rest != rest) continue;
           if (entry == nullptr || !has_time(*entry)) continue;
           sweep.shapes.push_back(shape);
-          sweep.memory = bound_by_memory(*entry);
+          sweep.memory = bound_of(*entry) == Bound::kMemory;
         }
         std::sort(sweep.shapes.begin(), sweep.shapes.end(),
                   [](const auto& a, const auto& b) { return length_of(a).len < length_of(b).len; });

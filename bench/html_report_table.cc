@@ -7,8 +7,8 @@ namespace heed::bench {
 namespace {
 
 const std::vector<std::string> kColumns = {
-    "Shape", "Threads",   "Library",   "Best run",           "Median", "GFLOP/s", "of peak",
-    "GB/s",  "of memory", "Workspace", "Beside plain causal"};
+    "Shape",   "Threads", "Library", "Best run",  "Median",    "Share",
+    "GFLOP/s", "of peak", "GB/s",    "of memory", "Workspace", "Beside plain causal"};
 
 std::string OrDash(double value, const std::string& text) { return value > 0 ? text : "-"; }
 
@@ -23,10 +23,11 @@ std::string Row(const Results& results, const Entry& entry) {
                                        tools::xml_escape(why) + "</td>");
     return row;
   }
-  const double best = best_seconds(entry), peak = share_of_peak(results, entry),
+  const double best = best_seconds(entry), share = share_of_limit(results, entry),
+               peak = share_of_peak(results, entry),
                memory = share_of_memory_bandwidth(results, entry);
   return html_row({name[0], name[1], name[2], duration_text(best),
-                   times_text(median_seconds(entry) / best),
+                   times_text(median_seconds(entry) / best), OrDash(share, percent_text(share)),
                    OrDash(entry.flops, short_number(entry.flops / best / 1e9)),
                    OrDash(peak, percent_text(peak)),
                    OrDash(entry.bytes, short_number(entry.bytes / best / 1e9)),
@@ -41,7 +42,9 @@ std::string results_table(const Results& results) {
   if (results.entries.empty()) return "";
   std::string html =
       "<section>\n<h2>Every number</h2>\n<p>Rates and shares are those of the best run; the median "
-      "beside it shows how noisy the machine was. Beside plain causal: what a visible key costs, "
+      "beside it shows how noisy the machine was. The share is of the limit that binds, as it was "
+      "in turn with the repetitions; shares of peak and memory are of the best of the whole run. "
+      "Beside plain causal: what a visible key costs, "
       "as a multiple of its cost in plain causal attention.</p>\n<div class=\"wide\"><table>\n"
       "<thead>" +
       html_row(kColumns, true) + "</thead>\n";

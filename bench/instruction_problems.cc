@@ -89,6 +89,10 @@ constexpr Problem kProblems[] = {
      [] {
        return CountAttention({250, 250, 4, 1, 64}, false);
      }},
+    {"prefill-4x64x32",
+     [] {
+       return CountAttention({64, 64, 4, 4, 32}, false);
+     }},
     {"decode-8x2048x64",
      [] {
        return CountAttention({1, 2048, 8, 8, 64}, true);

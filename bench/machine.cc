@@ -34,18 +34,17 @@ double SecondsTogether(size_t threads, const std::function<void(size_t)>& body) 
   return std::chrono::duration<double>(last - first).count();
 }
 
-double PeakFlops(const PeakKernels& kernels, size_t threads) {
+double PeakFlops(const PeakKernels& kernels, size_t threads, int runs) {
   // About a millisecond a run on today's cores: long against the clock, short against
   // interruptions.
   constexpr double kFlopsPerRun = 1e8;
-  constexpr int kRuns = 8;
   // The chains settle at 1: no subnormals, no infinities.
   const Buffer start = random_normal(PeakKernels::kValues, 1);
   std::vector<float> values(start.begin(), start.end());
   values[0] = 0.999f;
   values[1] = 0.001f;
   double best = 0;
-  for (int run = 0; run < kRuns; ++run) {
+  for (int run = 0; run < runs; ++run) {
     for (const auto chains : {kernels.few_chains, kernels.many_chains}) {
       std::atomic<double> flops{0};
       const double seconds = SecondsTogether(threads, [&](size_t) {
@@ -59,26 +58,21 @@ double PeakFlops(const PeakKernels& kernels, size_t threads) {
   return best;
 }
 
-// Each thread reads a slice of its own, as often as it takes to last; the better of one stream and of
-// eight where they are long.
-double ReadBandwidth(const PeakKernels& kernels, const Buffer& data, size_t slice, size_t threads) {
+// Each thread reads a slice of its own once or, where that is short, as often as it takes to last: in
+// one stream or, where slices are long, in eight.
+double ReadBandwidth(const PeakKernels& kernels, const float* data, size_t slice, size_t threads,
+                     bool eight_streams) {
   constexpr size_t kFloatsPerRun = size_t{4} << 20;
   constexpr size_t kLongSlice = size_t{1} << 20;
-  constexpr int kRuns = 6;
   const size_t passes = std::max<size_t>(1, kFloatsPerRun / slice);
   // Not a power of two, which would send all streams to the same sets of the caches.
-  const size_t streams_step = slice < kLongSlice ? 0 : slice / 8 - 5 * 16;
-  double best = 0;
-  for (int run = 0; run < kRuns; ++run) {
-    const double seconds = SecondsTogether(threads, [&](size_t thread) {
-      for (size_t pass = 0; pass < passes; ++pass) {
-        [[maybe_unused]] volatile float sum =
-            kernels.read(data.data() + thread * slice, slice, run % 2 == 0 ? 0 : streams_step);
-      }
-    });
-    best = std::max(best, static_cast<double>(slice * passes * threads * sizeof(float)) / seconds);
-  }
-  return best;
+  const size_t step = eight_streams && slice >= kLongSlice ? slice / 8 - 5 * 16 : 0;
+  const double seconds = SecondsTogether(threads, [&](size_t thread) {
+    for (size_t pass = 0; pass < passes; ++pass) {
+      [[maybe_unused]] volatile float sum = kernels.read(data + thread * slice, slice, step);
+    }
+  });
+  return static_cast<double>(slice * passes * threads * sizeof(float)) / seconds;
 }
 
 // A file of one word; empty when there is none.
@@ -140,20 +134,53 @@ Limits& Meter::LimitsFor(size_t threads) {
     if (slice * threads > data_.size() * sizeof(float)) continue;
     limits.bandwidth.push_back({name.substr(0, 2), slice, 0});
   }
-  limits.bandwidth.push_back({"memory", data_.size() * sizeof(float) / threads, 0});
+  constexpr size_t kPiece = size_t{32} << 20;
+  const size_t most = data_.size() * sizeof(float) / threads;
+  limits.bandwidth.push_back({"memory", std::min(kPiece, most), 0});
   limits_.push_back(std::move(limits));
   std::sort(limits_.begin(), limits_.end(),
             [](const Limits& a, const Limits& b) { return a.threads < b.threads; });
   return LimitsFor(threads);
 }
 
-void Meter::measure(size_t threads) {
-  Limits& limits = LimitsFor(threads);
-  limits.flops = std::max(limits.flops, PeakFlops(kernels_, threads));
-  for (Bandwidth& level : limits.bandwidth) {
-    const double found = ReadBandwidth(kernels_, data_, level.bytes / sizeof(float), threads);
-    level.bytes_per_second = std::max(level.bytes_per_second, found);
+double Meter::Reads(Bandwidth* level, size_t threads, int runs) {
+  // Memory in pieces: they come round when the caches have long lost them.
+  const bool memory = level == &LimitsFor(threads).bandwidth.back();
+  const size_t piece = level->bytes / sizeof(float);
+  double found = 0;
+  for (int run = 0; run < runs; ++run) {
+    if (next_ + threads * piece > data_.size()) next_ = 0;
+    const float* from = data_.data() + (memory ? next_ : 0);
+    found = std::max(found, ReadBandwidth(kernels_, from, piece, threads, run % 2 == 1));
+    if (memory) next_ += threads * piece;
   }
+  level->bytes_per_second = std::max(level->bytes_per_second, found);
+  return found;
+}
+
+double Meter::Flops(Limits* limits, int runs) {
+  const double found = PeakFlops(kernels_, limits->threads, runs);
+  limits->flops = std::max(limits->flops, found);
+  return found;
+}
+
+void Meter::measure(size_t threads) {
+  constexpr int kRuns = 8;
+  Limits& limits = LimitsFor(threads);
+  Flops(&limits, kRuns);
+  for (Bandwidth& level : limits.bandwidth) Reads(&level, threads, kRuns);
+}
+
+double Meter::measure(Bound bound, size_t threads) {
+  constexpr int kRuns = 2;  // the threads of what ran before may spin during the first
+  Limits& limits = LimitsFor(threads);
+  if (bound == Bound::kFlops) return Flops(&limits, kRuns);
+  for (Bandwidth& level : limits.bandwidth) {
+    if (level.level == (bound == Bound::kL2 ? "L2" : "memory")) {
+      return Reads(&level, threads, kRuns);
+    }
+  }
+  return 0;
 }
 
 }  // namespace heed::bench

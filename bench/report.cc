@@ -33,19 +33,21 @@ std::string MachineText(const Results& results) {
   return text;
 }
 
-// Softmax works on what is in the second level of cache; the others meet the peak or the memory.
 std::string ShareText(const Results& results, const Entry& entry) {
-  const Limits* limits = limits_of(results, entry.threads);
-  if (entry.operation == "softmax" && limits != nullptr) {
-    for (const Bandwidth& level : limits->bandwidth) {
-      if (level.level == "L2" && level.bytes_per_second > 0) {
-        return Format("%.2f L2", entry.bytes / best_seconds(entry) / level.bytes_per_second);
-      }
-    }
-  }
   const double share = share_of_limit(results, entry);
   if (share <= 0) return "-";
-  return Format("%.2f %s", share, bound_by_memory(entry) ? "reads" : "peak");
+  const Bound bound = bound_of(entry);
+  return Format("%.2f %s", share,
+                bound == Bound::kFlops ? "peak"
+                : bound == Bound::kL2  ? "L2"
+                                       : "memory");
+}
+
+// Of the best that the whole run saw of the limit.
+std::string ShareOfRunText(const Results& results, Entry entry) {
+  entry.limits.clear();
+  const double share = share_of_limit(results, entry);
+  return share > 0 ? Format("%.2f", share) : "-";
 }
 
 std::string Line(const Results& results, const Entry& entry) {
@@ -53,8 +55,9 @@ std::string Line(const Results& results, const Entry& entry) {
       Format("%-32s %3zu  %-9s", entry.shape.c_str(), entry.threads, entry.library.c_str());
   if (!entry.error.empty()) return left + " failed: " + entry.error + "\n";
   const double best = best_seconds(entry);
-  std::string line = left + Format(" %10s %14s %11s  %5.2f", duration_text(best).c_str(),
+  std::string line = left + Format(" %10s %14s %11s  %6s  %5.2f", duration_text(best).c_str(),
                                    rate_text(entry).c_str(), ShareText(results, entry).c_str(),
+                                   ShareOfRunText(results, entry).c_str(),
                                    best > 0 ? median_seconds(entry) / best : 0.0);
   if (entry.workspace_bytes > 0)
     line += Format("  %10s", bytes_text(entry.workspace_bytes).c_str());
@@ -68,12 +71,14 @@ std::string text_report(const Results& results) {
   std::string text = MachineText(results), operation;
   text +=
       "\nTimes are the best of all repetitions; noise is their median over it. Shares are of the "
-      "limit that binds:\nthe fma peak, reads of memory, or of the L2 cache.\n";
+      "limit that binds,\nthe fma peak or reads of memory or of the L2 cache: of the best that was "
+      "measured in turn with the\nrepetitions, and in the next column of the best of the whole "
+      "run.\n";
   for (const Entry& entry : results.entries) {
     if (entry.operation != operation) {
       operation = entry.operation;
-      text += "\n" + Format("%-32s thr  %-9s %10s %14s %11s  %5s  %10s\n", operation.c_str(),
-                            "library", "time", "rate", "share", "noise", "workspace");
+      text += "\n" + Format("%-32s thr  %-9s %10s %14s %11s  %6s  %5s  %10s\n", operation.c_str(),
+                            "library", "time", "rate", "share", "of run", "noise", "workspace");
     }
     text += Line(results, entry);
   }

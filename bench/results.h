@@ -11,7 +11,7 @@ namespace heed::bench {
 // The read bandwidth of one level of the memory hierarchy.
 struct Bandwidth {
   std::string level;            // "L1", "L2", "L3" or "memory"
-  size_t bytes = 0;             // read over and over, by each thread
+  size_t bytes = 0;             // that each thread reads at a time
   double bytes_per_second = 0;  // of all threads
 };
 
@@ -27,6 +27,8 @@ struct Entry {            // one library at one problem with one number of threa
   size_t threads = 1;
   std::string library;          // "heed", "oneDNN", "unfused" ...
   std::vector<double> seconds;  // of one run, by repetition
+  // What bound_of it was right before each repetition, per second; empty: not measured.
+  std::vector<double> limits = {};
   double flops = 0, bytes = 0;  // of one run; 0: not counted
   double workspace_bytes = 0;   // what heed's context held after it; 0: not known
   double vs_causal =
@@ -44,10 +46,21 @@ struct Results {
   std::vector<Entry> entries;
 };
 
+// What limits a problem at most: multiply-adds, or reads where little else is done with each byte.
+// Softmax works on what is in the second level of cache.
+enum class Bound { kFlops, kL2, kMemory };
+Bound bound_of(const Entry& entry);
+
 double best_seconds(const Entry& entry);
 double median_seconds(const Entry& entry);
 const Limits* limits_of(const Results& results, size_t threads);  // null: not measured
-// Shares of the best repetition; 0 where flops, bytes or limits are not known.
+double memory_bandwidth(const Limits& limits);                    // 0: not known
+double units_of(const Entry& entry);  // flops of a run or, where reads are the limit, bytes
+// Of its limit as it was in turn with the repetitions: a shared machine is not the same all along.
+// Without such measurements, of the whole run's limit.
+double share_of_limit(const Results& results, const Entry& entry);
+// Shares of the whole run's limits by the best repetition; 0 where flops, bytes or limits are not
+// known.
 double share_of_peak(const Results& results, const Entry& entry);
 double share_of_memory_bandwidth(const Results& results, const Entry& entry);
 

@@ -77,6 +77,7 @@ Json RepetitionOf(const Results& results, const Entry& entry, size_t index) {
   object["cpu_time"] = seconds * 1e9;  // not measured, and Google's tools want it
   object["time_unit"] = "ns";
   if (seconds > 0) AddCounters(results, entry, seconds, &object);
+  if (index < entry.limits.size()) object["limit_per_second"] = entry.limits[index];
   object["seconds"] = seconds;  // what is read again: nanoseconds would round
   object["operation"] = entry.operation;
   object["shape"] = entry.shape;

@@ -188,7 +188,13 @@ class Collector {
     if (from.size("repetition_index", 0) != repetitions_[place->second]++) {
       from.Wrong("repetition_index", "the number of those before it: each comes once");
     }
-    if (timed) results_->entries[place->second].seconds.push_back(seconds);
+    if (!timed) return;
+    results_->entries[place->second].seconds.push_back(seconds);
+    if (from.has("limit_per_second")) {
+      const double limit = from.number("limit_per_second");
+      if (limit < 1) from.Wrong("limit_per_second", "a number from 1 to 1e24");
+      results_->entries[place->second].limits.push_back(limit);
+    }
   }
 
  private:

@@ -86,31 +86,22 @@ std::string threads_text(size_t threads) {
   return std::to_string(threads) + (threads == 1 ? " thread" : " threads");
 }
 
-double memory_bandwidth(const Limits& limits) {
-  return limits.bandwidth.empty() ? 0 : limits.bandwidth.back().bytes_per_second;
-}
-
-bool bound_by_memory(const Entry& entry) {
-  constexpr double kFewFlopsPerByte = 1;  // a product of one row has 0.5; of ten, 5
-  if (entry.bytes <= 0) return false;
-  return entry.operation.rfind("decode", 0) == 0 || entry.flops < kFewFlopsPerByte * entry.bytes;
-}
-
-double share_of_limit(const Results& results, const Entry& entry) {
-  return bound_by_memory(entry) ? share_of_memory_bandwidth(results, entry)
-                                : share_of_peak(results, entry);
+std::string name_of(Bound bound) {
+  return bound == Bound::kFlops ? "the fma peak"
+         : bound == Bound::kL2  ? "L2 bandwidth"
+                                : "memory bandwidth";
 }
 
 double rate_of(const Entry& entry) {
   const double best = best_seconds(entry);
   if (best <= 0) return 0;
-  return (bound_by_memory(entry) ? entry.bytes : entry.flops) / best;
+  return units_of(entry) / best;
 }
 
 std::string rate_text(const Entry& entry) {
   const double rate = rate_of(entry);
   if (rate <= 0) return "";
-  return bound_by_memory(entry) ? bandwidth_text(rate) : flops_text(rate);
+  return bound_of(entry) == Bound::kFlops ? flops_text(rate) : bandwidth_text(rate);
 }
 
 }  // namespace heed::bench

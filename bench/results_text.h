@@ -18,16 +18,9 @@ std::string readable(const std::string& shape);  // "heads 12, len 1024": of "he
 std::string name_of(const Entry& entry);         // "prefill/len:8/threads:1/heed"
 std::string threads_text(size_t threads);        // "1 thread"
 
-double memory_bandwidth(const Limits& limits);  // 0: not known
+std::string name_of(Bound bound);  // "the fma peak", "memory bandwidth"
 
-// Which limit a problem meets: the memory, when it reads a cache or weights once for little
-// arithmetic, or nothing but bytes is counted; else the peak.
-bool bound_by_memory(const Entry& entry);
-
-// Share of the limit that it meets; 0: not known.
-double share_of_limit(const Results& results, const Entry& entry);
-
-// What the best repetition reached of what that limit counts: flops or bytes per second; 0: neither
+// What the best repetition reached of what its limit counts: flops or bytes per second; 0: neither
 // is counted.
 double rate_of(const Entry& entry);
 std::string rate_text(const Entry& entry);  // "98.2 GFLOP/s", "" when not counted

@@ -110,19 +110,23 @@ Entry EntryOf(const Case& c) {
   return entry;
 }
 
-void RunGroup(const Effort& effort, std::vector<Case>* group, std::vector<Entry>* entries) {
+void RunGroup(const Effort& effort, std::vector<Case>* group, Meter* meter,
+              std::vector<Entry>* entries) {
   std::vector<Contestant> contestants;
   for (Case& c : *group) contestants.push_back({&c, EntryOf(c)});
   for (Contestant& one : contestants) Guarded(&one, [&] { return Prepare(effort, &one); });
   for (bool any = true; any;) {
     any = false;
+    double limit = 0;  // of this round
     for (Contestant& one : contestants) {
       if (!one.going(effort)) continue;
+      if (!any) limit = meter->measure(bound_of(one.entry), one.entry.threads);
       any = true;
       Guarded(&one, [&] {
         const Result<double> seconds = Repeat(&one);
         if (!seconds.ok()) return seconds.status();
         one.entry.seconds.push_back(*seconds);
+        one.entry.limits.push_back(limit);
         return Status();
       });
     }
@@ -130,7 +134,10 @@ void RunGroup(const Effort& effort, std::vector<Case>* group, std::vector<Entry>
   for (Contestant& one : contestants) {
     if (one.entry.error.empty()) Guarded(&one, [&] { return CompareWithBaseline(&one); });
     one.entry.workspace_bytes = static_cast<double>(one.c->library->workspace_bytes());
-    if (!one.entry.error.empty()) one.entry.seconds.clear();
+    if (!one.entry.error.empty()) {
+      one.entry.seconds.clear();
+      one.entry.limits.clear();
+    }
     entries->push_back(std::move(one.entry));
   }
 }
@@ -160,7 +167,7 @@ std::vector<Entry> run_cases(const Settings& settings, std::vector<Case> cases, 
   for (size_t i = 0; i < groups.size(); ++i) {
     ShowProgress(i, groups.size(), groups[i].front().problem());
     meter->measure(groups[i].front().threads);
-    RunGroup(settings.quick ? kQuick : kFull, &groups[i], &entries);
+    RunGroup(settings.quick ? kQuick : kFull, &groups[i], meter, &entries);
     groups[i].clear();  // and the problem's memory with it
   }
   return entries;

@@ -20,8 +20,8 @@ using test::Contains;
 
 bool Same(const Entry& a, const Entry& b) {
   return a.operation == b.operation && a.shape == b.shape && a.threads == b.threads &&
-         a.library == b.library && a.seconds == b.seconds && a.flops == b.flops &&
-         a.bytes == b.bytes && a.workspace_bytes == b.workspace_bytes &&
+         a.library == b.library && a.seconds == b.seconds && a.limits == b.limits &&
+         a.flops == b.flops && a.bytes == b.bytes && a.workspace_bytes == b.workspace_bytes &&
          a.vs_causal == b.vs_causal && a.error == b.error;
 }
 
@@ -41,13 +41,15 @@ json Small() {
   Results results;
   results.cpu = "a CPU";
   results.limits = {{1, 1e11, {{"memory", 1 << 28, 2e10}}}};
-  results.entries = {{"prefill", "len:8", 1, "heed", {1e-3, 2e-3}, 1e6, 1e5, 0, 0, ""}};
+  results.entries = {
+      {"prefill", "len:8", 1, "heed", {1e-3, 2e-3}, {3e10, 4e10}, 1e6, 1e5, 0, 0, ""}};
   return json::parse(results_to_json(results));
 }
 
 TEST_CASE("results are read as they were written, to the last bit") {
   Results written = sample_results();
   written.entries[0].seconds = {1.0 / 3e5, std::nextafter(1.0 / 3e5, 1.0), 0.1, 1e-12, 1e9};
+  written.entries[0].limits = {1, 2e11, 1e11 / 3, 1e24, 5};
   written.entries[0].vs_causal = 1.0 / 7;
   written.entries[2].error = "slow and \"wrong\" \xe2\x88\x9e";
   const Result<Results> read = ReadBack(results_to_json(written));
@@ -89,6 +91,7 @@ TEST_CASE("files have what Google Benchmark's own tools look for") {
   CHECK(second["of_peak"] == doctest::Approx(0.005));
   CHECK(second["GB/s"] == doctest::Approx(0.05));
   CHECK(second["of_bandwidth"] == doctest::Approx(0.0025));
+  CHECK(second["limit_per_second"] == 4e10);
 }
 
 TEST_CASE("best, median and shares of an entry") {
@@ -112,6 +115,25 @@ TEST_CASE("best, median and shares of an entry") {
   CHECK(median_seconds(Entry{}) == 0);
 }
 
+TEST_CASE("a share is of the limit as it was in turn with the repetitions") {
+  const Results results = sample_results();
+  Entry entry = results.entries[0];
+  CHECK(bound_of(entry) == Bound::kFlops);
+  CHECK(share_of_limit(results, entry) == share_of_peak(results, entry));  // not measured in turn
+  const double peak = limits_of(results, 1)->flops;
+  entry.limits = {peak / 4, peak / 2, peak / 3};
+  CHECK(share_of_limit(results, entry) == doctest::Approx(2 * share_of_peak(results, entry)));
+  entry = results.entries[9];  // 1x4096x4096
+  CHECK(bound_of(entry) == Bound::kMemory);
+  entry.limits = {memory_bandwidth(*limits_of(results, 1)) / 2};
+  CHECK(share_of_limit(results, entry) == doctest::Approx(1.9));
+  entry = results.entries[12];
+  CHECK(entry.operation == "softmax");
+  CHECK(bound_of(entry) == Bound::kL2);
+  CHECK(share_of_limit(results, entry) == doctest::Approx(2.5 * 25 / 120));
+  CHECK(share_of_limit(results, Entry{}) == 0);
+}
+
 TEST_CASE("each wrong member is named") {
   const auto error_with = [](const std::function<void(json&)>& change) {
     json document = Small();
@@ -128,6 +150,7 @@ TEST_CASE("each wrong member is named") {
   CHECK(Contains(error_of_benchmark("seconds", nullptr), "seconds must be a number"));
   CHECK(Contains(error_of_benchmark("flops", 1e300), "flops must be a number from 0 to 1e24"));
   CHECK(Contains(error_of_benchmark("flops", "many"), "flops must be a number from 0 to 1e24"));
+  CHECK(Contains(error_of_benchmark("limit_per_second", 0.5), "must be a number from 1 to 1e24"));
   CHECK(Contains(error_of_benchmark("threads", 0), "threads must be a whole number from 1"));
   CHECK(Contains(error_of_benchmark("threads", 1.5), "threads must be a whole number from 1"));
   CHECK(Contains(error_of_benchmark("threads", 1e16), "threads must be a whole number from 1"));

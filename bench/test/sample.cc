@@ -77,6 +77,7 @@ Results sample_results() {
                                    threads,
                                    library,
                                    {best * 1.07, best, best * 1.01},
+                                   {},
                                    problem.flops,
                                    problem.bytes,
                                    0,
