@@ -1,7 +1,6 @@
 #include "heed/attention.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "src/attention_ahead.h"
 #include "src/attention_plan.h"
@@ -10,13 +9,10 @@
 #include "src/attention_total.h"
 #include "src/check.h"
 #include "src/context.h"
-#include "src/kernels/row_sum.h"
 #include "src/parallel.h"
 
 namespace heed {
 namespace {
-
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 // What the second pass, over the weights, needs of the first: [batch, kv head, row] each.
 struct Totals {
@@ -58,9 +54,10 @@ class JoinSegments : public SegmentEnd {
 
   void Take(const Rows& group, const AttentionWorkspace& w) const override {
     const size_t stride = group.plan.acc_stride;
+    if (IsLast(w) && !w.groups->joined) return FinishOnlySegment(group, w);
+    Begin(group, w);
     for (size_t r = 0; r < group.count; ++r) {
-      TakeSegment(kernels_, stride, {w.max + r, w.lanes + r * kSumLanes, w.acc + r * stride},
-                  w.total(r, stride));
+      TakeSegment(kernels_, stride, w.segment(r, stride), w.total(r, stride));
     }
     // While the rows are still in cache.
     if (IsLast(w)) FinishGroup(group, w);
@@ -71,6 +68,7 @@ class JoinSegments : public SegmentEnd {
   }
 
   void FinishGroup(const Rows& group, const AttentionWorkspace& w) const {
+    Begin(group, w);
     w.groups->finished = true;
     const size_t stride = group.plan.acc_stride;
     for (size_t r = 0; r < group.count; ++r) {
@@ -79,6 +77,25 @@ class JoinSegments : public SegmentEnd {
   }
 
  private:
+  // Totals without any segment, unless there is one.
+  static void Begin(const Rows& group, const AttentionWorkspace& w) {
+    if (w.groups->joined) return;
+    w.groups->joined = true;
+    const size_t stride = group.plan.acc_stride;
+    for (size_t r = 0; r < group.count; ++r) ClearRow(w.total(r, stride), stride);
+  }
+
+  // As TakeSegment would copy it, without the copy.
+  void FinishOnlySegment(const Rows& group, const AttentionWorkspace& w) const {
+    w.groups->finished = true;
+    const size_t stride = group.plan.acc_stride;
+    for (size_t r = 0; r < group.count; ++r) {
+      const RowPartial part = w.segment(r, stride);
+      if (*part.sum == 0.0f) ClearRow(part, stride);
+      FinishRow(kernels_, group, r, part, totals_);
+    }
+  }
+
   // Whether the group at w sees no key after this segment.
   bool IsLast(const AttentionWorkspace& w) const {
     return !w.groups->Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX);
@@ -95,9 +112,6 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
   const AttentionPlan& plan = rows.plan;
   if (rows.count == 0) return;
   PrepareRows(rows, w);
-  std::fill_n(w.total_max, rows.count, kMinusInfinity);
-  std::fill_n(w.total_sum, rows.count, 0.0f);
-  std::fill_n(w.total_acc, rows.count * plan.acc_stride, 0.0f);
   size_t kept_end = 0, near_begin = SIZE_MAX;  // a window leaves out the segments between
   for (size_t r = 0; r < rows.count; ++r) {
     kept_end = std::max(kept_end, w.keys_of[r].kept.end);

@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "src/check.h"
-#include "src/kernels/row_sum.h"
 #include "src/math.h"
 
 namespace heed {
 namespace {
-
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 struct NamedView {
   const char* name;
@@ -132,19 +128,17 @@ class KeepSegment : public SegmentEnd {
   void Take(const Rows& group, const AttentionWorkspace& w) const override {
     for (size_t r = 0; r < group.count; ++r) {
       const RowPartial part = state_.At(segment_, group, r);
-      *part.max = w.max[r];
-      *part.sum = w.lanes[r * kSumLanes];
-      std::copy_n(w.acc + r * group.plan.acc_stride, group.plan.out.dim, part.acc);
+      const RowPartial from = w.segment(r, group.plan.acc_stride);
+      *part.max = *from.max;
+      *part.sum = *from.sum;
+      std::copy_n(from.acc, group.plan.out.dim, part.acc);
     }
   }
 
   // What rows have that see none of its keys.
   void Clear(const Rows& rows) const {
     for (size_t r = 0; r < rows.count; ++r) {
-      const RowPartial part = state_.At(segment_, rows, r);
-      *part.max = kMinusInfinity;
-      *part.sum = 0.0f;
-      std::fill_n(part.acc, rows.plan.out.dim, 0.0f);
+      ClearRow(state_.At(segment_, rows, r), rows.plan.out.dim);
     }
   }
 
@@ -213,9 +207,9 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
     const size_t b = task / heads, h = task % heads;
     float* acc = memory + worker * stride;
     for (size_t i = 0; i < q_len; ++i) {
-      float max = kMinusInfinity, sum = 0.0f;
-      std::fill_n(acc, n, 0.0f);
+      float max = 0, sum = 0;
       const RowPartial total = {&max, &sum, acc};
+      ClearRow(total, n);
       for (size_t p = 0; p < num_parts; ++p) {
         for (size_t s = 0; s < parts[p].max.shape[0]; ++s) {
           TakeSegment(*impl.attention, n, StateView{parts[p]}.At(s, b, h, i), total);

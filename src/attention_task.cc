@@ -6,7 +6,6 @@
 
 #include "src/attention_ahead.h"
 #include "src/dropout.h"
-#include "src/kernels/row_sum.h"
 #include "src/pack.h"
 
 namespace heed {
@@ -208,9 +207,10 @@ void ClearSegment(const Rows& group, const AttentionWorkspace& w) {
   std::fill_n(w.acc, group.count * group.plan.acc_stride, 0.0f);
 }
 
-void EndSegment(const Rows& group, const AttentionWorkspace& w, const SegmentEnd& end) {
+void EndSegment(const AttentionKernels& kernels, const Rows& group, const AttentionWorkspace& w,
+                const SegmentEnd& end) {
   w.groups->met = false;
-  for (size_t r = 0; r < group.count; ++r) FoldLanes(w.lanes + r * kSumLanes);
+  kernels.fold(w.lanes, group.count);
   end.Take(group, w);
 }
 
@@ -295,7 +295,7 @@ void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
     if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, rows.head(r));
     RowGroup& group = w.groups[r / kScoreRows];
     const VisibleKeys& keys = w.keys_of[r];
-    if (r % kScoreRows == 0) group = {keys, keys.near, false, false, false};
+    if (r % kScoreRows == 0) group = {.some = keys, .all = keys.near};
     group.some.kept.Include(keys.kept);
     group.some.near.Include(keys.near);
     group.all = {std::max(group.all.begin, keys.near.begin),
@@ -363,7 +363,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
       }
-      if (info.met && !info.Sees(next, last)) EndSegment(group, of_group, end);
+      if (info.met && !info.Sees(next, last)) EndSegment(kernels, group, of_group, end);
     }
   }
 }

@@ -33,9 +33,10 @@ struct Rows {
 struct RowGroup {
   VisibleKeys some;  // by the rules: holds what at least one row sees
   KeyRange all;      // every row sees these
-  bool queries_ready;
-  bool met;       // a key of the segment at hand
-  bool finished;  // written out
+  bool queries_ready = false;
+  bool met = false;       // a key of the segment at hand
+  bool joined = false;    // an earlier segment is in the totals, which are not set before
+  bool finished = false;  // written out
 
   bool Sees(size_t first, size_t last) const {
     return !some.kept.Within(first, last).empty() || !some.near.Within(first, last).empty();
@@ -49,7 +50,7 @@ struct AttentionWorkspace {
   // Of all rows of a task.
   float* queries;
   float *max, *lanes, *acc;                  // of a segment; sums end in lanes[r * kSumLanes]
-  float *total_max, *total_sum, *total_acc;  // of all segments so far
+  float *total_max, *total_sum, *total_acc;  // of all segments so far, where there are several
   float* slope;                              // of ALiBi, else null
   VisibleKeys* keys_of;
   RowGroup* groups;  // [rows / kScoreRows]
@@ -68,6 +69,9 @@ struct AttentionWorkspace {
   // The same with the arrays of rows beginning at row `from`, a multiple of kScoreRows.
   AttentionWorkspace Group(const AttentionPlan& plan, size_t from) const;
 
+  RowPartial segment(size_t r, size_t acc_stride) const {
+    return {max + r, lanes + r * kSumLanes, acc + r * acc_stride};
+  }
   RowPartial total(size_t r, size_t acc_stride) const {
     return {total_max + r, total_sum + r, total_acc + r * acc_stride};
   }

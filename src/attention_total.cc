@@ -32,6 +32,12 @@ float LogSumExp(float max, float sum) {
   return static_cast<float>(static_cast<double>(max) + log_sum);
 }
 
+void ClearRow(const RowPartial& row, size_t n) {
+  *row.max = kMinusInfinity;
+  *row.sum = 0.0f;
+  std::fill_n(row.acc, n, 0.0f);
+}
+
 void TakeSegment(const AttentionKernels& kernels, size_t n, const RowPartial& part,
                  const RowPartial& total) {
   if (*part.sum == 0.0f) return;

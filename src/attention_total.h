@@ -14,6 +14,9 @@ struct RowPartial {
   float* acc;
 };
 
+// What no keys contribute, n floats of acc.
+void ClearRow(const RowPartial& row, size_t n);
+
 // total = total joined with a later segment. A segment whose sum is 0 saw nothing and changes
 // nothing; the first that saw something is copied.
 void TakeSegment(const AttentionKernels& kernels, size_t n, const RowPartial& part,

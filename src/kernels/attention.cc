@@ -315,10 +315,15 @@ void Scale(float* HWY_RESTRICT row, float factor, size_t n) {
   for (size_t i = 0; i < n; ++i) row[i] *= factor;
 }
 
+void Fold(float* lanes, size_t rows) {
+  for (size_t r = 0; r < rows; ++r) FoldLanes(lanes + r * kSumLanes);
+}
+
 float ExpOfOne(float x) { return ExpOne(x); }
 
 extern const AttentionKernels kAttentionKernels;
-const AttentionKernels kAttentionKernels = {&Attend, &Weights, &Merge, &Scale, &Finish, &ExpOfOne};
+const AttentionKernels kAttentionKernels = {&Attend, &Weights, &Merge,   &Scale,
+                                            &Fold,   &Finish,  &ExpOfOne};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -73,6 +73,8 @@ struct AttentionKernels {
   // n floats: total = total * f + part * g, the merge of two segments.
   void (*merge)(float* total, float f, const float* part, float g, size_t n);
   void (*scale)(float* row, float factor, size_t n);
+  // lanes [rows][kSumLanes]: the sum of each row's into its first, by the contract's tree.
+  void (*fold)(float* lanes, size_t rows);
   // out = acc * inverse, n floats.
   void (*finish)(const float* acc, float inverse, float* out, size_t n);
   float (*exp)(float x);  // of one number, x <= 0 or NaN

@@ -1,4 +1,4 @@
-// Exponentials of a row and their sum in 16 lanes: shared by softmax and attention.
+// Exponentials of a row and their sum in 16 lanes, and its folding: shared by softmax and attention.
 #include <cstddef>
 
 #include "heed/numerics.hpp"
@@ -52,6 +52,24 @@ HWY_INLINE void ExpAndSum(const float* x, float* y, size_t begin, size_t end,
       hn::StoreU(sum, d, sums + lane);
     }
   }
+}
+
+template <size_t kHalf>
+HWY_INLINE void FoldHalf(float* lanes) {
+  const hn::CappedTag<float, kHalf> d;
+  for (size_t i = 0; i < kHalf; i += hn::Lanes(d)) {
+    hn::StoreU(hn::Add(hn::LoadU(d, lanes + i), hn::LoadU(d, lanes + i + kHalf)), d, lanes + i);
+  }
+}
+
+// The fixed tree of the contract: lane i takes lane i + 8, then + 4, + 2, + 1. Lane 0 is the sum;
+// overwrites the others.
+HWY_INLINE void FoldLanes(float* lanes) {
+  static_assert(kSumLanes == 16);
+  FoldHalf<8>(lanes);
+  FoldHalf<4>(lanes);
+  FoldHalf<2>(lanes);
+  FoldHalf<1>(lanes);
 }
 
 }  // namespace heed::HWY_NAMESPACE

@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "heed/numerics.hpp"
-#include "src/kernels/row_sum.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "src/kernels/softmax.cc"
@@ -57,8 +56,8 @@ void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
         tail, tail, 0, kSumLanes, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; }, sums);
     std::copy_n(tail, n - whole, y + whole);
   }
-  const float sum = FoldLanes(sums);
-  const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+  FoldLanes(sums);
+  const float inverse = sums[0] == 0.0f ? 0.0f : 1.0f / sums[0];
   for (size_t i = 0; i < whole; i += hn::Lanes(d)) {
     hn::StoreU(hn::Mul(hn::LoadU(d, y + i), hn::Set(d, inverse)), d, y + i);
   }
