@@ -25,25 +25,29 @@ struct Totals {
   }
 };
 
-// Writes row r's output and LSE from its total; a row that saw no key gives zeros and -inf.
-void FinishRow(const AttentionKernels& kernels, const Rows& rows, size_t r, const RowPartial& total,
-               const Totals& totals) {
+// Writes the rows' outputs and LSE from total_of(r); a row that saw no key gives zeros and -inf.
+template <class TotalOf>
+void FinishRows(const AttentionKernels& kernels, const Rows& rows, const Totals& totals,
+                const TotalOf& total_of) {
   const AttentionPlan& plan = rows.plan;
-  const size_t h = rows.head(r), i = rows.query(r), row = rows.sequence.q_begin + i;
-  if (!plan.options.sinks.absent()) {
-    TakeSink(kernels, plan.out.dim, At<float>(plan.options.sinks, h), total);
-  }
-  const float inverse = InverseOf(*total.sum);
-  kernels.finish(total.acc, inverse, const_cast<float*>(plan.out.row(rows.batch, row, h)),
-                 plan.out.dim);
-  if (totals.shift != nullptr) {
-    totals.shift[totals.At(rows) + r] = ShiftOf(*total.max);
-    totals.inverse[totals.At(rows) + r] = inverse;
-  }
   const MutableTensorView& lse = plan.options.lse;
-  if (lse.absent()) return;
-  (plan.packed() ? MutableAt<float>(lse, h, row) : MutableAt<float>(lse, rows.batch, h, i)) =
-      LogSumExp(*total.max, *total.sum);
+  rows.ForEach([&](size_t r, size_t i, size_t h) {
+    const RowPartial total = total_of(r);
+    const size_t row = rows.sequence.q_begin + i;
+    if (!plan.options.sinks.absent()) {
+      TakeSink(kernels, plan.out.dim, At<float>(plan.options.sinks, h), total);
+    }
+    const float inverse = InverseOf(*total.sum);
+    kernels.finish(total.acc, inverse, const_cast<float*>(plan.out.row(rows.batch, row, h)),
+                   plan.out.dim);
+    if (totals.shift != nullptr) {
+      totals.shift[totals.At(rows) + r] = ShiftOf(*total.max);
+      totals.inverse[totals.At(rows) + r] = inverse;
+    }
+    if (lse.absent()) return;
+    (plan.packed() ? MutableAt<float>(lse, h, row) : MutableAt<float>(lse, rows.batch, h, i)) =
+        LogSumExp(*total.max, *total.sum);
+  });
 }
 
 // Joins the segments of rows in order, and writes out rows that have no more.
@@ -71,9 +75,7 @@ class JoinSegments : public SegmentEnd {
     Begin(group, w);
     w.groups->finished = true;
     const size_t stride = group.plan.acc_stride;
-    for (size_t r = 0; r < group.count; ++r) {
-      FinishRow(kernels_, group, r, w.total(r, stride), totals_);
-    }
+    FinishRows(kernels_, group, totals_, [&](size_t r) { return w.total(r, stride); });
   }
 
  private:
@@ -89,11 +91,11 @@ class JoinSegments : public SegmentEnd {
   void FinishOnlySegment(const Rows& group, const AttentionWorkspace& w) const {
     w.groups->finished = true;
     const size_t stride = group.plan.acc_stride;
-    for (size_t r = 0; r < group.count; ++r) {
+    FinishRows(kernels_, group, totals_, [&](size_t r) {
       const RowPartial part = w.segment(r, stride);
       if (*part.sum == 0.0f) ClearRow(part, stride);
-      FinishRow(kernels_, group, r, part, totals_);
-    }
+      return part;
+    });
   }
 
   // Whether the group at w sees no key after this segment.
@@ -147,13 +149,13 @@ Status RunSplit(const AttentionPlan& plan, const Totals& totals, Context::Impl& 
   ForEachTask(context, row_tasks, WorkersFor(context, row_tasks, merge_flops),
               [&](size_t task, size_t) {
                 const Rows rows = RowsOfTask(plan, task);
-                for (size_t r = 0; r < rows.count; ++r) {
+                FinishRows(*context.attention, rows, totals, [&](size_t r) {
                   const RowPartial total = state.At(0, rows, r);
                   for (size_t s = 1; s < plan.segments; ++s) {
                     TakeSegment(*context.attention, plan.out.dim, state.At(s, rows, r), total);
                   }
-                  FinishRow(*context.attention, rows, r, total, totals);
-                }
+                  return total;
+                });
               });
   return Status();
 }

@@ -28,16 +28,16 @@ void RowsAhead::AddKeys(const Rows& rows, size_t first, size_t part, size_t part
 
 void RowsAhead::AddQueries(const Rows& group) {
   const HeadsView& q = group.plan.q;
-  for (size_t r = 0; r < group.count; ++r) {
-    Add(q, q.row(group.batch, group.sequence.q_begin + group.query(r), group.head(r)));
-  }
+  group.ForEach([&](size_t, size_t i, size_t h) {
+    Add(q, q.row(group.batch, group.sequence.q_begin + i, h));
+  });
 }
 
 void RowsAhead::AddOutputs(const Rows& group) {
   const HeadsView& out = group.plan.out;
-  for (size_t r = 0; r < group.count; ++r) {
-    Add(out, out.row(group.batch, group.sequence.q_begin + group.query(r), group.head(r)));
-  }
+  group.ForEach([&](size_t, size_t i, size_t h) {
+    Add(out, out.row(group.batch, group.sequence.q_begin + i, h));
+  });
 }
 
 void RowsAhead::Describe(KeyBlock* keys) const {

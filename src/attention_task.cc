@@ -105,9 +105,9 @@ void FillBias(const Rows& rows, size_t first, const AttentionWorkspace& w) {
 }
 
 void FillDistances(const Rows& rows, size_t first, const AttentionWorkspace& w) {
-  for (size_t r = 0; r < rows.count; ++r) {
-    w.distance[r] = static_cast<float>(static_cast<ptrdiff_t>(first) - rows.position(r));
-  }
+  rows.ForEach([&](size_t r, size_t i, size_t) {
+    w.distance[r] = static_cast<float>(static_cast<ptrdiff_t>(first) - rows.position_of(i));
+  });
 }
 
 // Calls pack(row of the first key, its place in the block, how many) for the runs of keys that lie
@@ -290,9 +290,9 @@ AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t f
 }
 
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
-  for (size_t r = 0; r < rows.count; ++r) {
-    w.keys_of[r] = RuleKeys(rows.plan, rows.batch, rows.sequence, rows.query(r));
-    if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, rows.head(r));
+  rows.ForEach([&](size_t r, size_t i, size_t h) {
+    w.keys_of[r] = RuleKeys(rows.plan, rows.batch, rows.sequence, i);
+    if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, h);
     RowGroup& group = w.groups[r / kScoreRows];
     const VisibleKeys& keys = w.keys_of[r];
     if (r % kScoreRows == 0) group = {.some = keys, .all = keys.near};
@@ -300,21 +300,20 @@ void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
     group.some.near.Include(keys.near);
     group.all = {std::max(group.all.begin, keys.near.begin),
                  std::min(group.all.end, keys.near.end)};
-  }
+  });
 }
 
 void PrepareQueries(const Rows& group, const AttentionWorkspace& w) {
   if (w.groups->queries_ready) return;
   w.groups->queries_ready = true;
   const HeadsView& q = group.plan.q;
-  const float* tile[kTileRows];
+  const float* row[kScoreRows];
+  group.ForEach([&](size_t r, size_t i, size_t h) {
+    row[r] = q.row(group.batch, group.sequence.q_begin + i, h);
+  });
   for (size_t first = 0; first < group.count; first += kTileRows) {
-    const size_t width = std::min(kTileRows, group.count - first);
-    for (size_t r = 0; r < width; ++r) {
-      tile[r] = q.row(group.batch, group.sequence.q_begin + group.query(first + r),
-                      group.head(first + r));
-    }
-    PackTile(tile, q.dim_stride, width, q.dim, w.queries + first * q.dim);
+    PackTile(row + first, q.dim_stride, std::min(kTileRows, group.count - first), q.dim,
+             w.queries + first * q.dim);
   }
 }
 

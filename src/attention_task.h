@@ -22,10 +22,23 @@ struct Rows {
   // Its rows from `from` on, as many as kernels take at a time.
   Rows Group(size_t from) const;
 
+  // Calls visit(r, query(r), head(r)) for all rows, without the divisions.
+  template <class Visit>
+  void ForEach(const Visit& visit) const {
+    size_t i = first / plan.group, in_group = first % plan.group;
+    for (size_t r = 0; r < count; ++r) {
+      visit(r, i, kv_head * plan.group + in_group);
+      if (++in_group < plan.group) continue;
+      in_group = 0;
+      ++i;
+    }
+  }
+
   size_t query(size_t r) const { return (first + r) / plan.group; }
   size_t head(size_t r) const { return kv_head * plan.group + (first + r) % plan.group; }
-  ptrdiff_t position(size_t r) const {
-    return sequence.position + static_cast<ptrdiff_t>(query(r));
+  ptrdiff_t position(size_t r) const { return position_of(query(r)); }
+  ptrdiff_t position_of(size_t query) const {
+    return sequence.position + static_cast<ptrdiff_t>(query);
   }
 };
 

@@ -11,8 +11,8 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 constexpr size_t kSquare = 4;
 
-// to[k * to_stride + c] = from[c][k] for k, c < 4.
-HWY_INLINE void TransposeSquare(const float* const* from, size_t offset, float* to,
+// to[k * to_stride + c] = from[c][offset + k] for k, c < 4.
+HWY_INLINE void TransposeSquare(const float* const (&from)[kSquare], size_t offset, float* to,
                                 size_t to_stride) {
 #if HWY_HAVE_FLOAT64 && HWY_TARGET != HWY_SCALAR  // pairs of floats move as doubles
   const hn::FixedTag<float, kSquare> d;
@@ -35,12 +35,23 @@ HWY_INLINE void TransposeSquare(const float* const* from, size_t offset, float* 
 }
 
 // to[k * to_stride + c] = from[c][offset + k] for k < 4, c < 2.
-HWY_INLINE void TransposePair(const float* const* from, size_t offset, float* to,
+HWY_INLINE void TransposePair(const float* const (&from)[2], size_t offset, float* to,
                               size_t to_stride) {
+#if HWY_HAVE_FLOAT64 && HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<float, kSquare> d;
+  const hn::Half<decltype(d)> half;
+  const auto a = hn::LoadU(d, from[0] + offset), b = hn::LoadU(d, from[1] + offset);
+  const auto low = hn::InterleaveLower(d, a, b), high = hn::InterleaveUpper(d, a, b);
+  hn::StoreU(hn::LowerHalf(half, low), half, to);
+  hn::StoreU(hn::UpperHalf(half, low), half, to + to_stride);
+  hn::StoreU(hn::LowerHalf(half, high), half, to + 2 * to_stride);
+  hn::StoreU(hn::UpperHalf(half, high), half, to + 3 * to_stride);
+#else
   for (size_t k = 0; k < kSquare; ++k) {
     to[k * to_stride] = from[0][offset + k];
     to[k * to_stride + 1] = from[1][offset + k];
   }
+#endif
 }
 
 // A whole panel of columns that are contiguous along depth.
@@ -109,12 +120,20 @@ void PackPanels(const float* source, ptrdiff_t depth_stride, ptrdiff_t column_st
 void PackTile(const float* const* rows_at, ptrdiff_t depth_stride, size_t rows, size_t depth,
               float* tile) {
   size_t done = 0;
-  if (rows == kTileRows && depth_stride == 1) {
+  if ((rows == kSquare || rows == kTileRows) && depth_stride == 1) {
     static_assert(kTileRows == kSquare + 2);
-    for (; done + kSquare <= depth; done += kSquare) {
-      TransposeSquare(rows_at, done, tile + done * kTileRows, kTileRows);
-      TransposePair(rows_at + kSquare, done, tile + done * kTileRows + kSquare, kTileRows);
+    // Copies, which the stores can't change.
+    const float* const square[kSquare] = {rows_at[0], rows_at[1], rows_at[2], rows_at[3]};
+    for (size_t k = 0; k + kSquare <= depth; k += kSquare) {
+      TransposeSquare(square, k, tile + k * rows, rows);
     }
+    if (rows == kTileRows) {
+      const float* const pair[2] = {rows_at[kSquare], rows_at[kSquare + 1]};
+      for (size_t k = 0; k + kSquare <= depth; k += kSquare) {
+        TransposePair(pair, k, tile + k * rows + kSquare, rows);
+      }
+    }
+    done = depth / kSquare * kSquare;
   }
   for (size_t k = done; k < depth; ++k) {
     for (size_t r = 0; r < rows; ++r) {
