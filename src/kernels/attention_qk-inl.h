@@ -1,0 +1,86 @@
+// q.k: scores of a group of rows against a block of keys.
+#include <algorithm>
+
+#include "src/kernels/attention.h"
+
+#if defined(HEED_ATTENTION_QK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEED_ATTENTION_QK_INL_H_
+#undef HEED_ATTENTION_QK_INL_H_
+#else
+#define HEED_ATTENTION_QK_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "src/kernels/attention_tiles-inl.h"
+#include "src/kernels/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+struct ScoreRows {
+  float* scores;  // of the tile's first row and column
+  float scale;
+  bool first;  // the first kSumChunk channels: assigns
+  bool last;   // the last: scales
+
+  HWY_INLINE void Load(DF, size_t, VF&, VF&) const {}
+  HWY_INLINE void Store(DF d, size_t r, VF c0, VF c1) const {
+    float* HWY_RESTRICT to = scores + r * kKeyBlock;
+    const size_t lanes = hn::Lanes(d);
+    if (HWY_UNLIKELY(!first)) {
+      c0 = hn::Add(hn::LoadU(d, to), c0);
+      c1 = hn::Add(hn::LoadU(d, to + lanes), c1);
+    }
+    if (HWY_LIKELY(last)) {
+      c0 = hn::Mul(c0, hn::Set(d, scale));
+      c1 = hn::Mul(c1, hn::Set(d, scale));
+    }
+    hn::StoreU(c0, d, to);
+    hn::StoreU(c1, d, to + lanes);
+  }
+};
+
+struct ScoreTile {
+  template <size_t R, class Ahead>
+  static HWY_INLINE void Run(const QueryRows& t, const float* q, const PanelPair& k, float* scores,
+                             const Ahead& ahead) {
+    for (size_t c = 0; c < t.head_dim; c += kSumChunk) {
+      const size_t depth = std::min(kSumChunk, t.head_dim - c);
+      const ScoreRows rows{scores, t.scale, c == 0, c + depth == t.head_dim};
+      constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
+      MultiplyTile<R, 1, kWidth>(q + c * kWidth, q + (t.head_dim + c) * kWidth, k.b0 + c * kPanel,
+                                 k.b1 + c * kPanel, EveryStep{depth}, rows, ahead.From(c));
+    }
+  }
+};
+
+// Scores of the rows against every key that their tile sees. Keys outside, rows inside: a panel of
+// keys stays in L1 for all rows.
+void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges, AskAhead& ask) {
+  const size_t width = TileColumns();
+  for (size_t c = ranges.all.min_begin / width * width; c < ranges.all.max_end; c += width) {
+    const auto panels = [&](const float* of) HWY_ATTR {
+      return PanelsAt(of, t.head_dim * kPanel, kKeyBlock / kPanel, c);
+    };
+    const PanelPair k = panels(block.k);
+    const TileRange* tile = ranges.tiles;
+    for (size_t r = 0, rows; r < t.rows; r += rows, ++tile) {
+      rows = NextTileRows(t.rows - r);
+      if (c >= tile->max_end || c + width <= tile->min_begin) continue;
+      ask.OnTile();
+      const float* q = t.q + r * t.head_dim;
+      float* scores = t.scores + r * kKeyBlock + c;
+      if (block.next_k != nullptr && r == 0) {
+        WithTileRows<ScoreTile>(rows, t, q, k, scores, PanelsAhead{panels(block.next_k)});
+      } else {
+        WithTileRows<ScoreTile>(rows, t, q, k, scores, NothingAhead());
+      }
+    }
+  }
+}
+
+}  // namespace heed::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // HEED_ATTENTION_QK_INL_H_

@@ -1,0 +1,91 @@
+// What the tiles of a group of rows see of a block of keys, and what they ask of memory meanwhile.
+#include <algorithm>
+#include <bit>
+
+#include "src/kernels/attention.h"
+
+#if defined(HEED_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEED_ATTENTION_TILES_INL_H_
+#undef HEED_ATTENTION_TILES_INL_H_
+#else
+#define HEED_ATTENTION_TILES_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "src/kernels/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// What the rows [first, first + count) of a tile see of a block.
+struct TileRange {
+  size_t min_begin, max_begin, min_end, max_end;
+  bool holes;  // some row does not see all between its begin and end
+};
+
+HWY_INLINE size_t CountVisible(const KeyBlock& block, size_t r) {
+  size_t count = 0;
+  for (size_t i = 0; i < kVisibleWords; ++i) {
+    count += static_cast<size_t>(std::popcount(block.visible[r * kVisibleWords + i]));
+  }
+  return count;
+}
+
+HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) {
+  if (block.whole) return {0, 0, kKeyBlock, kKeyBlock, false};
+  TileRange range = {kKeyBlock, 0, kKeyBlock, 0, false};
+  for (size_t r = first; r < first + count; ++r) {
+    range.min_begin = std::min<size_t>(range.min_begin, block.begin[r]);
+    range.max_begin = std::max<size_t>(range.max_begin, block.begin[r]);
+    range.min_end = std::min<size_t>(range.min_end, block.end[r]);
+    range.max_end = std::max<size_t>(range.max_end, block.end[r]);
+    if (block.visible != nullptr) {
+      range.holes |= CountVisible(block, r) != size_t{block.end[r]} - block.begin[r];
+    }
+  }
+  return range;
+}
+
+// The ranges of all tiles of the rows, and of the rows together.
+struct TileRanges {
+  TileRange tiles[kScoreRows / kTileRows];  // in the order of NextTileRows
+  TileRange all;
+
+  TileRanges(const KeyBlock& block, size_t rows) : all(RangeOf(block, 0, rows)) {
+    size_t tile = 0;
+    for (size_t r = 0, count; r < rows; r += count) {
+      count = NextTileRows(rows - r);
+      tiles[tile++] = RangeOf(block, r, count);
+    }
+  }
+};
+
+// Asks for the rows of block.ahead, a few lines with every tile: many at a time queue and hold up
+// the multiplication.
+class AskAhead {
+ public:
+  HWY_INLINE AskAhead(const KeyBlock& block, size_t tiles)
+      : row_(block.ahead),
+        end_(row_ + block.rows_ahead),
+        per_tile_(CeilDiv(block.lines_ahead, tiles)) {}
+
+  HWY_INLINE void OnTile() {
+    for (size_t n = 0; n < per_tile_ && row_ != end_; ++n) {
+      __builtin_prefetch(row_->data + line_ * kLineFloats, 0, 2);
+      if (++line_ < row_->lines) continue;
+      ++row_;
+      line_ = 0;
+    }
+  }
+
+ private:
+  const RowAhead* row_;
+  const RowAhead* end_;
+  size_t per_tile_, line_ = 0;
+};
+
+}  // namespace heed::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // HEED_ATTENTION_TILES_INL_H_
