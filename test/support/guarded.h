@@ -1,11 +1,14 @@
 // Memory beside pages that can't be touched: a read or write past the data ends the test. POSIX.
 #pragma once
 
+#ifndef __wasm__
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -43,6 +46,13 @@ class Place {
   Placement before_;
 };
 
+#ifdef __wasm__  // has no pages to protect; what uses these headers there stays on the heap
+
+inline void* AllocateGuarded(size_t, Placement) { std::abort(); }
+inline void FreeGuarded(void*, size_t) { std::abort(); }
+
+#else
+
 inline size_t PageBytes() {
   static const size_t bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   return bytes;
@@ -68,6 +78,8 @@ inline void FreeGuarded(void* data, size_t bytes) {
   char* const first = in_first - reinterpret_cast<uintptr_t>(data) % PageBytes();
   munmap(first - PageBytes(), RoundUpToPage(bytes) + 2 * PageBytes());
 }
+
+#endif
 
 template <class T>
 class PlacedAllocator {
