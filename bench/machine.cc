@@ -112,7 +112,7 @@ std::vector<std::pair<std::string, size_t>> read_caches(size_t num_cpus, size_t*
   }
   // Four times the caches: with less, part of a cyclic pass still hits them. Servers report an L3 of
   // hundreds of megabytes, which their guests share: there so much is enough, and takes no minutes.
-  *beyond = std::clamp<size_t>(4 * last_level, size_t{160} << 20, size_t{512} << 20);
+  *beyond = std::clamp<size_t>(4 * last_level, size_t{160} << 20, size_t{1} << 30);
   return caches;
 }
 
@@ -129,8 +129,10 @@ Limits& Meter::LimitsFor(size_t threads) {
   }
   Limits limits{threads, 0, {}};
   for (const auto& [name, bytes] : caches_) {
-    // Half of a cache, whose other half holds what else is in use; threads may share the third.
-    const size_t slice = name == "L3" ? bytes / 2 / threads : bytes / 2;
+    // A part of a cache: the rest holds what else is in use. The second is looked up by physical
+    // addresses, and pages that happen to meet there would push each other out of a larger part;
+    // threads may share the third.
+    const size_t slice = bytes / (name == "L2" ? 4 : name == "L3" ? 2 * threads : 2);
     if (slice * threads > data_.size() * sizeof(float)) continue;
     limits.bandwidth.push_back({name.substr(0, 2), slice, 0});
   }

@@ -20,7 +20,7 @@ struct Effort {
   double seconds;             // of each case, in all
   size_t min_repetitions;
 };
-constexpr Effort kFull{0.002, 0.2, 5}, kQuick{0.002, 0.06, 3};
+constexpr Effort kFull{0.002, 0.15, 5}, kQuick{0.002, 0.06, 3};
 
 struct Contestant {
   Case* c = nullptr;
