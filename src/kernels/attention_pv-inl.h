@@ -50,7 +50,7 @@ HWY_INLINE void ForEachRun(const KeyBlock& block, size_t r, const Visit& visit) 
     end = begin + 1;
     if (!SeesKey(block, r, begin)) continue;
     while (end < block.end[r] && SeesKey(block, r, end)) ++end;
-    visit(static_cast<uint8_t>(begin), static_cast<uint8_t>(end));
+    visit(begin, end);
   }
 }
 
@@ -63,14 +63,14 @@ struct RowTile {
   bool both;            // both vectors have columns, not the first alone
 };
 
-// Where rows have holes: row by row and run by run.
-void ValuesWithHoles(const RowTile& tile, const PanelPair& v, const ValueRows& rows) {
+// Row by row and run by run.
+void ValuesApart(const RowTile& tile, const PanelPair& v, const ValueRows& rows) {
   constexpr float kOne = 1.0f;
   for (size_t r = 0; r < tile.count; ++r) {
     ValueRows row{rows.acc + r * rows.stride, rows.stride, rows.factor + r};
-    ForEachRun(tile.block, tile.first + r, [&](uint8_t begin, uint8_t end) HWY_ATTR {
-      const RaggedSteps steps{begin, begin, end, end, &begin, &end};
-      ValueTile<Columns::kBoth>::Run<1>(tile.p + r * kKeyBlock, v, steps, row, NothingAhead());
+    ForEachRun(tile.block, tile.first + r, [&](size_t begin, size_t end) HWY_ATTR {
+      ValueTile<Columns::kBoth>::Run<1>(tile.p + r * kKeyBlock, v, EveryStep{begin, end}, row,
+                                        NothingAhead());
       row.factor = &kOne;
     });
   }
@@ -82,13 +82,9 @@ void ValuesWithHoles(const RowTile& tile, const PanelPair& v, const ValueRows& r
 void ValuesOfTile(const RowTile& tile, const PanelPair& v, const ValueRows& rows,
                   const PanelPair* next) {
   const TileRange& range = tile.range;
-  if (range.holes) return ValuesWithHoles(tile, v, rows);
   if (range.min_begin >= range.max_end) return;
-  const RaggedSteps steps{range.min_begin,
-                          range.max_begin,
-                          range.min_end,
-                          range.max_end,
-                          tile.block.begin + tile.first,
+  if (range.apart) return ValuesApart(tile, v, rows);
+  const RaggedSteps steps{range.max_begin, range.min_end, tile.block.begin + tile.first,
                           tile.block.end + tile.first};
   if (next != nullptr) {
     WithTileRows<ValueTile<Columns::kBoth>>(tile.count, tile.p, v, steps, rows, PanelsAhead{*next});

@@ -50,7 +50,7 @@ struct ScoreTile {
       const ScoreRows rows{scores, t.scale, c == 0, c + depth == t.head_dim};
       constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
       MultiplyTile<R, 1, kWidth>(q + c * kWidth, q + (t.head_dim + c) * kWidth, k.b0 + c * kPanel,
-                                 k.b1 + c * kPanel, EveryStep{depth}, rows, ahead.From(c));
+                                 k.b1 + c * kPanel, EveryStep{0, depth}, rows, ahead.From(c));
     }
   }
 };

@@ -21,7 +21,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 // What the rows [first, first + count) of a tile see of a block.
 struct TileRange {
   size_t min_begin, max_begin, min_end, max_end;
-  bool holes;  // some row does not see all between its begin and end
+  // Rows have to be multiplied one by one: some don't see all between their begin and end, or those
+  // do not ascend, or leave nothing for all rows to begin and end with.
+  bool apart;
 };
 
 HWY_INLINE size_t CountVisible(const KeyBlock& block, size_t r) {
@@ -41,9 +43,12 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
     range.min_end = std::min<size_t>(range.min_end, block.end[r]);
     range.max_end = std::max<size_t>(range.max_end, block.end[r]);
     if (block.visible != nullptr) {
-      range.holes |= CountVisible(block, r) != size_t{block.end[r]} - block.begin[r];
+      range.apart |= CountVisible(block, r) != size_t{block.end[r]} - block.begin[r];
     }
+    if (r == first) continue;
+    range.apart |= block.begin[r] < block.begin[r - 1] || block.end[r] < block.end[r - 1];
   }
+  range.apart |= range.max_begin > range.min_end;
   return range;
 }
 

@@ -45,7 +45,8 @@ struct ChunkTile {
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
                              const ChunkRows& rows, const Ahead& ahead) {
     constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{depth}, rows, ahead);
+    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{0, depth}, rows,
+                               ahead);
   }
 };
 

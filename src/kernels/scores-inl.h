@@ -53,8 +53,18 @@ HWY_INLINE void BiasScores(float* HWY_RESTRICT scores, size_t from, size_t to,
   }
 }
 
-HWY_INLINE void HideScores(float* scores, size_t from, size_t to) {
-  for (size_t j = from; j < to; ++j) scores[j] = kMinusInfinity;
+// Of the panel that begins at column `from`, those outside [begin, end). With masks: how many they are
+// differs from row to row, which a loop over them would mispredict every time.
+HWY_INLINE void HideScores(float* HWY_RESTRICT scores, size_t from, size_t begin, size_t end) {
+  const DF d;
+  const VF first = hn::Set(d, static_cast<float>(begin)),
+           last = hn::Set(d, static_cast<float>(end));
+  for (size_t j = from; j < from + kPanel; j += hn::Lanes(d)) {
+    const VF column = hn::Iota(d, static_cast<float>(j));
+    const auto seen = hn::And(hn::Ge(column, first), hn::Lt(column, last));
+    const VF hidden = hn::Set(d, kMinusInfinity);
+    hn::StoreU(hn::IfThenElse(seen, hn::LoadU(d, scores + j), hidden), d, scores + j);
+  }
 }
 
 // The whole panels that hold the keys of row r: [FirstColumn, EndColumn), empty for a row that sees
@@ -74,8 +84,8 @@ HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r
   if (t.soft_cap > 0.0f) CapScores(scores, from, to, t.soft_cap);
   if (t.slope != nullptr) SlopeScores(scores, from, to, block.distance[r], t.slope[r]);
   if (block.bias != nullptr) BiasScores(scores, from, to, block.bias + r * kKeyBlock);
-  HideScores(scores, from, begin);
-  HideScores(scores, end, to);
+  if (from < begin) HideScores(scores, from, begin, end);
+  if (end < to) HideScores(scores, to - kPanel, begin, end);
   if (block.visible == nullptr) return;
   for (size_t j = begin; j < end; ++j) {
     if (!SeesKey(block, r, j)) scores[j] = kMinusInfinity;

@@ -73,28 +73,19 @@ struct PanelsAhead {
   }
 };
 
-// The steps of a tile's chains, all of which every row takes.
+// The steps [begin, end) of a tile's chains, all of which every row takes.
 struct EveryStep {
-  size_t depth;
-
-  HWY_INLINE size_t CommonBegin() const { return 0; }
-  HWY_INLINE size_t CommonEnd() const { return depth; }
-  HWY_INLINE size_t Begin() const { return 0; }
-  HWY_INLINE size_t End() const { return depth; }
-  HWY_INLINE bool Takes(size_t, size_t) const { return true; }
+  static constexpr bool kRagged = false;
+  size_t begin, end;
 };
 
-// Steps of which row r takes [row_begin[r], row_end[r]): all rows those from max_begin to min_end.
+// Row r takes [row_begin[r], row_end[r]). Both ascend with r, and the last row begins before the first
+// ends: rows join in from the first on, all take [begin, end), and they leave from the first on.
 struct RaggedSteps {
-  size_t min_begin, max_begin, min_end, max_end;
+  static constexpr bool kRagged = true;
+  size_t begin, end;
   const uint8_t* row_begin;
   const uint8_t* row_end;
-
-  HWY_INLINE size_t CommonBegin() const { return max_begin < min_end ? max_begin : max_end; }
-  HWY_INLINE size_t CommonEnd() const { return max_begin < min_end ? min_end : max_end; }
-  HWY_INLINE size_t Begin() const { return min_begin; }
-  HWY_INLINE size_t End() const { return max_end; }
-  HWY_INLINE bool Takes(size_t r, size_t k) const { return row_begin[r] <= k && k < row_end[r]; }
 };
 
 // Which vectors of columns a tile computes.
@@ -105,29 +96,6 @@ HWY_INLINE void StepRow(float a, VF v0, VF v1, VF& c0, VF& c1) {
   const VF broadcast = hn::Set(DF(), a);
   c0 = hn::MulAdd(broadcast, v0, c0);
   if constexpr (kColumns == Columns::kBoth) c1 = hn::MulAdd(broadcast, v1, c1);
-}
-
-// One step of those of R rows for which takes(r).
-template <size_t R, size_t kRowStep, Columns kColumns, class Takes>
-HWY_INLINE void StepRows(const float* HWY_RESTRICT a, VF v0, VF v1, const Takes& takes, VF& c00,
-                         VF& c01, VF& c10, VF& c11, VF& c20, VF& c21, VF& c30, VF& c31, VF& c40,
-                         VF& c41, VF& c50, VF& c51) {
-  if (takes(0)) StepRow<kColumns>(a[0], v0, v1, c00, c01);
-  if constexpr (R > 1) {
-    if (takes(1)) StepRow<kColumns>(a[1 * kRowStep], v0, v1, c10, c11);
-  }
-  if constexpr (R > 2) {
-    if (takes(2)) StepRow<kColumns>(a[2 * kRowStep], v0, v1, c20, c21);
-  }
-  if constexpr (R > 3) {
-    if (takes(3)) StepRow<kColumns>(a[3 * kRowStep], v0, v1, c30, c31);
-  }
-  if constexpr (R > 4) {
-    if (takes(4)) StepRow<kColumns>(a[4 * kRowStep], v0, v1, c40, c41);
-  }
-  if constexpr (R > 5) {
-    if (takes(5)) StepRow<kColumns>(a[5 * kRowStep], v0, v1, c50, c51);
-  }
 }
 
 // c[r] = fma chain over the steps k, ascending, of a[r * kRowStep + k * kDepthStep] * b[k], for R <=
@@ -162,30 +130,117 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTR
     rows.Load(d, 10, cA0, cA1);
     rows.Load(d, 11, cB0, cB1);
   }
-  const auto step = [&](size_t k, const auto& takes) HEED_INLINE_LAMBDA {
+  // One step of the rows [first, R).
+  const auto step_from = [&](size_t k, size_t first) HEED_INLINE_LAMBDA {
     const VF v0 = hn::LoadU(d, b0 + k * kPanel);
     const VF v1 = kColumns == Columns::kBoth ? hn::LoadU(d, b1 + k * kPanel) : v0;
-    StepRows<kLow, kRowStep, kColumns>(a + k * kDepthStep, v0, v1, takes, c00, c01, c10, c11, c20,
-                                       c21, c30, c31, c40, c41, c50, c51);
-    if constexpr (kHigh > 0) {
-      StepRows<kHigh, kRowStep, kColumns>(
-          a6 + k * kDepthStep, v0, v1,
-          [&](size_t r) HEED_INLINE_LAMBDA { return takes(r + kTileRows); }, c60, c61, c70, c71,
-          c80, c81, c90, c91, cA0, cA1, cB0, cB1);
+    const float* HWY_RESTRICT low = a + k * kDepthStep;
+    const float* HWY_RESTRICT high = a6 + k * kDepthStep;
+    switch (first) {
+      case 0:
+        StepRow<kColumns>(low[0], v0, v1, c00, c01);
+        [[fallthrough]];
+      case 1:
+        if constexpr (R > 1) StepRow<kColumns>(low[1 * kRowStep], v0, v1, c10, c11);
+        [[fallthrough]];
+      case 2:
+        if constexpr (R > 2) StepRow<kColumns>(low[2 * kRowStep], v0, v1, c20, c21);
+        [[fallthrough]];
+      case 3:
+        if constexpr (R > 3) StepRow<kColumns>(low[3 * kRowStep], v0, v1, c30, c31);
+        [[fallthrough]];
+      case 4:
+        if constexpr (R > 4) StepRow<kColumns>(low[4 * kRowStep], v0, v1, c40, c41);
+        [[fallthrough]];
+      case 5:
+        if constexpr (R > 5) StepRow<kColumns>(low[5 * kRowStep], v0, v1, c50, c51);
+        [[fallthrough]];
+      case 6:
+        if constexpr (kHigh > 0) StepRow<kColumns>(high[0], v0, v1, c60, c61);
+        [[fallthrough]];
+      case 7:
+        if constexpr (kHigh > 0) StepRow<kColumns>(high[1 * kRowStep], v0, v1, c70, c71);
+        [[fallthrough]];
+      case 8:
+        if constexpr (kHigh > 0) StepRow<kColumns>(high[2 * kRowStep], v0, v1, c80, c81);
+        [[fallthrough]];
+      case 9:
+        if constexpr (kHigh > 0) StepRow<kColumns>(high[3 * kRowStep], v0, v1, c90, c91);
+        [[fallthrough]];
+      case 10:
+        if constexpr (kHigh > 0) StepRow<kColumns>(high[4 * kRowStep], v0, v1, cA0, cA1);
+        [[fallthrough]];
+      default:
+        if constexpr (kHigh > 0) StepRow<kColumns>(high[5 * kRowStep], v0, v1, cB0, cB1);
     }
   };
-  const auto ragged = [&](size_t k, size_t end) HEED_INLINE_LAMBDA {
-    for (; k < end; ++k) step(k, [&](size_t r) HEED_INLINE_LAMBDA { return steps.Takes(r, k); });
-  };
-  const size_t end = steps.CommonEnd();
-  ragged(steps.Begin(), steps.CommonBegin());
+  if constexpr (Steps::kRagged) {
+    // One step of the rows [0, count).
+    const auto step_until = [&](size_t k, size_t count) HEED_INLINE_LAMBDA {
+      const VF v0 = hn::LoadU(d, b0 + k * kPanel);
+      const VF v1 = kColumns == Columns::kBoth ? hn::LoadU(d, b1 + k * kPanel) : v0;
+      const float* HWY_RESTRICT low = a + k * kDepthStep;
+      const float* HWY_RESTRICT high = a6 + k * kDepthStep;
+      switch (count) {
+        case 12:
+          if constexpr (kHigh > 0) StepRow<kColumns>(high[5 * kRowStep], v0, v1, cB0, cB1);
+          [[fallthrough]];
+        case 11:
+          if constexpr (kHigh > 0) StepRow<kColumns>(high[4 * kRowStep], v0, v1, cA0, cA1);
+          [[fallthrough]];
+        case 10:
+          if constexpr (kHigh > 0) StepRow<kColumns>(high[3 * kRowStep], v0, v1, c90, c91);
+          [[fallthrough]];
+        case 9:
+          if constexpr (kHigh > 0) StepRow<kColumns>(high[2 * kRowStep], v0, v1, c80, c81);
+          [[fallthrough]];
+        case 8:
+          if constexpr (kHigh > 0) StepRow<kColumns>(high[1 * kRowStep], v0, v1, c70, c71);
+          [[fallthrough]];
+        case 7:
+          if constexpr (kHigh > 0) StepRow<kColumns>(high[0], v0, v1, c60, c61);
+          [[fallthrough]];
+        case 6:
+          if constexpr (R > 5) StepRow<kColumns>(low[5 * kRowStep], v0, v1, c50, c51);
+          [[fallthrough]];
+        case 5:
+          if constexpr (R > 4) StepRow<kColumns>(low[4 * kRowStep], v0, v1, c40, c41);
+          [[fallthrough]];
+        case 4:
+          if constexpr (R > 3) StepRow<kColumns>(low[3 * kRowStep], v0, v1, c30, c31);
+          [[fallthrough]];
+        case 3:
+          if constexpr (R > 2) StepRow<kColumns>(low[2 * kRowStep], v0, v1, c20, c21);
+          [[fallthrough]];
+        case 2:
+          if constexpr (R > 1) StepRow<kColumns>(low[1 * kRowStep], v0, v1, c10, c11);
+          [[fallthrough]];
+        case 1:
+          StepRow<kColumns>(low[0], v0, v1, c00, c01);
+          [[fallthrough]];
+        default:
+          break;
+      }
+    };
+    size_t count = 0;
+    for (size_t k = steps.row_begin[0]; k < steps.begin; ++k) {
+      while (count < R && steps.row_begin[count] <= k) ++count;
+      step_until(k, count);
+    }
+  }
   // The end of a loop of 16 rounds is foreseen, that of one of 64 is not.
 #pragma GCC unroll 4
-  for (size_t k = steps.CommonBegin(); k < end; ++k) {
+  for (size_t k = steps.begin; k < steps.end; ++k) {
     ahead.Ask(k);
-    step(k, [](size_t) HEED_INLINE_LAMBDA { return true; });
+    step_from(k, 0);
   }
-  ragged(end, steps.End());
+  if constexpr (Steps::kRagged) {
+    size_t first = 0;
+    for (size_t k = steps.end; k < steps.row_end[R - 1]; ++k) {
+      while (steps.row_end[first] <= k) ++first;
+      step_from(k, first);
+    }
+  }
   rows.Store(d, 0, c00, c01);
   if constexpr (R > 1) rows.Store(d, 1, c10, c11);
   if constexpr (R > 2) rows.Store(d, 2, c20, c21);
