@@ -41,6 +41,8 @@ struct ScoreRows {
   }
 };
 
+// The second vector of a tile that needs the first alone is stored all the same, and hidden.
+template <Columns kColumns>
 struct ScoreTile {
   template <size_t R, class Ahead>
   static HWY_INLINE void Run(const QueryRows& t, const float* q, const PanelPair& k, float* scores,
@@ -49,8 +51,9 @@ struct ScoreTile {
       const size_t depth = std::min(kSumChunk, t.head_dim - c);
       const ScoreRows rows{scores, t.scale, c == 0, c + depth == t.head_dim};
       constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-      MultiplyTile<R, 1, kWidth>(q + c * kWidth, q + (t.head_dim + c) * kWidth, k.b0 + c * kPanel,
-                                 k.b1 + c * kPanel, EveryStep{0, depth}, rows, ahead.From(c));
+      MultiplyTile<R, 1, kWidth, kColumns>(q + c * kWidth, q + (t.head_dim + c) * kWidth,
+                                           k.b0 + c * kPanel, k.b1 + c * kPanel,
+                                           EveryStep{0, depth}, rows, ahead.From(c));
     }
   }
 };
@@ -72,9 +75,12 @@ void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
       const float* q = t.q + r * t.head_dim;
       float* scores = t.scores + r * kKeyBlock + c;
       if (block.next_k != nullptr && r == 0) {
-        WithTileRows<ScoreTile>(rows, t, q, k, scores, PanelsAhead{panels(block.next_k)});
+        WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores,
+                                                PanelsAhead{panels(block.next_k)});
+      } else if (c + width / 2 < tile->max_end) {
+        WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores, NothingAhead());
       } else {
-        WithTileRows<ScoreTile>(rows, t, q, k, scores, NothingAhead());
+        WithTileRows<ScoreTile<Columns::kFirst>>(rows, t, q, k, scores, NothingAhead());
       }
     }
   }
