@@ -253,7 +253,7 @@ Status Run(const TensorView& q, const KeySource& source, const MutableTensorView
   HEED_RETURN_IF_ERROR(CheckContext(context));
   Context::Impl& impl = *context.impl();
   AttentionPlan plan;
-  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, impl.num_threads, &plan));
+  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, impl, &plan));
   if (plan.batch == 0 || plan.q_len == 0) {
     ZeroKeyScores(plan);
     return Status();

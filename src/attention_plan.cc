@@ -257,6 +257,14 @@ void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   plan->split = rows <= kSplitRows && plan->segments > 1 && (window == 0 || window > kSplitWindow);
 }
 
+size_t OperandFloats(const AttentionPlan& plan) {
+  size_t floats = 0;
+  for (const HeadsView* view : {&plan.q, &plan.k, &plan.v, &plan.out}) {
+    floats += view->batch * view->len * view->heads * view->dim;
+  }
+  return floats;
+}
+
 }  // namespace
 
 HeadsView AsHeads(const TensorView& view) {
@@ -298,7 +306,8 @@ Sequence AttentionPlan::sequence(size_t b) const {
 }
 
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
-                     const AttentionOptions& options, size_t num_threads, AttentionPlan* plan) {
+                     const AttentionOptions& options, const Context::Impl& context,
+                     AttentionPlan* plan) {
   HEED_RETURN_IF_ERROR(CheckInput("q", q, DType::kF32, 3, 4));
   HEED_RETURN_IF_ERROR(CheckRowOutput("out", out, 3, 4));
   plan->out = AsHeads(out);
@@ -317,7 +326,8 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   HEED_RETURN_IF_ERROR(CheckOverlaps(*plan, q, out));
   plan->group = plan->q.heads / plan->k.heads;
   plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));
-  CutIntoTasks(num_threads, plan);
+  CutIntoTasks(context.num_threads, plan);
+  plan->far = OperandFloats(*plan) > context.l2_bytes / sizeof(float);
   return Status();
 }
 

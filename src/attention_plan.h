@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "heed/attention.hpp"
+#include "src/context.h"
 #include "src/kernels/attention.h"
 
 namespace heed {
@@ -69,16 +70,18 @@ struct AttentionPlan {
   size_t first_key = 0;   // a multiple of kSegmentKeys
   size_t segments = 0;    // of the keys from there
   bool split = false;     // a task is one segment, and rows are merged afterwards
+  bool far = false;       // operands don't fit in L2 together, and are asked for ahead of their use
 
   bool packed() const { return !options.cu_seqlens_q.absent(); }
   bool wants_weights() const { return !options.weights.absent() || !options.key_scores.absent(); }
   Sequence sequence(size_t b) const;
 };
 
-// Checks everything and fills `plan`. How rows are cut into tasks depends on the number of threads;
-// no row's arithmetic does.
+// Checks everything and fills `plan`. How rows are cut into tasks depends on the context's threads and
+// caches; no row's arithmetic does.
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
-                     const AttentionOptions& options, size_t num_threads, AttentionPlan* plan);
+                     const AttentionOptions& options, const Context::Impl& context,
+                     AttentionPlan* plan);
 
 // Of PlanAttention: the options against the shapes that `plan` holds.
 Status CheckAttentionOptions(const AttentionPlan& plan);

@@ -172,7 +172,7 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
   AttentionPlan plan;
   KeySource source = {k, v, nullptr, nullptr, first_key, kv_len};
   HEED_RETURN_IF_ERROR(
-      PlanAttention(q, source, WithoutSegments(state.acc), options, context.num_threads(), &plan));
+      PlanAttention(q, source, WithoutSegments(state.acc), options, *context.impl(), &plan));
   for (const NamedView& output :
        {NamedView{"state.max", state.max}, NamedView{"state.sum", state.sum},
         NamedView{"state.acc", state.acc}}) {

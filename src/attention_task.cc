@@ -162,11 +162,13 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
         }
         PrepareQueries(group, of_group);
         RowsAhead ahead(w.ahead);
-        ahead.AddKeys(rows, first + kKeyBlock, share, shares);
-        if (g + 1 < groups && !w.groups[g + 1].queries_ready) {
-          ahead.AddQueries(rows.Group((g + 1) * kScoreRows));
+        if (plan.far) {
+          ahead.AddKeys(rows, first + kKeyBlock, share, shares);
+          if (g + 1 < groups && !w.groups[g + 1].queries_ready) {
+            ahead.AddQueries(rows.Group((g + 1) * kScoreRows));
+          }
+          if (!info.Sees(next, last)) end.AskFor(group, of_group, &ahead);
         }
-        if (!info.Sees(next, last)) end.AskFor(group, of_group, &ahead);
         ahead.Describe(&keys);
         keys.next_k = share == 0 ? next_k : nullptr;
         keys.next_v = share == 0 ? next_v : nullptr;
