@@ -6,10 +6,6 @@
 namespace heed {
 namespace {
 
-size_t Clamped(ptrdiff_t key, size_t kv_len) {
-  return key <= 0 ? 0 : std::min(static_cast<size_t>(key), kv_len);
-}
-
 void Clear(uint64_t* bits, size_t j) { bits[j / 64] &= ~(uint64_t{1} << j % 64); }
 
 // Clears every set bit j for which hides(j).
@@ -24,24 +20,6 @@ void ClearWhere(uint64_t* bits, const Hides& hides) {
 }
 
 }  // namespace
-
-VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence& sequence, size_t i) {
-  const AttentionOptions& o = plan.options;
-  if (!o.causal) return {{}, {0, sequence.kv_len}};
-  const ptrdiff_t position = sequence.position + static_cast<ptrdiff_t>(i);
-  VisibleKeys keys;
-  keys.near.end = Clamped(position + 1, sequence.kv_len);
-  if (o.window > 0 && o.window <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max())) {
-    keys.near.begin = Clamped(position + 1 - static_cast<ptrdiff_t>(o.window), sequence.kv_len);
-    keys.kept.end = std::min(o.sink_tokens, keys.near.end);
-  }
-  if (!o.prefix_lens.absent()) {
-    const size_t prefix = static_cast<size_t>(At<int32_t>(o.prefix_lens, b));
-    keys.kept.end = std::max(keys.kept.end, std::min(prefix, sequence.kv_len));
-  }
-  if (keys.kept.end < keys.near.begin) return keys;
-  return {{}, {0, std::max(keys.kept.end, keys.near.end)}};
-}
 
 bool MayHaveHoles(const AttentionPlan& plan) {
   const AttentionOptions& o = plan.options;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "src/attention_plan.h"
 
@@ -28,7 +29,27 @@ struct KeyRange {
 struct VisibleKeys {
   KeyRange kept, near;
 };
-VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence& sequence, size_t i);
+inline VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence& sequence,
+                            size_t i) {
+  const AttentionOptions& o = plan.options;
+  if (!o.causal) return {{}, {0, sequence.kv_len}};
+  const auto clamped = [&](ptrdiff_t key) {
+    return key <= 0 ? size_t{0} : std::min(static_cast<size_t>(key), sequence.kv_len);
+  };
+  const ptrdiff_t position = sequence.position + static_cast<ptrdiff_t>(i);
+  VisibleKeys keys;
+  keys.near.end = clamped(position + 1);
+  if (o.window > 0 && o.window <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max())) {
+    keys.near.begin = clamped(position + 1 - static_cast<ptrdiff_t>(o.window));
+    keys.kept.end = std::min(o.sink_tokens, keys.near.end);
+  }
+  if (!o.prefix_lens.absent()) {
+    const size_t prefix = static_cast<size_t>(At<int32_t>(o.prefix_lens, b));
+    keys.kept.end = std::max(keys.kept.end, std::min(prefix, sequence.kv_len));
+  }
+  if (keys.kept.end < keys.near.begin) return keys;
+  return {{}, {0, std::max(keys.kept.end, keys.near.end)}};
+}
 
 // Whether rows may see keys on both sides of one that they do not see.
 bool MayHaveHoles(const AttentionPlan& plan);

@@ -103,10 +103,10 @@ AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t f
 
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
   rows.ForEach([&](size_t r, size_t i, size_t h) {
-    w.keys_of[r] = RuleKeys(rows.plan, rows.batch, rows.sequence, i);
+    const VisibleKeys keys = RuleKeys(rows.plan, rows.batch, rows.sequence, i);
+    w.keys_of[r] = keys;
     if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, h);
     RowGroup& group = w.groups[r / kScoreRows];
-    const VisibleKeys& keys = w.keys_of[r];
     if (r % kScoreRows == 0) group = {.some = keys, .all = keys.near};
     group.some.kept.Include(keys.kept);
     group.some.near.Include(keys.near);

@@ -19,7 +19,7 @@ namespace heed::HWY_NAMESPACE {
 
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const TileRanges ranges(block, t.rows);
-  const size_t columns = ranges.all.max_end - ranges.all.min_begin + t.v_head_dim;
+  const size_t columns = ranges.end - ranges.begin + t.v_head_dim;
   AskAhead ask(block, CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns()));
   Scores(t, block, ranges, ask);
   HWY_ALIGN float factor[kPaddedRows];

@@ -62,7 +62,7 @@ struct ScoreTile {
 // keys stays in L1 for all rows.
 void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges, AskAhead& ask) {
   const size_t width = TileColumns();
-  for (size_t c = ranges.all.min_begin / width * width; c < ranges.all.max_end; c += width) {
+  for (size_t c = ranges.begin / width * width; c < ranges.end; c += width) {
     const auto panels = [&](const float* of) HWY_ATTR {
       return PanelsAt(of, t.head_dim * kPanel, kKeyBlock / kPanel, c);
     };

@@ -52,16 +52,18 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
   return range;
 }
 
-// The ranges of all tiles of the rows, and of the rows together.
+// The ranges of all tiles of the rows, in the order of NextTileRows, and the keys that some row sees.
 struct TileRanges {
-  TileRange tiles[kScoreRows / kTileRows];  // in the order of NextTileRows
-  TileRange all;
+  TileRange tiles[kScoreRows / kTileRows];
+  size_t begin = kKeyBlock, end = 0;
 
-  TileRanges(const KeyBlock& block, size_t rows) : all(RangeOf(block, 0, rows)) {
-    size_t tile = 0;
-    for (size_t r = 0, count; r < rows; r += count) {
+  TileRanges(const KeyBlock& block, size_t rows) {
+    TileRange* tile = tiles;
+    for (size_t r = 0, count; r < rows; r += count, ++tile) {
       count = NextTileRows(rows - r);
-      tiles[tile++] = RangeOf(block, r, count);
+      *tile = RangeOf(block, r, count);
+      begin = std::min(begin, tile->min_begin);
+      end = std::max(end, tile->max_end);
     }
   }
 };
