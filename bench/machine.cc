@@ -9,26 +9,40 @@
 #include <functional>
 #include <thread>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 namespace heed::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Runs work(thread) on all threads at once: on those of OpenMP, as heed does, which else would spin
+// beside them for a while after a call.
+void OnThreads(size_t threads, const std::function<void(size_t)>& work) {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(static_cast <int>(threads))
+  work(static_cast<size_t>(omp_get_thread_num()));
+#else
+  std::vector<std::thread> others;
+  for (size_t thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  work(0);
+  for (std::thread& other : others) other.join();
+#endif
+}
+
 // Seconds from the moment all threads stand ready until the last has run body(thread).
 double SecondsTogether(size_t threads, const std::function<void(size_t)>& body) {
   std::atomic<size_t> ready{0};
   std::vector<Clock::time_point> begin(threads), end(threads);
-  const auto work = [&](size_t thread) {
+  OnThreads(threads, [&](size_t thread) {
     ready.fetch_add(1);
     while (ready.load() < threads) std::this_thread::yield();
     begin[thread] = Clock::now();
     body(thread);
     end[thread] = Clock::now();
-  };
-  std::vector<std::thread> others;
-  for (size_t thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
-  work(0);
-  for (std::thread& other : others) other.join();
+  });
   const auto first = *std::min_element(begin.begin(), begin.end());
   const auto last = *std::max_element(end.begin(), end.end());
   return std::chrono::duration<double>(last - first).count();

@@ -27,7 +27,7 @@ struct Entry {            // one library at one problem with one number of threa
   size_t threads = 1;
   std::string library;          // "heed", "oneDNN", "unfused" ...
   std::vector<double> seconds;  // of one run, by repetition
-  // What bound_of it was right before each repetition, per second; empty: not measured.
+  // What bound_of it was in the same round as each repetition, per second; empty: not measured.
   std::vector<double> limits = {};
   double flops = 0, bytes = 0;  // of one run; 0: not counted
   double workspace_bytes = 0;   // what heed's context held after it; 0: not known

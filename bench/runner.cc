@@ -120,11 +120,12 @@ void RunGroup(const Effort& effort, std::vector<Case>* group, Meter* meter,
     double limit = 0;  // of this round
     for (Contestant& one : contestants) {
       if (!one.going(effort)) continue;
-      if (!any) limit = meter->measure(bound_of(one.entry), one.entry.threads);
       any = true;
       Guarded(&one, [&] {
         const Result<double> seconds = Repeat(&one);
         if (!seconds.ok()) return seconds.status();
+        // After heed, whose threads it runs on: those of other libraries may spin for a while.
+        if (limit == 0) limit = meter->measure(bound_of(one.entry), one.entry.threads);
         one.entry.seconds.push_back(*seconds);
         one.entry.limits.push_back(limit);
         return Status();
