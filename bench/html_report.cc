@@ -87,7 +87,8 @@ std::string html_report(const Results& results) {
                        keys, roofline_figures(results, palette), 2) +
           html_section("Share of the limit",
                        "Of the multiply-adds that the processor can do, or of the bytes it can "
-                       "read from memory where an operation does little with each. Only visible "
+                       "read from memory where an operation does little with each, from L2 where "
+                       "it works there. Only visible "
                        "keys are counted, for every library alike; exponentials are not. What "
                        "stays in caches may pass 100 % of memory.",
                        {}, share_figures(results, palette), 2) +

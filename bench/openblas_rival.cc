@@ -166,7 +166,10 @@ class OpenBlas : public Library {
 
 }  // namespace
 
-std::string openblas_version() { return openblas_get_config(); }
+std::string openblas_version() {
+  const std::string name = "OpenBLAS ", config = openblas_get_config();
+  return config.rfind(name, 0) == 0 ? config.substr(name.size()) : config;
+}
 
 std::shared_ptr<const Library> make_openblas(size_t threads, const char* target) {
   return std::make_shared<OpenBlas>(threads, target);

@@ -49,7 +49,8 @@ void DrawAxes(const Axes& axes, Drawing* drawing) {
     const double x = axes.x.at(tick), half = text_width(tick_text(tick), 10) / 2;
     drawing->line({x, kTop}, {x, kBottom}, "grid");
     if (x - half < free) continue;
-    drawing->text({x, kBottom + 13}, tick_text(tick), kSmall, Anchor::kMiddle);
+    const double inside = std::min(x, kDrawingWidth - half - 2);
+    drawing->text({inside, kBottom + 13}, tick_text(tick), kSmall, Anchor::kMiddle);
     free = x + half + 4;
   }
   drawing->text({2, 11}, "GFLOP/s", kSmall);
