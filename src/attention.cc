@@ -151,6 +151,7 @@ Status RunSplit(const AttentionPlan& plan, const Totals& totals, Context::Impl& 
                 const Rows rows = RowsOfTask(plan, task);
                 FinishRows(*context.attention, rows, totals, [&](size_t r) {
                   const RowPartial total = state.At(0, rows, r);
+                  if (*total.sum == 0.0f) ClearRow(total, plan.out.dim);  // as TakeSegment has it
                   for (size_t s = 1; s < plan.segments; ++s) {
                     TakeSegment(*context.attention, plan.out.dim, state.At(s, rows, r), total);
                   }

@@ -262,6 +262,9 @@ size_t OperandFloats(const AttentionPlan& plan) {
   for (const HeadsView* view : {&plan.q, &plan.k, &plan.v, &plan.out}) {
     floats += view->batch * view->len * view->heads * view->dim;
   }
+  if (plan.source.cache != nullptr) {  // whose views have no length
+    floats += plan.k.batch * plan.kv_len * plan.k.heads * (plan.k.dim + plan.v.dim);
+  }
   return floats;
 }
 

@@ -1,10 +1,8 @@
 #include "src/attention_state.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "src/check.h"
-#include "src/math.h"
 
 namespace heed {
 namespace {

@@ -48,7 +48,7 @@ struct RowGroup {
   KeyRange all;      // every row sees these
   bool queries_ready = false;
   bool met = false;       // a key of the segment at hand
-  bool joined = false;    // an earlier segment is in the totals, which are not set before
+  bool joined = false;    // the totals are set, and hold the earlier segments
   bool finished = false;  // written out
 
   bool Sees(size_t first, size_t last) const {

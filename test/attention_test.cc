@@ -230,16 +230,24 @@ TEST_CASE("NaN and inf that are seen arrive as the specification says") {
 }
 
 TEST_CASE("keys whose scores are all -inf give zeros, not NaN") {
-  AttentionProblem p({1, 3, 1200, 1, 1, 4, 4}, {.lse = true, .weights = true});
-  for (size_t i = 0; i < p.q.size(); ++i) p.q[i] = i == 2 ? 1.0f : 3e38f;
-  for (size_t i = 0; i < p.k.size(); ++i) p.k[i] = -3e38f;
-  for (size_t i = 600 * 4; i < 610 * 4; ++i) p.k[i] = 0.0f;  // for some blocks only
-  CHECK(p.Fault() == "");
-  for (size_t i = 0; i < p.k.size(); ++i) p.k[i] = -3e38f;
-  CHECK(p.Fault() == "");
-  const AttentionAnswer answer = p.Run(*Runners()[0].context);
-  CHECK(answer.out[0] == 0.0f);
-  CHECK(answer.lse[0] == -std::numeric_limits<float>::infinity());
+  for (size_t q_len : {size_t{3}, size_t{40}}) {  // segments apart, and one after the other
+    AttentionProblem p({1, q_len, 1200, 1, 1, 4, 4}, {.lse = true, .weights = true});
+    for (size_t i = 0; i < p.q.size(); ++i) p.q[i] = i == 2 ? 1.0f : 3e38f;
+    for (size_t i = 0; i < p.k.size(); ++i) p.k[i] = -3e38f;
+    for (size_t i = 600 * 4; i < 610 * 4; ++i) p.k[i] = 0.0f;  // for some blocks only
+    CHECK(p.Fault() == "");
+    for (size_t i = 0; i < p.k.size(); ++i) p.k[i] = -3e38f;
+    CHECK(p.Fault() == "");
+    p.v[1] = std::numeric_limits<float>::infinity();  // 0 times them is NaN, in a sum of 0
+    p.v[4] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(p.Fault() == "");
+    const AttentionAnswer answer = p.Run(*Runners()[0].context);
+    CHECK(answer.out[0] == 0.0f);
+    CHECK(answer.out[1] == 0.0f);
+    CHECK(answer.lse[0] == -std::numeric_limits<float>::infinity());
+    for (size_t i = 1100 * 4; i < 1200 * 4; ++i) p.k[i] = 0.0f;  // a segment that begins again
+    CHECK(p.Fault() == "");
+  }
 }
 
 TEST_CASE("a sequence alone, in a batch, whole or in chunks of queries gives the same bits") {

@@ -16,13 +16,12 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
 // What the rows [first, first + count) of a tile see of a block.
 struct TileRange {
   size_t min_begin, max_begin, min_end, max_end;
   // Rows have to be multiplied one by one: some don't see all between their begin and end, or those
-  // do not ascend, or leave nothing for all rows to begin and end with.
+  // do not ascend, or the last begins after the first ends.
   bool apart;
 };
 

@@ -79,7 +79,7 @@ struct EveryStep {
   size_t begin, end;
 };
 
-// Row r takes [row_begin[r], row_end[r]). Both ascend with r, and the last row begins before the first
+// Row r takes [row_begin[r], row_end[r]). Both ascend with r, and the last row begins no later than the first
 // ends: rows join in from the first on, all take [begin, end), and they leave from the first on.
 struct RaggedSteps {
   static constexpr bool kRagged = true;
