@@ -22,14 +22,19 @@ using Clock = std::chrono::steady_clock;
 // beside them for a while after a call.
 void OnThreads(size_t threads, const std::function<void(size_t)>& work) {
 #ifdef _OPENMP
+  std::atomic<bool> fewer{false};  // threads than asked for, where OpenMP is limited
 #pragma omp parallel num_threads(static_cast <int>(threads))
-  work(static_cast<size_t>(omp_get_thread_num()));
-#else
+  if (static_cast<size_t>(omp_get_num_threads()) == threads) {
+    work(static_cast<size_t>(omp_get_thread_num()));
+  } else {
+    fewer = true;
+  }
+  if (!fewer) return;
+#endif
   std::vector<std::thread> others;
   for (size_t thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
   work(0);
   for (std::thread& other : others) other.join();
-#endif
 }
 
 // Seconds from the moment all threads stand ready until the last has run body(thread).
@@ -89,6 +94,15 @@ double ReadBandwidth(const PeakKernels& kernels, const float* data, size_t slice
   return static_cast<double>(slice * passes * threads * sizeof(float)) / seconds;
 }
 
+constexpr size_t kMemoryPiece = size_t{32} << 20;
+
+// Bytes of a cache that each thread reads: the rest holds what else is in use. The second level is
+// looked up by physical addresses, and pages that happen to meet there would push each other out of
+// a larger part; threads may share the third.
+size_t SliceOf(const std::string& name, size_t bytes, size_t threads) {
+  return bytes / (name == "L2" ? 4 : name == "L3" ? 2 * threads : 2);
+}
+
 // A file of one word; empty when there is none.
 std::string WordIn(const std::string& path) {
   std::ifstream file(path);
@@ -132,10 +146,17 @@ std::vector<std::pair<std::string, size_t>> read_caches(size_t num_cpus, size_t*
 
 Meter::Meter(const char* target, const std::vector<std::pair<std::string, size_t>>& caches,
              size_t beyond_cache_bytes)
-    : kernels_(peak_kernels(target)),
-      caches_(caches),
-      // Touched by writing: pages never written all map to one page of zeros.
-      data_(beyond_cache_bytes / sizeof(float), 1.0f) {}
+    : kernels_(peak_kernels(target)), caches_(caches) {
+  const size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  for (const auto& [name, bytes] : caches_) {
+    for (const size_t threads : {size_t{1}, cores}) {
+      near_floats_ = std::max(near_floats_, SliceOf(name, bytes, threads) * threads);
+    }
+  }
+  near_floats_ = std::min(near_floats_, beyond_cache_bytes) / sizeof(float);
+  // Touched by writing: pages never written all map to one page of zeros.
+  data_ = Buffer(near_floats_ + beyond_cache_bytes / sizeof(float), 1.0f);
+}
 
 Limits& Meter::LimitsFor(size_t threads) {
   for (Limits& limits : limits_) {
@@ -143,16 +164,12 @@ Limits& Meter::LimitsFor(size_t threads) {
   }
   Limits limits{threads, 0, {}};
   for (const auto& [name, bytes] : caches_) {
-    // A part of a cache: the rest holds what else is in use. The second is looked up by physical
-    // addresses, and pages that happen to meet there would push each other out of a larger part;
-    // threads may share the third.
-    const size_t slice = bytes / (name == "L2" ? 4 : name == "L3" ? 2 * threads : 2);
-    if (slice * threads > data_.size() * sizeof(float)) continue;
+    const size_t slice = SliceOf(name, bytes, threads);
+    if (slice * threads > near_floats_ * sizeof(float)) continue;
     limits.bandwidth.push_back({name.substr(0, 2), slice, 0});
   }
-  constexpr size_t kPiece = size_t{32} << 20;
-  const size_t most = data_.size() * sizeof(float) / threads;
-  limits.bandwidth.push_back({"memory", std::min(kPiece, most), 0});
+  const size_t most = (data_.size() - near_floats_) * sizeof(float) / threads;
+  limits.bandwidth.push_back({"memory", std::min(kMemoryPiece, most), 0});
   limits_.push_back(std::move(limits));
   std::sort(limits_.begin(), limits_.end(),
             [](const Limits& a, const Limits& b) { return a.threads < b.threads; });
@@ -160,15 +177,17 @@ Limits& Meter::LimitsFor(size_t threads) {
 }
 
 double Meter::Reads(Bandwidth* level, size_t threads, int runs) {
-  // Memory in pieces: they come round when the caches have long lost them.
   const bool memory = level == &LimitsFor(threads).bandwidth.back();
   const size_t piece = level->bytes / sizeof(float);
   double found = 0;
   for (int run = 0; run < runs; ++run) {
-    if (next_ + threads * piece > data_.size()) next_ = 0;
-    const float* from = data_.data() + (memory ? next_ : 0);
+    const float* from = data_.data();
+    if (memory) {  // in pieces: they come round when the caches have long lost them
+      if (next_ < near_floats_ || next_ + threads * piece > data_.size()) next_ = near_floats_;
+      from += next_;
+      next_ += threads * piece;
+    }
     found = std::max(found, ReadBandwidth(kernels_, from, piece, threads, run % 2 == 1));
-    if (memory) next_ += threads * piece;
   }
   level->bytes_per_second = std::max(level->bytes_per_second, found);
   return found;
@@ -184,7 +203,9 @@ void Meter::measure(size_t threads) {
   constexpr int kRuns = 8;
   Limits& limits = LimitsFor(threads);
   Flops(&limits, kRuns);
-  for (Bandwidth& level : limits.bandwidth) Reads(&level, threads, kRuns);
+  for (Bandwidth& level : limits.bandwidth) {
+    Reads(&level, threads, level.bytes > kMemoryPiece ? 2 : kRuns);
+  }
 }
 
 double Meter::measure(Bound bound, size_t threads) {

@@ -22,7 +22,7 @@ class Meter {
  public:
   Meter(const char* target, const std::vector<std::pair<std::string, size_t>>& caches,
         size_t beyond_cache_bytes);
-  void measure(size_t threads);  // all of them, some 50 ms
+  void measure(size_t threads);  // all of them, some 50 to 100 ms
   // One of them, per second, as it is now: some 3 ms. The best of the run takes it in.
   double measure(Bound bound, size_t threads);
   const std::vector<Limits>& limits() const { return limits_; }
@@ -35,7 +35,8 @@ class Meter {
   PeakKernels kernels_;
   std::vector<std::pair<std::string, size_t>> caches_;
   Buffer data_;
-  size_t next_ = 0;  // where memory is read next
+  size_t near_floats_ = 0;  // of data_, from its beginning: read from caches, the rest from memory
+  size_t next_ = 0;         // where memory is read next
   std::vector<Limits> limits_;
 };
 

@@ -124,10 +124,10 @@ void RunGroup(const Effort& effort, std::vector<Case>* group, Meter* meter,
       Guarded(&one, [&] {
         const Result<double> seconds = Repeat(&one);
         if (!seconds.ok()) return seconds.status();
-        // After heed, whose threads it runs on: those of other libraries may spin for a while.
+        // After heed where it still goes, on its threads: those of other libraries spin for a while.
         if (limit == 0) limit = meter->measure(bound_of(one.entry), one.entry.threads);
         one.entry.seconds.push_back(*seconds);
-        one.entry.limits.push_back(limit);
+        if (limit > 0) one.entry.limits.push_back(limit);
         return Status();
       });
     }
