@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bench/library.h"
-#include "src/context.h"
+#include "src/base/context.h"
 
 namespace heed::bench {
 namespace {

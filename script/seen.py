@@ -1,11 +1,11 @@
-"""What heed-bits printed on an instruction set, judged and kept. test/bits/targets.txt is the record of it."""
+"""What heed-bits printed on an instruction set, judged and kept. tools/conformance/targets.txt is the record of it."""
 import dataclasses
 import hashlib
 import re
 
 from targets import ROOT
 
-RECORD = ROOT / "test" / "bits" / "targets.txt"
+RECORD = ROOT / "tools" / "conformance" / "targets.txt"
 GROUP = re.compile(r"^  (\S.*?) +([0-9a-f]{16})(  FAILED.*)?$", re.M)
 HEADING = "# Written by script/test-target NAME --record; only what passed is here.\n"
 
@@ -27,8 +27,8 @@ class Result:
 
 
 def corpus():
-    """A few digits for all digests in test/bits/record.h: older results say nothing about others."""
-    digests = re.findall(r"0x\w+", (ROOT / "test" / "bits" / "record.h").read_text())
+    """A few digits for all digests in tools/conformance/record.h: older results say nothing about others."""
+    digests = re.findall(r"0x\w+", (ROOT / "tools" / "conformance" / "record.h").read_text())
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:8]
 
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "heed/heed.hpp"
-#include "test/support/random.h"
+#include "tools/conformance/random.h"
 
 namespace {
 std::atomic<size_t> allocations = 0;

@@ -12,7 +12,7 @@
 #include "heed/multi_head_attention.hpp"
 #include "test/support/compare.h"
 #include "test/support/refusal.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {

@@ -9,7 +9,7 @@
 #include "heed/heed.hpp"
 #include "test/support/compare.h"
 #include "test/support/refusal.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {

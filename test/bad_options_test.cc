@@ -9,7 +9,7 @@
 
 #include "heed/attention.hpp"
 #include "test/support/refusal.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {

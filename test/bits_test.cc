@@ -1,4 +1,4 @@
-// The corpus of test/bits on this machine, and that its comparison can fail.
+// The corpus of tools/conformance on this machine, and that its comparison can fail.
 #include <doctest/doctest.h>
 
 #include <bit>
@@ -12,11 +12,11 @@
 #include <xmmintrin.h>
 #endif
 
-#include "test/bits/corpus.h"
-#include "test/bits/record.h"
-#include "test/bits/run.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
+#include "tools/conformance/corpus.h"
+#include "tools/conformance/record.h"
+#include "tools/conformance/run.h"
 
 namespace heed::test {
 namespace {

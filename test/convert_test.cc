@@ -10,7 +10,7 @@
 
 #include "test/support/compare.h"
 #include "test/support/float16.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {

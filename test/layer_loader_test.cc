@@ -1,5 +1,5 @@
 // Attention layers out of checkpoints.
-#include "tools/layer_loader.h"
+#include "tools/checkpoint/layer_loader.h"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // The library's own log, pow, sine and cosine within the bounds of src/math.h.
-#include "src/math.h"
+#include "src/base/math.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "test/support/mode.h"
-#include "test/support/random.h"
+#include "tools/conformance/random.h"
 
 namespace heed::test {
 namespace {

@@ -1,5 +1,5 @@
 // config.json: what is read of it, and what is refused rather than ignored.
-#include "tools/model_config.h"
+#include "tools/checkpoint/model_config.h"
 
 #include <doctest/doctest.h>
 

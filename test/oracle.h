@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "heed/heed.hpp"
-#include "tools/safetensors.h"
+#include "tools/checkpoint/safetensors.h"
 
 namespace heed::oracle {
 

@@ -16,7 +16,7 @@
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
 #include "test/support/refusal.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {

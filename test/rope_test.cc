@@ -12,7 +12,7 @@
 #include "test/support/contexts.h"
 #include "test/support/layer_reference.h"
 #include "test/support/refusal.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {

@@ -1,5 +1,5 @@
 // Reading safetensors files that nobody vouches for, and writing them whole or not at all.
-#include "tools/safetensors.h"
+#include "tools/checkpoint/safetensors.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>

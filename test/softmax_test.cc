@@ -12,7 +12,7 @@
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {

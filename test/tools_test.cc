@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "test/bits/command.h"
-#include "test/bits/corpus.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/model_files.h"
 #include "tools/attention_map.h"
+#include "tools/conformance/command.h"
+#include "tools/conformance/corpus.h"
 #ifdef HEED_HAVE_COMMAND
 #include "tools/command.h"
 #include "tools/onednn_layer.h"

@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <utility>
 
-#include "tools/layer_loader.h"
-#include "tools/safetensors.h"
+#include "tools/checkpoint/layer_loader.h"
+#include "tools/checkpoint/safetensors.h"
 #include "tools/text.h"
 
 namespace heed::tools {

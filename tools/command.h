@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "heed/heed.hpp"
-#include "tools/checkpoint.h"
-#include "tools/model_config.h"
+#include "tools/checkpoint/checkpoint.h"
+#include "tools/checkpoint/model_config.h"
 
 namespace heed::tools {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "test/bits/corpus.h"
 #include "tools/command.h"
+#include "tools/conformance/corpus.h"
 #include "tools/cpu_info.h"
 #include "tools/onednn_check.h"
 #include "tools/onednn_layer.h"

@@ -3,10 +3,10 @@
 #include <memory>
 #include <utility>
 
+#include "tools/checkpoint/safetensors.h"
 #include "tools/command.h"
 #include "tools/difference.h"
 #include "tools/onednn_layer.h"
-#include "tools/safetensors.h"
 #include "tools/text.h"
 
 namespace heed::tools {

@@ -9,7 +9,7 @@
 #include "heed/matmul.hpp"
 #include "heed/multi_head_attention.hpp"
 #include "heed/softmax.hpp"
-#include "test/support/random.h"
+#include "tools/conformance/random.h"
 #include "tools/difference.h"
 #include "tools/onednn_layer.h"
 #include "tools/onednn_operations.h"

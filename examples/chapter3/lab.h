@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "heed/heed.hpp"
-#include "tools/safetensors.h"
+#include "tools/checkpoint/safetensors.h"
 
 namespace chapter3 {
 

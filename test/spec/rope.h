@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "heed/rope.hpp"
-#include "src/math.h"
+#include "src/base/math.h"
 #include "test/spec/spec.h"
 
 namespace heed::spec {

@@ -18,9 +18,9 @@
 
 #include "heed/info.hpp"
 #include "heed/numerics.hpp"
+#include "src/base/math.h"
 #include "src/kernels/exp_constants.h"
 #include "src/kernels/tanh_constants.h"
-#include "src/math.h"
 
 namespace heed::spec {
 

@@ -10,7 +10,7 @@
 
 #include "heed/attention.hpp"
 #include "test/support/contexts.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "src/context.h"
+#include "src/base/context.h"
 #include "test/support/mode.h"
 
 namespace heed::test {

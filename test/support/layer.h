@@ -11,7 +11,7 @@
 #include "heed/multi_head_attention.hpp"
 #include "test/spec/layer.h"
 #include "test/support/contexts.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 

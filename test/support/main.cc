@@ -5,9 +5,9 @@
 #include <cstring>
 
 #include "heed/info.hpp"
-#include "test/bits/command.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
+#include "tools/conformance/command.h"
 
 #if HEED_TEST_SANITIZED
 // Requests for more memory than there is must return null, as they do without a sanitizer.

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "test/support/random.h"
-#include "tools/model_config.h"
-#include "tools/safetensors.h"
+#include "tools/checkpoint/model_config.h"
+#include "tools/checkpoint/safetensors.h"
+#include "tools/conformance/random.h"
 
 namespace heed::test {
 

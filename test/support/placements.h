@@ -11,7 +11,7 @@
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/guarded.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 

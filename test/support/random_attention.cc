@@ -8,7 +8,7 @@
 #include "heed/attention.hpp"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
-#include "test/support/random.h"
+#include "tools/conformance/random.h"
 
 namespace heed::test {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "test/support/tensor.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 

@@ -3,8 +3,8 @@
 #include <string>
 
 #include "test/support/contexts.h"
-#include "test/support/random.h"
 #include "test/support/random_attention.h"
+#include "tools/conformance/random.h"
 
 namespace heed::test {
 namespace {

@@ -12,8 +12,8 @@
 #include "test/spec/layer.h"
 #include "test/support/float16.h"
 #include "test/support/layer.h"
-#include "test/support/random.h"
-#include "test/support/tensor.h"
+#include "tools/conformance/random.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 

@@ -1,0 +1,291 @@
+#include "heed/attention.hpp"
+
+#include <algorithm>
+
+#include "src/attention/plan.h"
+#include "src/attention/prefetch.h"
+#include "src/attention/state.h"
+#include "src/attention/task.h"
+#include "src/attention/total.h"
+#include "src/base/check.h"
+#include "src/base/context.h"
+#include "src/base/parallel.h"
+
+namespace heed {
+namespace {
+
+// What the second pass, over the weights, needs of the first: [batch, kv head, row] each.
+struct Totals {
+  float* shift = nullptr;
+  float* inverse = nullptr;
+  size_t rows = 0;  // per sequence and kv head
+
+  size_t At(const Rows& of) const {
+    return (of.batch * of.plan.k.heads + of.kv_head) * rows + of.first;
+  }
+};
+
+// Writes the rows' outputs and LSE from total_of(r); a row that saw no key gives zeros and -inf.
+template <class TotalOf>
+void FinishRows(const AttentionKernels& kernels, const Rows& rows, const Totals& totals,
+                const TotalOf& total_of) {
+  const AttentionPlan& plan = rows.plan;
+  const MutableTensorView& lse = plan.options.lse;
+  rows.ForEach([&](size_t r, size_t i, size_t h) {
+    const RowPartial total = total_of(r);
+    const size_t row = rows.sequence.q_begin + i;
+    if (!plan.options.sinks.absent()) {
+      TakeSink(kernels, plan.out.dim, At<float>(plan.options.sinks, h), total);
+    }
+    const float inverse = InverseOf(*total.sum);
+    kernels.finish(total.acc, inverse, const_cast<float*>(plan.out.row(rows.batch, row, h)),
+                   plan.out.dim);
+    if (totals.shift != nullptr) {
+      totals.shift[totals.At(rows) + r] = ShiftOf(*total.max);
+      totals.inverse[totals.At(rows) + r] = inverse;
+    }
+    if (lse.absent()) return;
+    (plan.packed() ? MutableAt<float>(lse, h, row) : MutableAt<float>(lse, rows.batch, h, i)) =
+        LogSumExp(*total.max, *total.sum);
+  });
+}
+
+// Joins the segments of rows in order, and writes out rows that have no more.
+class JoinSegments : public SegmentEnd {
+ public:
+  JoinSegments(const AttentionKernels& kernels, const Totals& totals, size_t segment)
+      : kernels_(kernels), totals_(totals), segment_(segment) {}
+
+  void Take(const Rows& group, const AttentionWorkspace& w) const override {
+    const size_t stride = group.plan.acc_stride;
+    if (IsLast(w) && !w.groups->joined) return FinishOnlySegment(group, w);
+    Begin(group, w);
+    for (size_t r = 0; r < group.count; ++r) {
+      TakeSegment(kernels_, stride, w.segment(r, stride), w.total(r, stride));
+    }
+    // While the rows are still in cache.
+    if (IsLast(w)) FinishGroup(group, w);
+  }
+
+  void AskFor(const Rows& group, const AttentionWorkspace& w, RowsAhead* ahead) const override {
+    if (IsLast(w)) ahead->AddOutputs(group);
+  }
+
+  void FinishGroup(const Rows& group, const AttentionWorkspace& w) const {
+    Begin(group, w);
+    w.groups->finished = true;
+    const size_t stride = group.plan.acc_stride;
+    FinishRows(kernels_, group, totals_, [&](size_t r) { return w.total(r, stride); });
+  }
+
+ private:
+  // Totals without any segment, unless there is one.
+  static void Begin(const Rows& group, const AttentionWorkspace& w) {
+    if (w.groups->joined) return;
+    w.groups->joined = true;
+    const size_t stride = group.plan.acc_stride;
+    for (size_t r = 0; r < group.count; ++r) ClearRow(w.total(r, stride), stride);
+  }
+
+  // As TakeSegment would copy it, without the copy.
+  void FinishOnlySegment(const Rows& group, const AttentionWorkspace& w) const {
+    w.groups->finished = true;
+    const size_t stride = group.plan.acc_stride;
+    FinishRows(kernels_, group, totals_, [&](size_t r) {
+      const RowPartial part = w.segment(r, stride);
+      if (*part.sum == 0.0f) ClearRow(part, stride);
+      return part;
+    });
+  }
+
+  // Whether the group at w sees no key after this segment.
+  bool IsLast(const AttentionWorkspace& w) const {
+    return !w.groups->Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX);
+  }
+
+  const AttentionKernels& kernels_;
+  const Totals& totals_;
+  size_t segment_;
+};
+
+// One task of prefill: some rows against all their keys, segment after segment.
+void AttendRows(const AttentionKernels& kernels, const Rows& rows, const AttentionWorkspace& w,
+                const Totals& totals) {
+  const AttentionPlan& plan = rows.plan;
+  if (rows.count == 0) return;
+  PrepareRows(rows, w);
+  size_t kept_end = 0, near_begin = SIZE_MAX;  // a window leaves out the segments between
+  for (size_t r = 0; r < rows.count; ++r) {
+    kept_end = std::max(kept_end, w.keys_of[r].kept.end);
+    near_begin = std::min(near_begin, w.keys_of[r].near.begin);
+  }
+  for (size_t segment = 0; segment < plan.segments; ++segment) {
+    if (segment * kSegmentKeys >= kept_end) segment = std::max(segment, near_begin / kSegmentKeys);
+    if (segment >= plan.segments) break;
+    AttendSegment(kernels, rows, segment, w, JoinSegments(kernels, totals, segment));
+  }
+  for (size_t r = 0; r < rows.count; r += kScoreRows) {  // such as see no key
+    if (w.groups[r / kScoreRows].finished) continue;
+    JoinSegments(kernels, totals, 0).FinishGroup(rows.Group(r), w.Group(plan, r));
+  }
+}
+
+Status RunWhole(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+  const size_t tasks = plan.batch * plan.k.heads * plan.row_blocks;
+  return WithWorkspaces(plan, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
+    AttendRows(*context.attention, RowsOfTask(plan, task), w, totals);
+  });
+}
+
+// Few rows and many keys: a task is one segment of one row block; then rows merge their segments in
+// order.
+Status RunSplit(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+  StateView state;
+  HEED_RETURN_IF_ERROR(ReserveState(plan, context, &state));
+  HEED_RETURN_IF_ERROR(RunSegments(plan, state, context));
+  const size_t row_tasks = plan.batch * plan.k.heads * plan.row_blocks;
+  const double merge_flops = 2.0 * static_cast<double>(plan.segments * plan.q.len * plan.q.heads) *
+                             static_cast<double>(plan.out.dim);
+  ForEachTask(context, row_tasks, WorkersFor(context, row_tasks, merge_flops),
+              [&](size_t task, size_t) {
+                const Rows rows = RowsOfTask(plan, task);
+                FinishRows(*context.attention, rows, totals, [&](size_t r) {
+                  const RowPartial total = state.At(0, rows, r);
+                  if (*total.sum == 0.0f) ClearRow(total, plan.out.dim);  // as TakeSegment has it
+                  for (size_t s = 1; s < plan.segments; ++s) {
+                    TakeSegment(*context.attention, plan.out.dim, state.At(s, rows, r), total);
+                  }
+                  return total;
+                });
+              });
+  return Status();
+}
+
+// Which of the asked-for heads and queries an index is; SIZE_MAX: none.
+size_t ChosenPlace(const TensorView& chosen, size_t index) {
+  if (chosen.absent()) return index;
+  for (size_t n = 0; n < chosen.shape[0]; ++n) {
+    if (static_cast<size_t>(At<int32_t>(chosen, n)) == index) return n;
+  }
+  return SIZE_MAX;
+}
+
+// Whether weights of any of the rows were asked for.
+bool AsksFor(const Rows& rows) {
+  const AttentionOptions& o = rows.plan.options;
+  if (!o.key_scores.absent() || o.weights_queries.absent()) return true;
+  for (size_t n = 0; n < o.weights_queries.shape[0]; ++n) {
+    const auto query = static_cast<size_t>(At<int32_t>(o.weights_queries, n));
+    if (query >= rows.query(0) && query <= rows.query(rows.count - 1)) return true;
+  }
+  return false;
+}
+
+// Takes the weights of one block of keys of a group of rows, in w.weights, to where
+// they were asked for; `seen` false: they are all zero. Rows of a head come in ascending order.
+void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
+                    const AttentionWorkspace& w) {
+  const AttentionOptions& o = rows.plan.options;
+  for (size_t r = 0; r < rows.count; ++r) {
+    const size_t h = rows.head(r), i = rows.query(r);
+    float* from = w.weights + r * kKeyBlock;
+    if (!o.key_scores.absent() && seen) {
+      float* sums = &MutableAt<float>(o.key_scores, rows.batch, h, first);
+      for (size_t j = w.begin[r]; j < w.end[r]; ++j) sums[j] += from[j];
+    }
+    if (o.weights.absent()) continue;
+    const size_t head = ChosenPlace(o.weights_heads, h), query = ChosenPlace(o.weights_queries, i);
+    if (head == SIZE_MAX || query == SIZE_MAX) continue;
+    float* to = &MutableAt<float>(o.weights, rows.batch, head, query, first);
+    std::fill_n(to, count, 0.0f);
+    for (size_t j = w.begin[r]; seen && j < w.end[r]; ++j) {
+      to[j] = w.multipliers == nullptr || !SeesKey(w, r, j)
+                  ? from[j]
+                  : from[j] * w.multipliers[r * kKeyBlock + j];
+    }
+  }
+}
+
+// A second pass over the scores, now that the totals are known: a task is one block of keys of one
+// kv head, against all its rows in order.
+Status RunWeights(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+  const size_t blocks = CeilDiv(plan.kv_len, kKeyBlock), heads = plan.batch * plan.k.heads;
+  return WithWorkspaces(
+      plan, heads * blocks, context, [&](size_t task, const AttentionWorkspace& w) {
+        const size_t block = task / heads, first = block * kKeyBlock;
+        const size_t b = task % heads / plan.k.heads, kv_head = task % plan.k.heads;
+        const size_t count = std::min(kKeyBlock, plan.kv_len - first);
+        for (size_t g = 0; g < plan.group && !plan.options.key_scores.absent(); ++g) {
+          std::fill_n(
+              &MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first), count,
+              0.0f);
+        }
+        bool keys_ready = false;
+        for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
+          const Rows rows(plan, b, kv_head, row_block);
+          if (rows.count == 0) break;
+          if (!AsksFor(rows)) continue;
+          PrepareRows(rows, w);
+          for (size_t r = 0; r < rows.count; r += kScoreRows) {
+            const Rows group = rows.Group(r);
+            const AttentionWorkspace of_group = w.Group(plan, r);
+            const RowTotal total = {totals.shift + totals.At(group),
+                                    totals.inverse + totals.At(group)};
+            const bool seen =
+                WeightsOfBlock(*context.attention, group, block, total, of_group, &keys_ready);
+            DeliverWeights(group, first, count, seen, of_group);
+          }
+        }
+      });
+}
+
+// Without queries no weight is added up.
+void ZeroKeyScores(const AttentionPlan& plan) {
+  if (plan.options.key_scores.absent()) return;
+  for (size_t b = 0; b < plan.batch; ++b) {
+    for (size_t h = 0; h < plan.q.heads && plan.kv_len > 0; ++h) {
+      std::fill_n(&MutableAt<float>(plan.options.key_scores, b, h, size_t{0}), plan.kv_len, 0.0f);
+    }
+  }
+}
+
+Status Run(const TensorView& q, const KeySource& source, const MutableTensorView& out,
+           const AttentionOptions& options, Context& context) {
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  Context::Impl& impl = *context.impl();
+  AttentionPlan plan;
+  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, impl, &plan));
+  if (plan.batch == 0 || plan.q_len == 0) {
+    ZeroKeyScores(plan);
+    return Status();
+  }
+  Totals totals;
+  if (plan.wants_weights()) {
+    totals.rows = plan.q_len * plan.group;
+    const size_t floats = plan.batch * plan.k.heads * totals.rows;
+    totals.shift = impl.Reserve(Buffer::kAttentionTotals, 2 * floats);
+    if (totals.shift == nullptr) return OutOfMemory("workspace", 2 * floats * sizeof(float));
+    totals.inverse = totals.shift + floats;
+  }
+  HEED_RETURN_IF_ERROR(plan.split ? RunSplit(plan, totals, impl) : RunWhole(plan, totals, impl));
+  return plan.wants_weights() ? RunWeights(plan, totals, impl) : Status();
+}
+
+}  // namespace
+
+Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
+                 const MutableTensorView& out, const AttentionOptions& options, Context& context) {
+  return Run(q, {k, v, nullptr, nullptr}, out, options, context);
+}
+
+Status attention(const TensorView& q, const KvCache& cache, const MutableTensorView& out,
+                 const AttentionOptions& options, Context& context) {
+  return Run(q, {{}, {}, &cache, nullptr}, out, options, context);
+}
+
+Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView& out,
+                 const AttentionOptions& options, Context& context) {
+  return Run(q, {{}, {}, nullptr, &kv}, out, options, context);
+}
+
+}  // namespace heed

@@ -1,0 +1,14 @@
+// Where a task finds the keys and values of a block, as panels.
+#pragma once
+
+#include <cstddef>
+
+#include "src/attention/task.h"
+
+namespace heed {
+
+// Panels of a block of keys, in the cache that is read or else copied to the workspace.
+const float* KeysOf(const Rows& rows, size_t block, const AttentionWorkspace& w);
+const float* ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& w);
+
+}  // namespace heed

@@ -1,0 +1,62 @@
+// Which keys a query sees: every rule and mask of AttentionOptions is decided here.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "src/attention/plan.h"
+
+namespace heed {
+
+struct KeyRange {
+  size_t begin = 0, end = 0;
+
+  bool empty() const { return begin >= end; }
+  KeyRange Within(size_t first, size_t last) const {
+    const size_t from = std::clamp(begin, first, last);
+    return {from, std::clamp(end, from, last)};
+  }
+  void Include(const KeyRange& other) {
+    if (other.empty()) return;
+    *this = empty() ? other : KeyRange{std::min(begin, other.begin), std::max(end, other.end)};
+  }
+};
+
+// What the rules (causal, window, sink tokens, prefix, lengths) let one query see: kept keys at the
+// start, and those near its own position. Masks may hide some of them.
+struct VisibleKeys {
+  KeyRange kept, near;
+};
+inline VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence& sequence,
+                            size_t i) {
+  const AttentionOptions& o = plan.options;
+  if (!o.causal) return {{}, {0, sequence.kv_len}};
+  const auto clamped = [&](ptrdiff_t key) {
+    return key <= 0 ? size_t{0} : std::min(static_cast<size_t>(key), sequence.kv_len);
+  };
+  const ptrdiff_t position = sequence.position + static_cast<ptrdiff_t>(i);
+  VisibleKeys keys;
+  keys.near.end = clamped(position + 1);
+  if (o.window > 0 && o.window <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max())) {
+    keys.near.begin = clamped(position + 1 - static_cast<ptrdiff_t>(o.window));
+    keys.kept.end = std::min(o.sink_tokens, keys.near.end);
+  }
+  if (!o.prefix_lens.absent()) {
+    const size_t prefix = static_cast<size_t>(At<int32_t>(o.prefix_lens, b));
+    keys.kept.end = std::max(keys.kept.end, std::min(prefix, sequence.kv_len));
+  }
+  if (keys.kept.end < keys.near.begin) return keys;
+  return {{}, {0, std::max(keys.kept.end, keys.near.end)}};
+}
+
+// Whether rows may see keys on both sides of one that they do not see.
+bool MayHaveHoles(const AttentionPlan& plan);
+
+// Bit j of `bits` for key first + j of a block: cleared where a mask hides it from query i. Only
+// bits that are set are looked at.
+void ApplyMasks(const AttentionPlan& plan, size_t b, const Sequence& sequence, size_t head,
+                size_t i, size_t first, uint64_t* bits);
+
+}  // namespace heed

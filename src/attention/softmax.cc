@@ -1,0 +1,63 @@
+#include "heed/softmax.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "src/base/check.h"
+#include "src/base/context.h"
+#include "src/base/parallel.h"
+
+namespace heed {
+namespace {
+
+// Element offset of row `index`, counted over all dimensions but the last.
+ptrdiff_t RowOffset(const TensorView& view, size_t index) {
+  ptrdiff_t offset = 0;
+  for (size_t i = view.rank - 1; i-- > 0;) {
+    offset += static_cast<ptrdiff_t>(index % view.shape[i]) * view.strides[i];
+    index /= view.shape[i];
+  }
+  return offset;
+}
+
+}  // namespace
+
+Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,
+               Context& context) {
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 1, kMaxRank));
+  HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 1, kMaxRank));
+  if (x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape)) {
+    return Status::Error(StatusCode::kInvalidArgument, "y: shape is %s, must be that of x, %s",
+                         ShapeText(y).text, ShapeText(x).text);
+  }
+  const size_t n = x.shape[x.rank - 1];
+  if (n > 1 && x.strides[x.rank - 1] != 1) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "x: stride of the last dimension is %td, must be 1",
+                         x.strides[x.rank - 1]);
+  }
+  if (!SameView(x, y)) HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "x", x));
+  if (!std::isfinite(options.scale)) {
+    return Status::Error(StatusCode::kInvalidArgument, "scale: is %g, must be finite",
+                         static_cast<double>(options.scale));
+  }
+  const size_t count = x.num_elements();
+  if (count == 0) return Status();
+  const Context::Impl& impl = *context.impl();
+  const size_t rows = count / n;
+  constexpr double kFlopsPerElement = 20;  // about the instructions of exp
+  const size_t task_rows = std::max<size_t>(1, 4096 / n);
+  const size_t tasks = (rows + task_rows - 1) / task_rows;
+  const size_t workers = WorkersFor(impl, tasks, kFlopsPerElement * static_cast<double>(count));
+  ForEachTask(impl, tasks, workers, [&](size_t task, size_t) {
+    const size_t end = std::min(rows, (task + 1) * task_rows);
+    for (size_t row = task * task_rows; row < end; ++row) {
+      impl.softmax->row(static_cast<const float*>(x.data) + RowOffset(x, row), options.scale,
+                        static_cast<float*>(y.mutable_data()) + RowOffset(y, row), n);
+    }
+  });
+  return Status();
+}
+
+}  // namespace heed

@@ -1,0 +1,74 @@
+// What a Context holds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+#include "heed/context.hpp"
+#include "src/base/cache_size.h"
+#include "src/kernels/attention.h"
+#include "src/kernels/matmul.h"
+#include "src/kernels/norm.h"
+#include "src/kernels/rope.h"
+#include "src/kernels/softmax.h"
+
+namespace heed {
+
+struct FreeFloats {
+  void operator()(float* p) const { std::free(p); }
+};
+using Floats = std::unique_ptr<float[], FreeFloats>;
+
+// 64-byte aligned, uninitialized; null when there is no memory.
+Floats AllocateFloats(size_t count);
+
+// Buffers that calls reuse. One each per use, so that the layer can hold its own while the
+// operations it calls use theirs.
+enum class Buffer {
+  kMatmulShared,
+  kMatmulWorkers,
+  kAttentionWorkers,
+  kAttentionParts,
+  kAttentionTotals,
+  kRope,
+  kLayer
+};
+inline constexpr size_t kNumBuffers = 7;
+
+// Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
+struct TaskRunner {
+  void (*run)(void* self, size_t num_tasks, size_t workers,
+              void (*task)(void* arg, size_t index, size_t worker), void* arg) = nullptr;
+  void* self = nullptr;
+};
+
+struct Context::Impl {
+  Status status;
+  size_t num_threads = 1;
+  ParallelFor parallel_for;
+  TaskRunner task_runner;
+  // Waking a thread costs several microseconds: what one core computes meanwhile is not worth
+  // sharing. Tests lower it to spread small problems too.
+  double flops_per_worker = 1e6;
+  size_t l2_bytes = L2CacheBytes();
+  int64_t target = 0;
+  const MatmulKernels* matmul = nullptr;
+  const SoftmaxKernels* softmax = nullptr;
+  const RopeKernels* rope = nullptr;
+  const NormKernels* norm = nullptr;
+  const AttentionKernels* attention = nullptr;
+  Floats buffers[kNumBuffers];
+  size_t buffer_floats[kNumBuffers] = {};
+
+  // At least `count` floats, grown when needed (contents are lost); null when there is no memory.
+  float* Reserve(Buffer buffer, size_t count);
+};
+
+// Ok, or why this context can't be used.
+const Status& CheckContext(const Context& context);
+
+Status OutOfMemory(const char* what, size_t bytes);
+
+}  // namespace heed

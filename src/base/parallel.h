@@ -1,0 +1,28 @@
+// Work is cut into tasks that depend on the problem alone; threads take them one by one.
+#pragma once
+
+#include <cstddef>
+
+#include "src/base/context.h"
+
+namespace heed {
+
+// Calls task(arg, index, worker) for every index in [0, num_tasks), on up to `workers` threads;
+// worker is in [0, workers). Tasks begin in ascending order, so put the long ones first.
+void RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
+              void (*task)(void* arg, size_t index, size_t worker), void* arg);
+
+template <class F>
+void ForEachTask(const Context::Impl& context, size_t num_tasks, size_t workers, F&& f) {
+  RunTasks(
+      context, num_tasks, workers,
+      [](void* arg, size_t index, size_t worker) {
+        (*static_cast<std::remove_reference_t<F>*>(arg))(index, worker);
+      },
+      &f);
+}
+
+// How many threads to use for `num_tasks` tasks of `flops` operations in all.
+size_t WorkersFor(const Context::Impl& context, size_t num_tasks, double flops);
+
+}  // namespace heed

@@ -1,0 +1,149 @@
+#include "heed/paged_kv_cache.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include "src/base/check.h"
+#include "src/cache/paged_kv_cache.h"
+
+namespace heed {
+
+void PagedKvCache::Destroy::operator()(Impl* impl) const { delete impl; }
+
+Result<PagedKvCache> PagedKvCache::create(const PagedKvCacheConfig& config) {
+  PagedKvCache cache;
+  cache.impl_.reset(new (std::nothrow) Impl);
+  if (cache.impl_ == nullptr) return OutOfMemory("cache", sizeof(Impl));
+  cache.impl_->config = config;
+  if (config.v_head_dim == 0) cache.impl_->config.v_head_dim = config.head_dim;
+  HEED_RETURN_IF_ERROR(cache.impl_->Allocate());
+  return cache;
+}
+
+const PagedKvCacheConfig& PagedKvCache::config() const { return impl_->config; }
+
+size_t PagedKvCache::bytes() const {
+  return impl_->config.num_blocks * impl_->config.block_size *
+         (impl_->key_floats + impl_->value_floats) * sizeof(float);
+}
+
+size_t PagedKvCache::free_blocks() const { return impl_->free_blocks.size(); }
+
+size_t PagedKvCache::num_sequences() const {
+  return impl_->sequences.size() - impl_->free_slots.size();
+}
+
+size_t PagedKvCache::references(size_t block) const {
+  return block < impl_->references.size() ? impl_->references[block] : 0;
+}
+
+Result<PagedSequence> PagedKvCache::add() { return impl_->NewSequence(); }
+
+Result<PagedSequence> PagedKvCache::fork(PagedSequence parent, size_t length) {
+  const Impl::Sequence* from = nullptr;
+  HEED_RETURN_IF_ERROR(impl_->Find(parent, &from));
+  if (length > from->length) {
+    return Status::Error(StatusCode::kInvalidArgument, "length: is %zu, the parent holds %zu",
+                         length, from->length);
+  }
+  const Result<PagedSequence> name = impl_->NewSequence();
+  if (!name.ok()) return name;
+  Impl::Sequence& child = impl_->At(*name);
+  const size_t blocks = impl_->BlocksFor(length);
+  if (!child.blocks.Reserve(blocks)) {
+    impl_->EndSequence(*name);
+    return OutOfMemory("sequence", blocks * sizeof(int32_t));
+  }
+  for (size_t i = 0; i < blocks; ++i) {
+    child.blocks.Push(from->blocks[i]);
+    ++impl_->references[static_cast<size_t>(from->blocks[i])];
+  }
+  child.length = length;
+  return name;
+}
+
+Result<PagedSequence> PagedKvCache::fork(PagedSequence parent) {
+  const Impl::Sequence* from = nullptr;
+  HEED_RETURN_IF_ERROR(impl_->Find(parent, &from));
+  return fork(parent, from->length);
+}
+
+Status PagedKvCache::free(PagedSequence sequence) {
+  const Impl::Sequence* found = nullptr;
+  HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
+  impl_->EndSequence(sequence);
+  return Status();
+}
+
+Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
+  const Impl::Sequence* found = nullptr;
+  HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
+  return found->length;
+}
+
+Status PagedKvCache::append(std::span<const PagedSequence> sequences, const TensorView& k,
+                            const TensorView& v) {
+  const PagedKvCacheConfig& c = impl_->config;
+  HEED_RETURN_IF_ERROR(impl_->FindDistinct(sequences));
+  KvTokens tokens;
+  HEED_RETURN_IF_ERROR(
+      CheckKvTokens(k, v, sequences.size(), c.num_kv_heads, c.head_dim, c.v_head_dim, &tokens));
+  if (tokens.seq == 0) return Status();
+  const size_t needed = impl_->PlanAppend(sequences, tokens.seq);
+  const Status status = impl_->ReserveAppend(sequences, tokens.seq, needed);
+  if (!status.ok()) {
+    impl_->UndoPlan(sequences);
+    return status;
+  }
+  for (size_t b = 0; b < sequences.size(); ++b) {
+    Impl::Sequence& s = impl_->At(sequences[b]);
+    impl_->Extend(s, s.length + tokens.seq);
+    for (size_t i = 0; i < tokens.seq; ++i) impl_->Write(s, s.length + i, tokens, b, i);
+    s.length += tokens.seq;
+  }
+  return Status();
+}
+
+Status PagedKvCache::truncate(PagedSequence sequence, size_t length) {
+  const Impl::Sequence* found = nullptr;
+  HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
+  if (length > found->length) {
+    return Status::Error(StatusCode::kInvalidArgument, "length: is %zu, the sequence holds %zu",
+                         length, found->length);
+  }
+  Impl::Sequence& s = impl_->At(sequence);
+  impl_->DropBlocks(s, impl_->BlocksFor(length));
+  s.length = length;
+  return Status();
+}
+
+Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
+  size_t max_blocks = 1;  // so that the table is a tensor with data, also without tokens
+  for (const PagedSequence& name : sequences) {
+    const Impl::Sequence* sequence = nullptr;
+    HEED_RETURN_IF_ERROR(impl_->Find(name, &sequence));
+    max_blocks = std::max(max_blocks, sequence->blocks.size());
+  }
+  Impl& m = *impl_;
+  const size_t factors[] = {std::max(sequences.size(), size_t{1}), max_blocks, sizeof(int32_t)};
+  size_t bytes = 0;
+  if (!Product(factors, 3, &bytes) || !m.table.Reserve(bytes / sizeof(int32_t)) ||
+      !m.lengths.Reserve(factors[0])) {
+    return OutOfMemory("block_table", bytes);
+  }
+  std::fill_n(m.table.data(), bytes / sizeof(int32_t), -1);
+  for (size_t b = 0; b < sequences.size(); ++b) {
+    Impl::Sequence& s = m.At(sequences[b]);
+    m.lengths[b] = static_cast<int32_t>(s.length);
+    std::copy_n(s.blocks.data(), s.blocks.size(), m.table.data() + b * max_blocks);
+  }
+  const PagedKvCacheConfig& c = m.config;
+  PagedKv kv;
+  kv.k = TensorView(m.keys.get(), {c.num_blocks, c.block_size, c.num_kv_heads, c.head_dim});
+  kv.v = TensorView(m.values.get(), {c.num_blocks, c.block_size, c.num_kv_heads, c.v_head_dim});
+  kv.block_table = TensorView(m.table.data(), {sequences.size(), max_blocks});
+  kv.seq_lens = TensorView(m.lengths.data(), {sequences.size()});
+  return kv;
+}
+
+}  // namespace heed

@@ -1,0 +1,205 @@
+// Making a layer: its configuration and weights, checked and packed.
+#include <cmath>
+#include <cstdio>
+#include <new>
+#include <utility>
+
+#include "heed/convert.hpp"
+#include "heed/multi_head_attention.hpp"
+#include "src/base/check.h"
+#include "src/base/context.h"
+#include "src/layer/rope.h"
+
+namespace heed {
+namespace {
+
+struct Projection {
+  const char* name;
+  const LinearWeights* weights;
+  size_t in, out;
+};
+
+Status CheckProjection(const Projection& p, WeightLayout layout) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "%s.weight", p.name);
+  HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->weight, 2, 2));
+  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
+  const size_t* shape = p.weights->weight.shape;
+  if (shape[in_dim] != p.in || shape[1 - in_dim] != p.out) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu, %zu] ([%s])",
+                         name, ShapeText(p.weights->weight).text, in_dim == 0 ? p.in : p.out,
+                         in_dim == 0 ? p.out : p.in, in_dim == 0 ? "in, out" : "out, in");
+  }
+  if (p.weights->bias.absent()) return Status();
+  std::snprintf(name, sizeof(name), "%s.bias", p.name);
+  HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->bias, 1, 1));
+  if (p.weights->bias.shape[0] != p.out) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu]", name,
+                         ShapeText(p.weights->bias).text, p.out);
+  }
+  return Status();
+}
+
+Status CheckScores(const MultiHeadAttentionConfig& c) {
+  if (c.window != 0 && !c.causal) {
+    return Status::Error(StatusCode::kInvalidArgument, "config.window: is %zu, needs config.causal",
+                         c.window);
+  }
+  if (c.sink_tokens != 0 && c.window == 0) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "config.sink_tokens: is %zu, needs config.window", c.sink_tokens);
+  }
+  const struct {
+    const char* name;
+    float value;
+    float lowest;
+  } numbers[] = {{"logits_soft_cap", c.logits_soft_cap, 0.0f},
+                 {"norm_eps", c.norm_eps, 0.0f},
+                 {"norm_weight_offset", c.norm_weight_offset, -HUGE_VALF}};
+  for (const auto& number : numbers) {
+    if (std::isfinite(number.value) && number.value >= number.lowest) continue;
+    return Status::Error(StatusCode::kInvalidArgument, "config.%s: is %g, must be finite%s",
+                         number.name, static_cast<double>(number.value),
+                         number.lowest == 0.0f ? " and at least 0" : "");
+  }
+  return Status();
+}
+
+Status CheckConfig(MultiHeadAttentionConfig* c) {
+  if (c->num_kv_heads == 0) c->num_kv_heads = c->num_heads;
+  if (c->v_head_dim == 0) c->v_head_dim = c->head_dim;
+  if (c->d_in == 0 || c->num_heads == 0 || c->head_dim == 0) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "config: d_in %zu, num_heads %zu and head_dim %zu must be at least 1",
+                         c->d_in, c->num_heads, c->head_dim);
+  }
+  if (c->num_heads % c->num_kv_heads != 0) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "config: num_heads is %zu, must be a multiple of num_kv_heads, %zu",
+                         c->num_heads, c->num_kv_heads);
+  }
+  constexpr size_t kLimit = size_t{1}
+                            << 24;  // wider than any model, and sums of products can't wrap
+  if (c->d_in > kLimit || c->num_heads > kLimit || c->head_dim > kLimit || c->v_head_dim > kLimit) {
+    return Status::Error(
+        StatusCode::kInvalidArgument,
+        "config: d_in %zu, num_heads %zu, head_dim %zu, v_head_dim %zu must be at most %zu",
+        c->d_in, c->num_heads, c->head_dim, c->v_head_dim, kLimit);
+  }
+  if (c->scale && !std::isfinite(*c->scale)) {
+    return Status::Error(StatusCode::kInvalidArgument, "config.scale: is %g, must be finite",
+                         static_cast<double>(*c->scale));
+  }
+  if (c->rope) HEED_RETURN_IF_ERROR(CheckRope(*c->rope, c->head_dim, &c->rope->rope_dim));
+  return CheckScores(*c);
+}
+
+// Biases side by side, 0 where there is none; null when none is given.
+Status JoinBiases(const Projection* projections, size_t count, std::unique_ptr<float[]>* joined) {
+  bool any = false;
+  size_t total = 0;
+  for (size_t i = 0; i < count; ++i) {
+    any |= !projections[i].weights->bias.absent();
+    total += projections[i].out;
+  }
+  if (!any) return Status();
+  joined->reset(new (std::nothrow) float[total]());
+  if (*joined == nullptr) return OutOfMemory("biases", total * sizeof(float));
+  float* to = joined->get();
+  for (size_t i = 0; i < count; to += projections[i].out, ++i) {
+    if (projections[i].weights->bias.absent()) continue;
+    HEED_RETURN_IF_ERROR(
+        convert(projections[i].weights->bias, MutableTensorView(to, {projections[i].out})));
+  }
+  return Status();
+}
+
+// A vector of the layer's own: `view` with `offset` added; null when it is absent.
+Status CopyVector(const char* name, const TensorView& view, size_t size, float offset,
+                  std::unique_ptr<float[]>* copy) {
+  if (view.absent()) return Status();
+  HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, 1, 1));
+  if (view.shape[0] != size) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu]", name,
+                         ShapeText(view).text, size);
+  }
+  copy->reset(new (std::nothrow) float[size]);
+  if (*copy == nullptr) return OutOfMemory(name, size * sizeof(float));
+  HEED_RETURN_IF_ERROR(convert(view, MutableTensorView(copy->get(), {size})));
+  for (size_t i = 0; i < size; ++i) (*copy)[i] = offset + (*copy)[i];
+  return Status();
+}
+
+Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
+               PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
+  const size_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim,
+               v = c.num_kv_heads * c.v_head_dim;
+  const bool fused = !weights.qkv.weight.absent();
+  if (fused &&
+      (!weights.q.weight.absent() || !weights.k.weight.absent() || !weights.v.weight.absent())) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "weights: qkv and one of q, k, v are given, must be either");
+  }
+  const Projection separate[] = {
+      {"q", &weights.q, c.d_in, q}, {"k", &weights.k, c.d_in, k}, {"v", &weights.v, c.d_in, v}};
+  const Projection one[] = {{"qkv", &weights.qkv, c.d_in, q + k + v}};
+  const Projection* projections = fused ? one : separate;
+  const size_t count = fused ? 1 : 3;
+  TensorView views[3];
+  for (size_t i = 0; i < count; ++i) {
+    HEED_RETURN_IF_ERROR(CheckProjection(projections[i], weights.layout));
+    views[i] = projections[i].weights->weight;
+  }
+  Result<PackedMatrix> matrix = PackedMatrix::pack(views, count, weights.layout);
+  HEED_RETURN_IF_ERROR(matrix.status());
+  *packed = std::move(*matrix);
+  return JoinBiases(projections, count, bias);
+}
+
+Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
+               PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
+  const size_t out_dim = weights.layout == WeightLayout::kInOut ? 1 : 0;
+  const Projection out = {"out", &weights.out, c.num_heads * c.v_head_dim,
+                          weights.out.weight.shape[out_dim]};
+  HEED_RETURN_IF_ERROR(CheckProjection(out, weights.layout));
+  Result<PackedMatrix> matrix = PackedMatrix::pack(weights.out.weight, weights.layout);
+  HEED_RETURN_IF_ERROR(matrix.status());
+  *packed = std::move(*matrix);
+  return JoinBiases(&out, 1, bias);
+}
+
+}  // namespace
+
+Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
+                                                      const MultiHeadAttentionWeights& weights) {
+  MultiHeadAttention layer;
+  layer.config_ = config;
+  HEED_RETURN_IF_ERROR(CheckConfig(&layer.config_));
+  const MultiHeadAttentionConfig& c = layer.config_;
+  const float offset = c.norm_weight_offset;
+  HEED_RETURN_IF_ERROR(CopyVector("q_norm", weights.q_norm, c.head_dim, offset, &layer.q_norm_));
+  HEED_RETURN_IF_ERROR(CopyVector("k_norm", weights.k_norm, c.head_dim, offset, &layer.k_norm_));
+  HEED_RETURN_IF_ERROR(CopyVector("sinks", weights.sinks, c.num_heads, 0.0f, &layer.sinks_));
+  HEED_RETURN_IF_ERROR(
+      CopyVector("alibi_slopes", weights.alibi_slopes, c.num_heads, 0.0f, &layer.alibi_slopes_));
+  layer.has_out_ = !weights.out.weight.absent();
+  if (!layer.has_out_ && !weights.out.bias.absent()) {
+    return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
+  }
+  HEED_RETURN_IF_ERROR(PackQkv(c, weights, &layer.qkv_, &layer.qkv_bias_));
+  if (layer.has_out_) HEED_RETURN_IF_ERROR(PackOut(c, weights, &layer.out_, &layer.out_bias_));
+  return layer;
+}
+
+size_t MultiHeadAttention::d_out() const {
+  return has_out_ ? out_.out() : config_.num_heads * config_.v_head_dim;
+}
+
+size_t MultiHeadAttention::bytes() const {
+  const size_t vectors = (qkv_bias_ ? qkv_.out() : 0) + (out_bias_ ? out_.out() : 0) +
+                         (q_norm_ ? config_.head_dim : 0) + (k_norm_ ? config_.head_dim : 0) +
+                         (sinks_ ? config_.num_heads : 0) + (alibi_slopes_ ? config_.num_heads : 0);
+  return qkv_.bytes() + out_.bytes() + vectors * sizeof(float);
+}
+
+}  // namespace heed

@@ -1,0 +1,64 @@
+// The groups of the corpus: each computes its problems on run.context and adds the results.
+#pragma once
+
+#include "tools/conformance/run.h"
+
+namespace heed::bits {
+
+void Matmul(Run& run);
+void StridedMatmul(Run& run);
+void PackedMatmul(Run& run);
+void Packed16BitMatmul(Run& run);
+void LargerMatmul(Run& run);
+
+void Convert(Run& run);
+void Softmax(Run& run);
+void Exp(Run& run);
+void Tanh(Run& run);
+
+void RopeHalf(Run& run);
+void RopeInterleaved(Run& run);
+void RopeScaled(Run& run);
+
+void HeadDims(Run& run);
+void GroupedHeads(Run& run);
+void AnyStrides(Run& run);
+void Causal(Run& run);
+void Window(Run& run);
+void Prefix(Run& run);
+void KvLens(Run& run);
+void KeyMask(Run& run);
+void BooleanMask(Run& run);
+void AdditiveMask(Run& run);
+void TreeMask(Run& run);
+void ScaleAndSoftCap(Run& run);
+void Alibi(Run& run);
+void Sinks(Run& run);
+void Dropout(Run& run);
+void WeightsAndKeyScores(Run& run);
+void Mixtures(Run& run);
+
+void LogSumExp(Run& run);
+void UnseenRows(Run& run);
+void IdenticalKeys(Run& run);
+void LargeLogits(Run& run);
+
+void PackedBatch(Run& run);
+void Paged(Run& run);
+void Cache(Run& run);
+void Ring(Run& run);
+
+void LongKeys(Run& run);
+void Parts(Run& run);
+void MergedResults(Run& run);
+
+void Layer(Run& run);
+void LayerNorms(Run& run);
+void LayerRope(Run& run);
+void LayerOptions(Run& run);
+void LayerCallOptions(Run& run);
+void LayerCache(Run& run);
+
+void Subnormals(Run& run);
+
+}  // namespace heed::bits
