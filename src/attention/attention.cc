@@ -4,9 +4,9 @@
 
 #include "src/attention/plan.h"
 #include "src/attention/prefetch.h"
+#include "src/attention/rows.h"
+#include "src/attention/segments.h"
 #include "src/attention/state.h"
-#include "src/attention/task.h"
-#include "src/attention/total.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/parallel.h"

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "src/attention/task.h"
+#include "src/attention/rows.h"
 
 namespace heed {
 

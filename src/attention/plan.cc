@@ -143,6 +143,14 @@ Sequence AttentionPlan::sequence(size_t b) const {
   return s;
 }
 
+double AttentionFlops(const AttentionPlan& plan) {
+  const size_t window = plan.options.window;
+  const size_t seen = window > 0 ? std::min(window, plan.kv_len) : plan.kv_len;
+  const double pairs = static_cast<double>(plan.q.batch * plan.q.heads) *
+                       static_cast<double>(plan.q.len) * static_cast<double>(seen);
+  return 2.0 * pairs * static_cast<double>(plan.q.dim + plan.out.dim);
+}
+
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
                      const AttentionOptions& options, const Context::Impl& context,
                      AttentionPlan* plan) {

@@ -83,6 +83,8 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
                      const AttentionOptions& options, const Context::Impl& context,
                      AttentionPlan* plan);
 
+double AttentionFlops(const AttentionPlan& plan);
+
 // Of PlanAttention: the options against the shapes that `plan` holds.
 Status CheckAttentionOptions(const AttentionPlan& plan);
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "src/attention/task.h"
+#include "src/attention/rows.h"
 
 namespace heed {
 

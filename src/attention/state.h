@@ -1,59 +1,33 @@
-// Segments of the keys computed apart, for calls with few rows and for AttentionState.
+// From the segments of a row to its result: the arithmetic that one thread or many share.
 #pragma once
 
 #include <cstddef>
 
-#include "heed/attention_state.hpp"
-#include "src/attention/plan.h"
-#include "src/attention/task.h"
-#include "src/attention/total.h"
-#include "src/base/context.h"
-#include "src/base/parallel.h"
+#include "src/kernels/attention.h"
 
 namespace heed {
 
-// Where the partial of a row and segment lies.
-struct StateView {
-  AttentionState views;
-
-  RowPartial At(size_t segment, size_t b, size_t h, size_t i) const {
-    return {&MutableAt<float>(views.max, segment, b, h, i),
-            &MutableAt<float>(views.sum, segment, b, h, i),
-            &MutableAt<float>(views.acc, segment, b, i, h)};
-  }
-  RowPartial At(size_t segment, const Rows& rows, size_t r) const {
-    return At(segment, rows.plan.packed() ? 0 : rows.batch, rows.head(r),
-              rows.sequence.q_begin + rows.query(r));
-  }
+// What some keys contribute to one row. acc has as many floats as the caller says.
+struct RowPartial {
+  float* max;
+  float* sum;
+  float* acc;
 };
 
-// A state for all segments of `plan` in the context's memory.
-Status ReserveState(const AttentionPlan& plan, Context::Impl& context, StateView* state);
+// What no keys contribute, n floats of acc.
+void ClearRow(const RowPartial& row, size_t n);
 
-// Fills `state`: a task is one segment of one row block.
-Status RunSegments(const AttentionPlan& plan, const StateView& state, Context::Impl& context);
+// total = total joined with a later segment. A segment whose sum is 0 saw nothing and changes
+// nothing; the first that saw something is copied.
+void TakeSegment(const AttentionKernels& kernels, size_t n, const RowPartial& part,
+                 const RowPartial& total);
 
-// The rows of a task that counts sequences and kv heads inside, row blocks outside from the last:
-// with a causal mask those see most keys, and long tasks should begin first.
-Rows RowsOfTask(const AttentionPlan& plan, size_t task);
+// The sink is one more segment with a single key, a score and no value.
+void TakeSink(const AttentionKernels& kernels, size_t n, float sink, const RowPartial& total);
 
-double AttentionFlops(const AttentionPlan& plan);
-
-// Runs visit(task, workspace) for all tasks of an attention call.
-template <class Visit>
-Status WithWorkspaces(const AttentionPlan& plan, size_t tasks, Context::Impl& context,
-                      const Visit& visit) {
-  const size_t workers = WorkersFor(context, tasks, AttentionFlops(plan));
-  AttentionWorkspace size;
-  const size_t floats = size.Carve(plan, nullptr);
-  float* memory = context.Reserve(Buffer::kAttentionWorkers, workers * floats);
-  if (memory == nullptr) return OutOfMemory("workspace", workers * floats * sizeof(float));
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    AttentionWorkspace w;
-    w.Carve(plan, memory + worker * floats);
-    visit(task, w);
-  });
-  return Status();
-}
+// Where all scores are -inf (or there are none), 0 stands in for the maximum, so that exp gives 0.
+float ShiftOf(float max);
+float InverseOf(float sum);  // 0 for 0
+float LogSumExp(float max, float sum);
 
 }  // namespace heed

@@ -1,4 +1,4 @@
-#include "src/attention/keys.h"
+#include "src/attention/operands.h"
 
 #include <algorithm>
 

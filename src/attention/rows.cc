@@ -1,10 +1,10 @@
-#include "src/attention/task.h"
+#include "src/attention/rows.h"
 
 #include <algorithm>
 #include <limits>
 
 #include "src/attention/block.h"
-#include "src/attention/keys.h"
+#include "src/attention/operands.h"
 #include "src/attention/prefetch.h"
 #include "src/matmul/pack.h"
 
@@ -45,6 +45,12 @@ Rows Rows::Group(size_t from) const {
   group.first += from;
   group.count = std::min(kScoreRows, count - from);
   return group;
+}
+
+Rows RowsOfTask(const AttentionPlan& plan, size_t task) {
+  const size_t heads = plan.batch * plan.k.heads;
+  const size_t head = task % heads;
+  return Rows(plan, head / plan.k.heads, head % plan.k.heads, plan.row_blocks - 1 - task / heads);
 }
 
 size_t AttentionWorkspace::Carve(const AttentionPlan& plan, float* base) {

@@ -6,7 +6,9 @@
 
 #include "src/attention/mask.h"
 #include "src/attention/plan.h"
-#include "src/attention/total.h"
+#include "src/attention/state.h"
+#include "src/base/context.h"
+#include "src/base/parallel.h"
 #include "src/kernels/attention.h"
 
 namespace heed {
@@ -94,6 +96,10 @@ inline bool SeesKey(const AttentionWorkspace& w, size_t r, size_t j) {
   return w.visible == nullptr || (w.visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
 }
 
+// The rows of a task that counts sequences and kv heads inside, row blocks outside from the last:
+// with a causal mask those see most keys, and long tasks should begin first.
+Rows RowsOfTask(const AttentionPlan& plan, size_t task);
+
 // Finds the keys that the rows see.
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w);
 
@@ -122,5 +128,22 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
 // any. Copies the keys only when `keys_ready` is false, and sets it.
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
                     const RowTotal& total, const AttentionWorkspace& w, bool* keys_ready);
+
+// Runs visit(task, workspace) for all tasks of an attention call.
+template <class Visit>
+Status WithWorkspaces(const AttentionPlan& plan, size_t tasks, Context::Impl& context,
+                      const Visit& visit) {
+  const size_t workers = WorkersFor(context, tasks, AttentionFlops(plan));
+  AttentionWorkspace size;
+  const size_t floats = size.Carve(plan, nullptr);
+  float* memory = context.Reserve(Buffer::kAttentionWorkers, workers * floats);
+  if (memory == nullptr) return OutOfMemory("workspace", workers * floats * sizeof(float));
+  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
+    AttentionWorkspace w;
+    w.Carve(plan, memory + worker * floats);
+    visit(task, w);
+  });
+  return Status();
+}
 
 }  // namespace heed
