@@ -13,7 +13,7 @@ namespace heed {
 namespace {
 
 constexpr size_t kMaxThreads = 4096;
-constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr size_t kAlignment = Arena::kAlignment;
 
 size_t DefaultThreads(const ContextOptions& options) {
   if (options.num_threads != 0) return options.num_threads;
@@ -71,6 +71,17 @@ float* Context::Impl::Reserve(Buffer buffer, size_t count) {
   return buffers[i].get();
 }
 
+Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
+  if (workspace == nullptr || workspace_bytes < bytes) {
+    workspace.reset();  // first, so that old and new are never held together
+    workspace = AllocateFloats(CeilDiv(bytes, sizeof(float)));
+    workspace_bytes = workspace == nullptr ? 0 : bytes;
+    if (workspace == nullptr) return OutOfMemory("workspace", bytes);
+  }
+  *arena = Arena(workspace.get());
+  return Status();
+}
+
 const Status& CheckContext(const Context& context) { return context.status(); }
 
 Status OutOfMemory(const char* what, size_t bytes) {
@@ -99,9 +110,10 @@ const char* Context::target() const {
 }
 
 size_t Context::workspace_bytes() const {
+  if (impl_ == nullptr) return 0;
   size_t floats = 0;
-  for (size_t i = 0; impl_ != nullptr && i < kNumBuffers; ++i) floats += impl_->buffer_floats[i];
-  return floats * sizeof(float);
+  for (size_t i = 0; i < kNumBuffers; ++i) floats += impl_->buffer_floats[i];
+  return impl_->workspace_bytes + floats * sizeof(float);
 }
 
 }  // namespace heed

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "heed/context.hpp"
+#include "src/base/arena.h"
 #include "src/base/cache_size.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/matmul.h"
@@ -61,6 +62,13 @@ struct Context::Impl {
   const AttentionKernels* attention = nullptr;
   Floats buffers[kNumBuffers];
   size_t buffer_floats[kNumBuffers] = {};
+
+  Floats workspace;
+  size_t workspace_bytes = 0;
+
+  // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when needed
+  // (contents are lost) and kept for the next call.
+  Status Reserve(size_t bytes, Arena* arena);
 
   // At least `count` floats, grown when needed (contents are lost); null when there is no memory.
   float* Reserve(Buffer buffer, size_t count);
