@@ -121,7 +121,7 @@ std::vector<double> InDouble(spec::Layer form, const std::vector<Array>& arrays,
 
 TEST_CASE("layers of today's families are what float64 makes of their configuration by hand") {
   const std::string even = "model.layers.0.self_attn.", odd = "model.layers.1.self_attn.";
-  spec::Layer gemma2, gemma3, global, gpt_oss, qwen3;
+  spec::Layer gemma2, gemma3, global, gpt_oss, qwen3, encoder, seeing_all;
   qwen3.scale = gpt_oss.scale = 0.35355339f;
   gemma2.scale = gemma3.scale = 0.5f;
   gemma2.window = gemma3.window = gpt_oss.window = 3;
@@ -138,6 +138,11 @@ TEST_CASE("layers of today's families are what float64 makes of their configurat
   global.window = 0;
   global.rope = RopeOptions{.theta = 500.0};
   global.rope->scaling = {.type = RopeScalingType::kLinear, .factor = 8.0};
+  encoder = qwen3;
+  seeing_all = global;
+  encoder.causal = seeing_all.causal = false;
+  const json is_encoder = {{"is_causal", false}};
+  const json both_ways = {{"use_bidirectional_attention", true}};
 
   struct Case {
     json config;
@@ -151,6 +156,8 @@ TEST_CASE("layers of today's families are what float64 makes of their configurat
       {Gemma3Config(), 0, With(LlamaArrays(even), NormArrays(even)), gemma3},
       {Gemma3Config(), 1, With(LlamaArrays(odd), NormArrays(odd)), global},
       {GptOssConfig(), 0, GptOssArrays(even), gpt_oss},
+      {FamilyConfig("qwen3", is_encoder), 0, With(LlamaArrays(even), NormArrays(even)), encoder},
+      {With(Gemma3Config(), both_ways), 1, With(LlamaArrays(odd), NormArrays(odd)), seeing_all},
   };
   const Folder folder;
   for (const Case& c : cases) {

@@ -185,15 +185,17 @@ TEST_CASE("heed check and heed-test --bits fail when one bit of the results diff
 TEST_CASE("heed run writes the same bits for any number of threads, and agrees with oneDNN") {
   const std::string prefix = "model.layers.0.self_attn.";
   const std::vector<Array> norms = NormArrays(prefix);
-  const Model models[] = {Llama(),
-                          Model(With(LlamaConfig(), {{"partial_rotary_factor", 0.5}}),
-                                LlamaArrays("model.layers.0.self_attn.")),
-                          Model(Gpt2Config(), Gpt2Arrays("h.0.attn.")),
-                          Model(FamilyConfig("mistral"), LlamaArrays(prefix)),
-                          Model(FamilyConfig("qwen3"), With(LlamaArrays(prefix), norms)),
-                          Model(GptOssConfig(), GptOssArrays(prefix)),
-                          Model(Gemma2Config(), LlamaArrays(prefix)),
-                          Model(Gemma3Config(), With(LlamaArrays(prefix), norms))};
+  const Model models[] = {
+      Llama(),
+      Model(With(LlamaConfig(), {{"partial_rotary_factor", 0.5}}),
+            LlamaArrays("model.layers.0.self_attn.")),
+      Model(Gpt2Config(), Gpt2Arrays("h.0.attn.")),
+      Model(With(Gpt2Config(), {{"is_causal", false}}), Gpt2Arrays("h.0.attn.")),
+      Model(FamilyConfig("mistral"), LlamaArrays(prefix)),
+      Model(FamilyConfig("qwen3"), With(LlamaArrays(prefix), norms)),
+      Model(GptOssConfig(), GptOssArrays(prefix)),
+      Model(Gemma2Config(), LlamaArrays(prefix)),
+      Model(Gemma3Config(), With(LlamaArrays(prefix), norms))};
   for (const Model& model : models) {
     const std::string y = model.folder / "y.safetensors";
     const Outcome one = model.Layer("run", {"--output", y, "--threads", "1"});

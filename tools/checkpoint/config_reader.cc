@@ -67,13 +67,6 @@ size_t ConfigReader::required_size(const char* key) {
   return value.value_or(1);
 }
 
-bool asks(const json& value) {
-  if (value.is_null() || value == false) return false;
-  if (value.is_number()) return value.get<double>() != 0;
-  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
-  return value.is_boolean() || !value.empty();
-}
-
 std::string value_text(const json& value) {
   constexpr size_t kLongest = 60;
   std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);

@@ -37,9 +37,6 @@ class ConfigReader {
   Status status_;
 };
 
-// False for what asks for nothing: null, false, 0, "", [], {}.
-bool asks(const nlohmann::json& value);
-
 // A value for a message, cut when long.
 std::string value_text(const nlohmann::json& value);
 

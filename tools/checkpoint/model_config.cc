@@ -7,6 +7,7 @@
 
 #include "tools/checkpoint/config_reader.h"
 #include "tools/checkpoint/rope_config.h"
+#include "tools/checkpoint/settings.h"
 #include "tools/file.h"
 #include "tools/text.h"
 
@@ -59,6 +60,11 @@ size_t read_window(const json& config, const Family& family, size_t layer, Confi
   std::optional<size_t> window = reader->size("sliding_window");
   if (!window.has_value() && !contains(config, "sliding_window") && family.sliding_window != 0) {
     window = family.sliding_window;  // null would mean none
+  }
+  if (const std::optional<size_t> copy = reader->size("sliding_window_size");
+      copy.has_value() && copy != window) {  // early Gemma 2 files say it twice
+    reader->refuse("sliding_window_size is " + std::to_string(*copy) + ", and sliding_window is " +
+                   (window ? std::to_string(*window) : "not set"));
   }
   const bool rule = slides_by_rule(family, layer, window.has_value(), reader);
   const std::optional<bool> listed = slides_by_list(layer, reader);
@@ -126,10 +132,12 @@ void read_heads(const Family& family, ConfigReader* reader, MultiHeadAttentionCo
 void read_llama(const json& config, const Family& family, size_t layer, ConfigReader* reader,
                 MultiHeadAttentionConfig* attention) {
   read_heads(family, reader, attention);
-  for (const char* key : {"scale_attn_weights", "scale_attn_by_inverse_layer_idx"}) {
-    if (reader->find(key) != nullptr) reader->refuse(std::string(key) + " is only for 'gpt2'");
-  }
   attention->window = read_window(config, family, layer, reader);
+  if (!attention->causal && attention->window != 0) {
+    reader->refuse("layer " + std::to_string(layer) + " has a window of " +
+                   std::to_string(attention->window) +
+                   " and sees later tokens, and heed computes windows of past tokens alone");
+  }
   attention->rope = read_rope(family, attention->head_dim, attention->window != 0, reader);
   if (family.qk_norm) {
     attention->norm_eps = static_cast<float>(reader->number("rms_norm_eps").value_or(1e-6));
@@ -143,9 +151,7 @@ void read_llama(const json& config, const Family& family, size_t layer, ConfigRe
       reader->number(cap).value_or(contains(config, cap) ? 0.0 : family.soft_cap));
 }
 
-void read_gpt2(const json& config, const Family& family, size_t layer, ConfigReader* reader,
-               MultiHeadAttentionConfig* attention) {
-  read_window(config, family, layer, reader);  // refuses one
+void read_gpt2(size_t layer, ConfigReader* reader, MultiHeadAttentionConfig* attention) {
   attention->d_in = reader->required_size("n_embd");
   attention->num_heads = reader->required_size("n_head");
   attention->num_kv_heads = attention->num_heads;
@@ -154,18 +160,19 @@ void read_gpt2(const json& config, const Family& family, size_t layer, ConfigRea
                    std::to_string(attention->num_heads));
   }
   attention->head_dim = std::max<size_t>(1, attention->d_in / attention->num_heads);
-  for (const char* key : {"rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor",
-                          "num_key_value_heads", "head_dim"}) {
-    if (reader->find(key) != nullptr) {
-      reader->refuse(std::string(key) + " is set, which model_type 'gpt2' does not have");
-    }
-  }
   const bool by_head_dim = reader->flag("scale_attn_weights", true);
   const bool by_layer = reader->flag("scale_attn_by_inverse_layer_idx", false);
   if (by_head_dim && !by_layer) return;  // the library's own scale
   double scale = by_head_dim ? 1.0 / std::sqrt(static_cast<double>(attention->head_dim)) : 1.0;
   if (by_layer) scale /= static_cast<double>(layer) + 1.0;
   attention->scale = static_cast<float>(scale);
+}
+
+// Decoders used as encoders have no causal mask. Gemma 3 has a setting of its own for that.
+bool read_causal(const Family& family, ConfigReader* reader) {
+  const bool gemma3 = family.window == WindowRule::kPattern;
+  const bool causal = reader->flag("is_causal", true);
+  return !(gemma3 && reader->flag("use_bidirectional_attention", false)) && causal;
 }
 
 // Gemma 3 that also sees keeps the language model's configuration apart.
@@ -188,6 +195,10 @@ Result<LayerConfig> parse_layer_config(std::string_view text, size_t layer,
   ConfigReader reader(config, name);
   const Family* family = find_family(&reader);
   if (family == nullptr) return reader.status();
+  if (&config != &*whole && family->window != WindowRule::kPattern) {
+    return refuse(name, "text_config has model_type " + quote(family->model_type) +
+                            ", and that of a gemma3 must be 'gemma3_text'");
+  }
 
   const bool gpt2 = family->style == WeightStyle::kGpt2;
   LayerConfig result;
@@ -195,16 +206,16 @@ Result<LayerConfig> parse_layer_config(std::string_view text, size_t layer,
   result.style = family->style;
   result.qk_norm = family->qk_norm;
   result.sinks = family->sinks;
-  result.attention.causal = true;
   const char* layers_key = gpt2 ? "n_layer" : "num_hidden_layers";
   if (const std::optional<size_t> layers = reader.size(layers_key); layers && layer >= *layers) {
     reader.refuse("there is no layer " + std::to_string(layer) + ": " + layers_key + " is " +
                   std::to_string(*layers) + ", counted from 0");
   }
-  refuse_unknown(*whole, *family, &reader);
-  if (&config != &*whole) refuse_unknown(config, *family, &reader);
+  if (&config != &*whole) refuse_unknown_around(*whole, *family, &reader);
+  refuse_unknown(config, *family, &reader);
+  result.attention.causal = read_causal(*family, &reader);
   if (gpt2) {
-    read_gpt2(config, *family, layer, &reader, &result.attention);
+    read_gpt2(layer, &reader, &result.attention);
   } else {
     read_llama(config, *family, layer, &reader, &result.attention);
   }

@@ -21,11 +21,11 @@ struct LayerConfig {
   MultiHeadAttentionConfig attention;
 };
 
-// Reads the configuration of `layer` (from 0) of the families in tools/checkpoint/model_family.cc: gpt2, llama,
+// Reads the configuration of `layer` (from 0) of the families in model_family.cc: gpt2, llama,
 // mistral, qwen2, qwen3, phi3, gemma2, gemma3 (its text part), gpt_oss. Whatever else a
-// configuration asks of attention (other RoPE scalings, unknown settings...) is refused by name: a
-// result that silently differs from the model's would be worse than none. `name` stands for the
-// file in messages.
+// configuration asks of attention, and every key that settings.cc does not list, is refused by
+// name: a result that silently differs from the model's would be worse than none. `name` stands for
+// the file in messages.
 Result<LayerConfig> parse_layer_config(std::string_view text, size_t layer,
                                        const std::string& name);
 Result<LayerConfig> load_layer_config(const std::string& path, size_t layer);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "tools/checkpoint/config_reader.h"
@@ -28,6 +27,7 @@ enum class WindowRule {
 
 struct Family {
   std::string_view model_type;
+  std::string_view class_name;  // what the names of its classes begin with
   WeightStyle style = WeightStyle::kLlama;
   BiasRule bias = BiasRule::kAsConfigured;
   WindowRule window = WindowRule::kNone;
@@ -44,8 +44,5 @@ struct Family {
 
 // Null, and the reader says why, when model_type is missing or another one.
 const Family* find_family(ConfigReader* reader);
-
-// Refuses settings that are about attention, ask for something and are not read for this family.
-void refuse_unknown(const nlohmann::json& config, const Family& family, ConfigReader* reader);
 
 }  // namespace heed::tools

@@ -88,7 +88,15 @@ void read_scaling(ConfigReader* top, ConfigReader* reader, RopeScaling* scaling)
   scaling->factor = required("factor");  // also where max_position_embeddings implies another one
   if (scaling->type == RopeScalingType::kLinear) return;
   const bool llama3 = scaling->type == RopeScalingType::kLlama3;
-  std::optional<size_t> length = reader->size("original_max_position_embeddings");
+  // Beside the settings of RoPE it counts for them, as in transformers 5.
+  const char* key = "original_max_position_embeddings";
+  std::optional<size_t> length = reader->size(key);
+  if (const std::optional<size_t> beside = top->size(key)) {
+    if (length.has_value() && *length != *beside) {
+      reader->refuse(std::string(key) + " has two values");
+    }
+    length = beside;
+  }
   if (!length.has_value() && !llama3) length = top->size("max_position_embeddings");
   if (!length.has_value()) reader->refuse("original_max_position_embeddings is missing");
   scaling->original_max_position_embeddings = length.value_or(1);
@@ -105,9 +113,10 @@ void read_scaling(ConfigReader* top, ConfigReader* reader, RopeScaling* scaling)
   scaling->mscale_all_dim = reader->number("mscale_all_dim").value_or(0.0);
 }
 
-// One of rope_scaling and rope_parameters, or a part of the latter.
-void read_settings(const json& settings, const std::string& name, ConfigReader* top,
-                   RopeSettings* rope) {
+// One of rope_scaling and rope_parameters, or a part of the latter. `theta_key`: what rope_theta is
+// called at the top.
+void read_settings(const json& settings, const std::string& name, const char* theta_key,
+                   ConfigReader* top, RopeSettings* rope) {
   if (!settings.is_object()) {
     return top->refuse(name + " is " + value_text(settings) + ", and must be an object");
   }
@@ -115,34 +124,56 @@ void read_settings(const json& settings, const std::string& name, ConfigReader* 
   if (rope->scaling.type != RopeScalingType::kNone) reader.refuse("RoPE is scaled twice");
   rope->scaling.type = read_type(settings, &reader);
   refuse_others(settings, rope->scaling.type, &reader);
-  const auto take = [&](const char* key, double* into) {
+  const auto take = [&](const char* key, const char* top_key, double* into) {
     const std::optional<double> value = reader.number(key);
     if (!value.has_value()) return;
-    if (top->find(key) != nullptr && *value != *into) {
+    if (top->find(top_key) != nullptr && *value != *into) {
       reader.refuse(std::string(key) + " has two values");
     }
     *into = *value;
   };
-  take("rope_theta", &rope->theta);
-  take("partial_rotary_factor", &rope->fraction);
+  take("rope_theta", theta_key, &rope->theta);
+  take("partial_rotary_factor", "partial_rotary_factor", &rope->fraction);
   read_scaling(top, &reader, &rope->scaling);
   if (!reader.ok()) top->refuse(reader.status().message());
 }
 
-// Gemma 3: layers with a window have their own frequencies, never scaled.
-void read_gemma3(bool slides, ConfigReader* reader, RopeSettings* rope) {
-  if (const json* parameters = reader->find("rope_parameters")) {
-    const char* kind = slides ? "sliding_attention" : "full_attention";
-    if (!parameters->is_object() || !parameters->contains(kind)) {
-      return reader->refuse(std::string("rope_parameters has no ") + kind);
+// Gemma 3's rope_parameters: an object for each kind of layer. What it leaves out is as transformers
+// 5 fills it in: the old settings, or defaults; rope_scaling replaces what it names for the layers
+// without a window.
+void read_parts(const json& parameters, bool slides, const char* theta_key, ConfigReader* reader,
+                RopeSettings* rope) {
+  const std::string name = "rope_parameters";
+  if (!parameters.is_object()) {
+    return reader->refuse(name + " is " + value_text(parameters) + ", and must be an object");
+  }
+  for (const auto& [key, value] : parameters.items()) {
+    if (key == "full_attention" || key == "sliding_attention" || value.is_null()) continue;
+    reader->refuse(name + " has " + quote(key) +
+                   ", and must have full_attention and sliding_attention alone");
+  }
+  const char* kind = slides ? "sliding_attention" : "full_attention";
+  json part = parameters.value(kind, json());
+  if (part.is_null()) part = json::object();
+  const json* scaling = slides ? nullptr : reader->find("rope_scaling");
+  if (scaling != nullptr) {
+    if (!scaling->is_object()) {
+      return reader->refuse("rope_scaling is " + value_text(*scaling) + ", and must be an object");
     }
-    return read_settings((*parameters)[kind], std::string("rope_parameters.") + kind, reader, rope);
+    if (part.is_object()) part.update(*scaling);
   }
-  if (slides) {
-    rope->theta = reader->number("rope_local_base_freq").value_or(10000.0);
-  } else if (const json* scaling = reader->find("rope_scaling")) {
-    read_settings(*scaling, "rope_scaling", reader, rope);
+  read_settings(part, name + "." + kind, theta_key, reader, rope);
+}
+
+// Gemma 3: layers with a window have their own frequencies, which rope_scaling does not scale.
+void read_gemma3(bool slides, ConfigReader* reader, RopeSettings* rope) {
+  const char* theta_key = slides ? "rope_local_base_freq" : "rope_theta";
+  if (slides) rope->theta = reader->number(theta_key).value_or(10000.0);
+  if (const json* parameters = reader->find("rope_parameters")) {
+    return read_parts(*parameters, slides, theta_key, reader, rope);
   }
+  const json* scaling = slides ? nullptr : reader->find("rope_scaling");
+  if (scaling != nullptr) read_settings(*scaling, "rope_scaling", theta_key, reader, rope);
 }
 
 }  // namespace
@@ -155,7 +186,8 @@ RopeOptions read_rope(const Family& family, size_t head_dim, bool slides, Config
     read_gemma3(slides, reader, &settings);
   } else {
     for (const char* key : {"rope_scaling", "rope_parameters"}) {
-      if (const json* value = reader->find(key)) read_settings(*value, key, reader, &settings);
+      if (const json* value = reader->find(key))
+        read_settings(*value, key, "rope_theta", reader, &settings);
     }
   }
   if (settings.fraction > 1) reader->refuse("partial_rotary_factor is above 1");
