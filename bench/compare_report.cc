@@ -8,8 +8,8 @@
 #include "bench/plot_bars.h"
 #include "bench/plot_scale.h"
 #include "bench/results_text.h"
-#include "tools/attention_map.h"
 #include "tools/svg.h"
+#include "tools/utf8.h"
 
 namespace heed::bench {
 namespace {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "tools/attention_map.h"
 #include "tools/svg.h"
+#include "tools/utf8.h"
 
 namespace heed::bench {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "tools/attention_map_scale.h"
 #include "tools/svg.h"
+#include "tools/utf8.h"
 
 namespace heed::tools {
 namespace {

@@ -26,7 +26,4 @@ std::string attention_map_text(const float* weights, size_t q_len, size_t kv_len
 // ellipsis when cut: whitespace as a sign, what is no text as U+FFFD. Shared by both pictures.
 std::vector<std::string> visible_characters(const std::string& label, size_t max_length);
 
-// UTF-8 split into characters; an invalid byte is a character of its own.
-std::vector<std::string> split_characters(const std::string& text);
-
 }  // namespace heed::tools

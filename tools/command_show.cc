@@ -12,6 +12,7 @@
 #include "tools/command.h"
 #include "tools/file.h"
 #include "tools/text.h"
+#include "tools/utf8.h"
 
 namespace heed::tools {
 namespace {

@@ -19,8 +19,8 @@ namespace {
 
 using Floats = std::vector<float>;
 
-// Both sides round sums of about a thousand products, which costs 5e-7 of the largest result here. A
-// wrong scale, mask or rotation shows at 1e-2.
+// Both sides round sums of about a thousand products, which costs 5e-7 of the largest result here.
+// A wrong scale, mask or rotation shows at 1e-2.
 constexpr double kProductBound = 1e-5;
 // As heed run --check: scores that are large before softmax add up to ten times more.
 constexpr double kLayerBound = 1e-4;

@@ -7,6 +7,7 @@
 #include "examples/tiny-lm/model.h"
 #include "tools/file.h"
 #include "tools/text.h"
+#include "tools/utf8.h"
 
 namespace tiny_lm {
 namespace {
@@ -55,12 +56,6 @@ Status require(const json& object, const std::string& path, const char* key, con
   if (entry == object.end() || *entry == wanted) return {};
   return refuse(path, std::string(key) + " is " + entry->dump().substr(0, 40) +
                           ", but this program computes only " + wanted.dump());
-}
-
-// Bytes of the UTF-8 character that starts with `lead`.
-size_t utf8_length(char lead) {
-  const auto byte = static_cast<unsigned char>(lead);
-  return byte < 0xC0 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
 }
 
 // How a message shows a character: 'x', or the code of one that cannot be seen.
@@ -123,8 +118,8 @@ Result<Vocabulary> Vocabulary::load(const std::string& path) {
 
 Result<std::vector<int32_t>> Vocabulary::encode(const std::string& text) const {
   std::vector<int32_t> tokens;
-  for (size_t at = 0; at < text.size();) {
-    const std::string character = text.substr(at, utf8_length(text[at]));
+  size_t at = 0;
+  for (const std::string& character : heed::tools::split_characters(text)) {
     const auto found = std::find(characters_.begin(), characters_.end(), character);
     if (found == characters_.end()) {
       return refuse("prompt", "the model does not know the character " + visible(character) +

@@ -113,8 +113,8 @@ void read_scaling(ConfigReader* top, ConfigReader* reader, RopeScaling* scaling)
   scaling->mscale_all_dim = reader->number("mscale_all_dim").value_or(0.0);
 }
 
-// One of rope_scaling and rope_parameters, or a part of the latter. `theta_key`: what rope_theta is
-// called at the top.
+// One of rope_scaling and rope_parameters, or a part of the latter. `theta_key`: what rope_theta
+// is called at the top.
 void read_settings(const json& settings, const std::string& name, const char* theta_key,
                    ConfigReader* top, RopeSettings* rope) {
   if (!settings.is_object()) {
@@ -138,9 +138,9 @@ void read_settings(const json& settings, const std::string& name, const char* th
   if (!reader.ok()) top->refuse(reader.status().message());
 }
 
-// Gemma 3's rope_parameters: an object for each kind of layer. What it leaves out is as transformers
-// 5 fills it in: the old settings, or defaults; rope_scaling replaces what it names for the layers
-// without a window.
+// Gemma 3's rope_parameters: an object for each kind of layer. What it leaves out is as
+// transformers 5 fills it in: the old settings, or defaults; rope_scaling replaces what it names
+// for the layers without a window.
 void read_parts(const json& parameters, bool slides, const char* theta_key, ConfigReader* reader,
                 RopeSettings* rope) {
   const std::string name = "rope_parameters";
