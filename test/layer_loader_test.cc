@@ -210,6 +210,32 @@ TEST_CASE("weights that are missing, wrong or not computed are refused by name")
   CHECK(Contains(refusal(twice), "there twice"));
 }
 
+TEST_CASE("a directory that holds two models, or none, is refused by the names of its files") {
+  const Folder folder;
+  const std::vector<Array> arrays = LlamaArrays("layers.0.self_attn.");
+  const auto refusal = [&] {
+    const auto checkpoint = tools::Checkpoint::open(folder.path.string());
+    return checkpoint.ok() ? std::string("accepted") : std::string(checkpoint.status().message());
+  };
+  const auto index = [&](const char* file) {
+    json map;
+    for (const Array& array : arrays) map[array.name] = file;
+    Write(folder / "model.safetensors.index.json", json{{"weight_map", map}}.dump());
+  };
+  CHECK(Contains(refusal(), "neither model.safetensors nor model.safetensors.index.json"));
+  Write(folder / "pytorch_model.bin", "x");
+  CHECK(Contains(refusal(), "only pytorch_model.bin, a checkpoint of pickles"));
+  Save(folder / "shard.safetensors", arrays);
+  index("shard.safetensors");
+  CHECK(refusal() == "accepted");
+  Save(folder / "model.safetensors", arrays);
+  CHECK(Contains(refusal(), "both model.safetensors and model.safetensors.index.json"));
+  CHECK(tools::Checkpoint::open(folder / "model.safetensors").ok());
+  CHECK(tools::Checkpoint::open(folder / "model.safetensors.index.json").ok());
+  index("model.safetensors");
+  CHECK(refusal() == "accepted");
+}
+
 TEST_CASE("an index of shards can name only files beside it that hold what it says") {
   const Folder folder;
   const std::string index = folder / "model.safetensors.index.json";

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "test/support/model_files.h"
+#include "tools/text.h"
 
 namespace heed::test {
 namespace {
@@ -75,12 +76,16 @@ TEST_CASE("a hostile safetensors file is refused in one sentence that says what 
       {File(R"({"t":{"dtype":"F32","shape":[]}})", 0), "has no pair of data_offsets"},
       {File(Entry("F32", "[2]", "[0]"), 8), "has no pair of data_offsets"},
       {File(Entry("F32", "[2]", "[0,-8]"), 8), "has no pair of data_offsets"},
-      {File(Entry("F33", "[2]", "[0,8]"), 8), "unknown dtype 'F33'"},
       {File(Entry("F32", "[-2]", "[0,8]"), 8), "not a whole number"},
       {File(Entry("F32", "[2.0]", "[0,8]"), 8), "not a whole number"},
       {File(Entry("F32", "[99999999999999999999]", "[0,8]"), 8), "not a whole number"},
       {File(Entry("F32", "[4294967296,4294967296]", "[0,8]"), 8), "product overflows"},
       {File(Entry("F32", "[4611686018427387906]", "[0,8]"), 8), "product overflows"},  // in bytes
+      // A size of 0 hides nothing: views have strides.
+      {File(Entry("F32", "[0,9223372036854775808]", "[0,0]"), 0), "product overflows"},
+      {File(Entry("F32", "[9223372036854775808,0]", "[0,0]"), 0), "product overflows"},
+      {File(Entry("F32", "[4294967296,0,4294967296]", "[0,0]"), 0), "product overflows"},
+      {File(Entry("F33", "[4294967296,4294967296]", "[0,8]"), 8), "product overflows"},
       {File(Entry("F32", "[3]", "[0,8]"), 8), "has 8 bytes, but its shape needs 12"},
       {File(Entry("F16", "[2]", "[0,8]"), 8), "has 8 bytes, but its shape needs 4"},
       {File(Entry("F32", "[2]", "[8,0]"), 8), "lies at bytes 8 to 0"},
@@ -107,6 +112,33 @@ TEST_CASE("a hostile safetensors file is refused in one sentence that says what 
   }
 }
 
+TEST_CASE("files of other formats are named") {
+  const std::pair<std::string, const char*> files[] = {
+      {"GGUF" + std::string("\x03\0\0\0", 4) + std::string(40, '\0'), "a GGUF file"},
+      {"GGUF", "a GGUF file"},
+      {"PK\x03\x04" + std::string(40, '\0'), "a ZIP archive, as PyTorch"},
+      {"\x80\x02}q" + std::string(40, 'x'), "a pickle, as PyTorch"},
+      {"\x80\x04\x95" + std::string(40, 'x'), "a pickle, as PyTorch"},
+      {"\x89HDF\r\n\x1a\n" + std::string(40, 'x'), "an HDF5 file"},
+      {"<!DOCTYPE html><html>", "an HTML page"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "a Git LFS pointer"},
+  };
+  for (const auto& [text, name] : files) {
+    CAPTURE(name);
+    const Result<Safetensors> file = Safetensors::parse({text.begin(), text.end()}, "test");
+    REQUIRE_FALSE(file.ok());
+    CHECK(Contains(file.status().message(), std::string("test: this is ") + name));
+    CHECK(Contains(file.status().message(), "it must be safetensors"));
+    const Result<json> object = tools::parse_json(text, "test");
+    REQUIRE_FALSE(object.ok());
+    CHECK(Contains(object.status().message(), std::string("test: this is ") + name));
+  }
+  // A header of 640 bytes begins as a pickle does.
+  std::string header = Entry("F32", "[2]", "[0,8]");
+  header.resize(0x0280, ' ');
+  CHECK(Safetensors::parse(File(header, 8), "test").ok());
+}
+
 TEST_CASE("every cut of a good file is refused") {
   const std::vector<unsigned char> whole = File(Entry("F32", "[2]", "[0,8]"), 8);
   for (size_t size = 0; size < whole.size(); ++size) {
@@ -122,8 +154,9 @@ TEST_CASE("types, sizes and missing tensors are named when they cannot be read")
       Parsed(File(R"({"d":{"dtype":"F64","shape":[1],"data_offsets":[0,8]},)"
                   R"("l":{"dtype":"I64","shape":[1],"data_offsets":[8,16]},)"
                   R"("q":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[16,20]},)"
-                  R"("r":{"dtype":"F32","shape":[1,1,1,1,1,1],"data_offsets":[20,24]}})",
-                  24));
+                  R"("r":{"dtype":"F32","shape":[1,1,1,1,1,1],"data_offsets":[20,24]},)"
+                  R"("n":{"dtype":"F33\n","shape":[3],"data_offsets":[24,29]}})",
+                  29));
   const auto says = [](const Status& status, const char* text) {
     return std::string(status.message()).find(text) != std::string::npos;
   };
@@ -133,6 +166,8 @@ TEST_CASE("types, sizes and missing tensors are named when they cannot be read")
   CHECK(says(file.read_i32("l").status(), "does not fit 32 bits"));
   CHECK(says(file.view("q").status(), "tensor 'q' is F8_E4M3"));
   CHECK(says(file.view("r").status(), "rank 6"));
+  CHECK(says(file.view("n").status(), "tensor 'n' is of the unknown dtype 'F33?', and must be"));
+  CHECK(says(file.read_f32("n").status(), "of the unknown dtype"));
   CHECK(file.view("d").status().code() == StatusCode::kUnsupported);
   CHECK(file.read_f32("r")->size() == 1);
   CHECK(file.find("none") == nullptr);
@@ -185,6 +220,18 @@ TEST_CASE("what is saved is what is loaded") {
   CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 1);
 }
 
+TEST_CASE("what a killed program left beside a file does not stop the next") {
+  const Folder folder;
+  const float one = 1.0f;
+  const std::string path = folder / "a.safetensors";
+  for (const char* end : {"", "-0", "-1"}) {
+    Write(path + ".part" + std::to_string(::getpid()) + end, "left over");
+  }
+  const Status saved = tools::save_safetensors(path, {{"x", {1}, &one}});
+  CHECK_MESSAGE(saved.ok(), saved.message());
+  CHECK(Safetensors::load(path).ok());
+}
+
 TEST_CASE("a refused save leaves the old file and nothing else") {
   const Folder folder;
   const float one = 1.0f;
@@ -195,6 +242,7 @@ TEST_CASE("a refused save leaves the old file and nothing else") {
   CHECK_FALSE(tools::save_safetensors(path, {{"__metadata__", {1}, &one}}).ok());
   CHECK_FALSE(tools::save_safetensors(path, {{"x", {1}, nullptr}}).ok());
   CHECK_FALSE(tools::save_safetensors(path, {{"x", {UINT64_MAX, 2}, &one}}).ok());
+  CHECK_FALSE(tools::save_safetensors(path, {{"x", {0, uint64_t{1} << 63}, nullptr}}).ok());
   CHECK(Read(path) == before);
   CHECK_FALSE(tools::save_safetensors(folder / "none/a.safetensors", {{"x", {1}, &one}}).ok());
   CHECK_FALSE(tools::save_safetensors(folder.path.string(), {{"x", {1}, &one}}).ok());

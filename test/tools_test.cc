@@ -268,6 +268,71 @@ TEST_CASE("heed refuses with one sentence and exit code 2, and leaves the output
   CHECK(Contains(Run(folder, {"--version"}).out, version()));
 }
 
+TEST_CASE("heed writes over nothing that it reads, however it is named") {
+  const Model model = Llama();
+  const Folder& folder = model.folder;
+  Write(folder / "labels.json", R"(["a", "b", "c", "d", "e"])");
+  std::vector<std::string> files;
+  for (const char* name : {"model.safetensors", "config.json", "x.safetensors", "labels.json"}) {
+    const std::string file = folder / name;
+    const std::string soft = file + ".soft", hard = file + ".hard";
+    fs::create_symlink(file, soft);
+    fs::create_hard_link(file, hard);
+    files.insert(files.end(), {file, soft, hard, (folder.path / "." / name).string()});
+  }
+  for (const std::string& file : files) {
+    CAPTURE(file);
+    const std::string before = Read(file);
+    if (!Contains(file, "labels")) {
+      CheckRefused(model.Layer("run", {"--output", file}), "--output: " + file + " is read too");
+    }
+    CheckRefused(
+        model.Layer("show", {"--head", "0", "--labels", folder / "labels.json", "--svg", file}),
+        "--svg: " + file + " is read too");
+    CHECK(Read(file) == before);
+  }
+  CheckRefused(model.Layer("run", {"--output", folder.path.string()}), "not a regular file");
+  CheckRefused(model.Layer("run", {"--output", folder / "none/y"}), "no such directory");
+
+  fs::rename(folder / "model.safetensors", folder / "shard.safetensors");
+  json map;
+  for (const Array& array : LlamaArrays("model.layers.0.self_attn.")) {
+    map[array.name] = "shard.safetensors";
+  }
+  map["other"] = "unused.safetensors";
+  const std::string index = folder / "model.safetensors.index.json";
+  Write(index, json{{"weight_map", map}}.dump());
+  Write(folder / "unused.safetensors", "not opened");
+  for (const std::string& file :
+       {index, folder / "shard.safetensors", folder / "unused.safetensors"}) {
+    CheckRefused(model.Layer("run", {"--output", file}), "is read too");
+  }
+  CHECK(Read(folder / "unused.safetensors") == "not opened");
+  CHECK(model.Layer("run", {"--output", folder / "y.safetensors"}).code == 0);
+  CHECK(model.Layer("run", {"--output", folder / "y.safetensors"}).code == 0);  // its own, again
+}
+
+TEST_CASE("heed run --check does not pass where results are NaN or infinite") {
+  const Model model = Llama();
+  const std::string y = model.folder / "y.safetensors";
+  for (const float value : {NAN, INFINITY}) {
+    Array x = RandomArray("x", {5, 24});
+    x.values[50] = value;
+    Save(model.folder / "x.safetensors", {x});
+    CHECK(model.Layer("run", {"--output", y}).code == 0);
+    fs::remove(y);
+    const Outcome check = model.Layer("run", {"--output", y, "--check"});
+    if (!tools::onednn_available()) {
+      CheckRefused(check, "built without it");
+      continue;
+    }
+    CHECK_MESSAGE(check.code == 1, check.out);
+    CHECK(Contains(check.out, " of 120 results are NaN or infinite"));
+    CHECK(Contains(check.out, "FAILED"));
+    CHECK_FALSE(fs::exists(y));
+  }
+}
+
 TEST_CASE("heed show draws the weights of a head with the tokens as labels") {
   const Model model = Llama();
   const std::string svg = model.folder / "map.svg";

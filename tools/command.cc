@@ -6,6 +6,7 @@
 
 #include "tools/checkpoint/layer_loader.h"
 #include "tools/checkpoint/safetensors.h"
+#include "tools/file.h"
 #include "tools/text.h"
 
 namespace heed::tools {
@@ -51,6 +52,12 @@ Result<Input> load_input(const std::string& path, const std::string& asked, size
   return input;
 }
 
+Status check(const OutputFile& output, std::vector<std::string> read) {
+  if (output.path.empty()) return Status();
+  read.insert(read.end(), output.also_read.begin(), output.also_read.end());
+  return check_output(output.option, output.path, read);
+}
+
 }  // namespace
 
 int refused(const Status& status) {
@@ -92,11 +99,14 @@ void LayerArguments::add_to(CLI::App* command) {
   command->add_option("--target", target, "instruction set, as heed info names it [the best]");
 }
 
-Result<LoadedLayer> load(const LayerArguments& arguments) {
+Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& output) {
   Result<Checkpoint> checkpoint = Checkpoint::open(arguments.weights);
   if (!checkpoint.ok()) return checkpoint.status();
   const std::string config_path =
       arguments.config.empty() ? checkpoint->config_path() : arguments.config;
+  std::vector<std::string> read = checkpoint->files();
+  read.insert(read.end(), {config_path, arguments.input});
+  if (const Status s = check(output, std::move(read)); !s.ok()) return s;
   Result<LayerConfig> config = load_layer_config(config_path, arguments.layer);
   if (!config.ok()) return config.status();
   Result<MultiHeadAttentionWeights> weights = find_weights(*checkpoint, *config, arguments.layer);

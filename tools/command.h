@@ -57,7 +57,15 @@ struct LoadedLayer {
   Input input;  // its width checked
 };
 
-Result<LoadedLayer> load(const LayerArguments& arguments);
+// The file that a command will write.
+struct OutputFile {
+  const char* option;
+  std::string path;                    // empty: none
+  std::vector<std::string> also_read;  // beside what the layer's arguments name
+};
+
+// Refuses an output that would replace one of the files read, before anything is computed.
+Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& output);
 
 // Not ok when the threads or the target were refused.
 Result<Context> make_context(const LayerArguments& arguments);

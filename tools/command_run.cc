@@ -48,6 +48,11 @@ Result<std::vector<float>> forward(const LoadedLayer& loaded, const RunArguments
 
 int report_check(const std::vector<float>& heed, const std::vector<float>& onednn) {
   const Difference worst = compare(heed, onednn);
+  if (worst.not_finite != 0) {
+    std::printf("check: %zu of %zu results are NaN or infinite, so nothing can be said: FAILED\n",
+                worst.not_finite, heed.size());
+    return kCheckFailed;
+  }
   const bool passed = worst.relative() <= kCheckBound;
   std::printf(
       "check: heed and oneDNN differ by at most %.3g, %.3g of the largest output %.3g: %s (bound "
@@ -73,7 +78,7 @@ Status check_arguments(const RunArguments& arguments) {
 int run(const RunArguments& arguments) {
   if (const Status s = check_arguments(arguments); !s.ok()) return refused(s);
   const bool onednn = arguments.backend == "onednn";
-  const Result<LoadedLayer> loaded = load(arguments.layer);
+  const Result<LoadedLayer> loaded = load(arguments.layer, {"--output", arguments.output, {}});
   if (!loaded.ok()) return refused(loaded.status());
   const Result<std::vector<float>> y = forward(*loaded, arguments, onednn);
   if (!y.ok()) return refused(y.status());

@@ -107,7 +107,8 @@ bool use_colour() {
 }
 
 int show(const ShowArguments& arguments) {
-  const Result<LoadedLayer> loaded = load(arguments.layer);
+  const Result<LoadedLayer> loaded =
+      load(arguments.layer, {"--svg", arguments.svg, {arguments.labels}});
   if (!loaded.ok()) return refused(loaded.status());
   if (const Status s = check_size(*loaded, arguments); !s.ok()) return refused(s);
   const size_t seq = loaded->input.seq;

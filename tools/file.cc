@@ -32,6 +32,34 @@ class Descriptor {
   int fd_;
 };
 
+namespace fs = std::filesystem;
+
+// The file that `path` leads to: a link stays one when its file is replaced.
+Result<std::string> find_target(const std::string& path) {
+  std::error_code error;
+  std::string target = path;
+  if (fs::is_symlink(path, error)) {
+    target = fs::weakly_canonical(path, error).string();
+    if (error) return file_error(path, "write", error.message().c_str());
+  }
+  const fs::file_type kind = fs::status(target, error).type();
+  if (kind != fs::file_type::not_found && kind != fs::file_type::regular) {
+    return file_error(path, "write", error ? error.message().c_str() : "it is not a regular file");
+  }
+  return target;
+}
+
+// A new file beside `target`. Some may be left over from programs that were killed.
+std::FILE* open_beside(const std::string& target, std::string* name) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    *name = target + ".part" + std::to_string(::getpid()) + "-" + std::to_string(i);
+    std::FILE* file = std::fopen(name->c_str(), "wbx");
+    if (file != nullptr || errno != EEXIST) return file;
+  }
+  return nullptr;
+}
+
 bool write_all(std::FILE* file, const std::vector<std::string_view>& pieces) {
   for (const std::string_view piece : pieces) {
     if (std::fwrite(piece.data(), 1, piece.size(), file) != piece.size()) return false;
@@ -69,20 +97,28 @@ Result<std::string> read_text(const std::string& path, size_t max_bytes) {
   return std::string(reinterpret_cast<const char*>(bytes->data), bytes->size);
 }
 
-Status write_file(const std::string& path, const std::vector<std::string_view>& pieces) {
+Status check_output(const std::string& option, const std::string& path,
+                    const std::vector<std::string>& inputs) {
   std::error_code error;
-  std::string target = path;
-  if (std::filesystem::is_symlink(path, error)) {  // replace the file, not the link to it
-    target = std::filesystem::weakly_canonical(path, error).string();
-    if (error) return file_error(path, "write", error.message().c_str());
+  for (const std::string& input : inputs) {
+    if (!fs::equivalent(path, input, error) || error) continue;
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s: %s is read too, as %s, and must be another file", option.c_str(),
+                         path.c_str(), input.c_str());
   }
-  const auto kind = std::filesystem::status(target, error).type();
-  if (kind != std::filesystem::file_type::not_found &&
-      kind != std::filesystem::file_type::regular) {
-    return file_error(path, "write", error ? error.message().c_str() : "it is not a regular file");
-  }
-  const std::string temporary = target + ".part" + std::to_string(::getpid());
-  std::FILE* file = std::fopen(temporary.c_str(), "wbx");
+  const Result<std::string> target = find_target(path);
+  if (!target.ok()) return target.status();
+  const fs::path directory = fs::path(*target).parent_path();
+  if (directory.empty() || fs::is_directory(directory, error)) return Status();
+  return file_error(path, "write", "there is no such directory");
+}
+
+Status write_file(const std::string& path, const std::vector<std::string_view>& pieces) {
+  const Result<std::string> found = find_target(path);
+  if (!found.ok()) return found.status();
+  const std::string& target = *found;
+  std::string temporary;
+  std::FILE* file = open_beside(target, &temporary);
   if (file == nullptr) return file_error(path, "write", std::strerror(errno));
   errno = 0;
   const bool written = write_all(file, pieces);

@@ -24,6 +24,12 @@ Result<Bytes> map_file(const std::string& path);
 // A text file of at most `max_bytes`.
 Result<std::string> read_text(const std::string& path, size_t max_bytes);
 
+// Whether `path`, which the user gave as `option`, can be written after all of `inputs` were read:
+// refused when it is one of them, also through links, when it is there and no regular file, or when
+// its directory is missing. To be asked before a long computation.
+Status check_output(const std::string& option, const std::string& path,
+                    const std::vector<std::string>& inputs);
+
 // Replaces `path` by the pieces joined: they go to a file beside it, which is then renamed, so that
 // no reader ever sees half of it and a failure leaves the old one as it was. Only regular files are
 // replaced.

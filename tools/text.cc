@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "tools/file_format.h"
+
 namespace heed::tools {
 namespace {
 
@@ -73,7 +75,9 @@ Result<nlohmann::json> parse_json(std::string_view text, const std::string& what
   nlohmann::json value = nlohmann::json::parse(text.begin(), text.end(), watch, false);
   if (const Status s = watcher.status(what); !s.ok()) return s;
   if (value.is_discarded()) {
-    return refuse(what, "this is not valid JSON");
+    const std::string other = other_format(text);
+    return refuse(
+        what, other.empty() ? "this is not valid JSON" : "this is " + other + "; it must be JSON");
   }
   return value;
 }

@@ -157,6 +157,13 @@ Status write_map(const Model& model, const Options& options, std::vector<int32_t
 Status run(const Options& options) {
   heed::Context context({.num_threads = options.threads});
   if (!context.status().ok()) return context.status();
+  if (!options.map.empty()) {
+    std::vector<std::string> read;
+    for (const char* file : {"config.json", "model.safetensors", "vocab.json"}) {
+      read.push_back(options.model + "/" + file);
+    }
+    if (Status s = heed::tools::check_output("--map", options.map, read); !s.ok()) return s;
+  }
   auto model = Model::load(options.model);
   if (!model.ok()) return model.status();
   auto text = model->vocabulary().encode(options.prompt);

@@ -5,13 +5,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace heed::tools {
 
-// *product *= factor; false when that overflows.
-inline bool multiply(uint64_t factor, uint64_t* product) {
-  if (factor != 0 && *product > std::numeric_limits<uint64_t>::max() / factor) return false;
-  *product *= factor;
+// The bits of a tensor whose elements have `bits` each. False when they are too many to count, and
+// also where a size of 0 hides that: strides are products of sizes that leave it out.
+inline bool count_bits(const std::vector<uint64_t>& shape, uint64_t bits, uint64_t* total) {
+  constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
+  uint64_t others = bits;
+  bool empty = false;
+  for (const uint64_t size : shape) {
+    empty = empty || size == 0;
+    if (size > kMost / others) return false;
+    others *= std::max<uint64_t>(size, 1);
+  }
+  *total = empty ? 0 : others;
   return true;
 }
 

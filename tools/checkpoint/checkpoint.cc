@@ -1,7 +1,9 @@
 #include "tools/checkpoint/checkpoint.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -13,13 +15,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The file to read for what the user named.
-std::string resolve(const std::string& path) {
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+bool is_there(const fs::path& path) {
   std::error_code error;
-  if (!fs::is_directory(path, error)) return path;
-  const fs::path index = fs::path(path) / "model.safetensors.index.json";
-  return fs::exists(index, error) ? index.string()
-                                  : (fs::path(path) / "model.safetensors").string();
+  return fs::exists(path, error);
+}
+
+// The file to read of a directory.
+Result<std::string> resolve(const fs::path& directory) {
+  for (const char* name : {kIndex, kSingle}) {
+    if (is_there(directory / name)) return (directory / name).string();
+  }
+  std::string problem = std::string("there is neither ") + kSingle + " nor " + kIndex;
+  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (is_there(directory / name)) {
+      problem += std::string(", only ") + name + ", a checkpoint of pickles";
+    }
+  }
+  return refuse(directory.string(), problem);
 }
 
 // A shard must lie beside its index: an index from elsewhere cannot name other files of this
@@ -51,13 +66,31 @@ Status Checkpoint::read_index(const std::string& path) {
   return Status();
 }
 
+// Of a directory: an index and a single file are of one model only when the file is a shard.
+Status Checkpoint::check_one_model(const std::string& directory) const {
+  const fs::path single = fs::path(directory) / kSingle;
+  const auto is_single = [](const auto& entry) { return entry.second == kSingle; };
+  if (!is_there(single) || std::any_of(shard_of_.begin(), shard_of_.end(), is_single)) {
+    return Status();
+  }
+  return refuse(directory, std::string("there are both ") + kSingle + " and " + kIndex +
+                               ", which names other files: the one that is meant must be named");
+}
+
 Result<Checkpoint> Checkpoint::open(const std::string& path) {
   Checkpoint result;
-  const std::string file = resolve(path);
+  std::error_code error;
+  const bool directory = fs::is_directory(path, error);
+  const Result<std::string> resolved = directory ? resolve(path) : Result<std::string>(path);
+  if (!resolved.ok()) return resolved.status();
+  const std::string& file = *resolved;
   result.name_ = file;
   result.directory_ = fs::path(file).parent_path().string();
   if (fs::path(file).extension() == ".json") {
     if (const Status s = result.read_index(file); !s.ok()) return s;
+    if (directory) {
+      if (const Status s = result.check_one_model(path); !s.ok()) return s;
+    }
     return result;
   }
   Result<Safetensors> single = Safetensors::load(file);
@@ -70,6 +103,14 @@ Result<Checkpoint> Checkpoint::open(const std::string& path) {
 
 std::string Checkpoint::config_path() const {
   return (fs::path(directory_) / "config.json").string();
+}
+
+std::vector<std::string> Checkpoint::files() const {
+  std::set<std::string> files = {name_};
+  for (const auto& [tensor, file] : shard_of_) {
+    files.insert((fs::path(directory_) / file).string());
+  }
+  return {files.begin(), files.end()};
 }
 
 std::vector<std::string> Checkpoint::names_with_prefix(const std::string& prefix) const {

@@ -9,6 +9,7 @@
 
 #include "heed/convert.hpp"
 #include "tools/checkpoint/bytes.h"
+#include "tools/file_format.h"
 #include "tools/text.h"
 
 namespace heed::tools {
@@ -19,6 +20,7 @@ using nlohmann::json;
 constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 constexpr size_t kLengthBytes = 8;
 
+// Types of the format. Of one that is newer than this list only its place in the file is checked.
 struct TypeRow {
   std::string_view name;
   StoredType type;
@@ -69,13 +71,14 @@ std::string read_entry(const json& entry, uint64_t data_bytes, StoredTensor* ten
   }
   tensor->type_name = dtype->get<std::string>();
   const TypeRow* type = find_type(tensor->type_name);
-  if (type == nullptr) return "has the unknown dtype " + quote(tensor->type_name);
-  tensor->type = type->type;
-  uint64_t bits = type->bits;
+  if (type != nullptr) tensor->type = type->type;
   for (const json& size : *shape) {
     if (!size.is_number_unsigned()) return "has a size that is not a whole number >= 0";
     tensor->shape.push_back(size.get<uint64_t>());
-    if (!multiply(tensor->shape.back(), &bits)) return "has a shape whose product overflows";
+  }
+  uint64_t bits = 0;
+  if (!count_bits(tensor->shape, type != nullptr ? type->bits : 1, &bits)) {
+    return "has a shape whose product overflows";
   }
   place->begin = (*offsets)[0].get<uint64_t>();
   place->end = (*offsets)[1].get<uint64_t>();
@@ -84,7 +87,7 @@ std::string read_entry(const json& entry, uint64_t data_bytes, StoredTensor* ten
            ", but the data has " + std::to_string(data_bytes);
   }
   tensor->bytes = place->end - place->begin;
-  if (bits % 8 != 0 || bits / 8 != tensor->bytes) {
+  if (type != nullptr && (bits % 8 != 0 || bits / 8 != tensor->bytes)) {
     return "of shape " + shape_text(tensor->shape) + " and dtype " + tensor->type_name + " has " +
            std::to_string(tensor->bytes) + " bytes, but its shape needs " +
            std::to_string(bits / 8);
@@ -123,13 +126,18 @@ Status check_places(std::vector<Place> places, uint64_t data_bytes, const std::s
 }
 
 Result<std::string_view> header_of(const Bytes& file, const std::string& name) {
+  const uint64_t length = file.size < kLengthBytes ? 0 : read_length(file.data);
+  const bool cut = file.size < kLengthBytes || length > file.size - kLengthBytes;
+  if (cut || length > kMaxHeader) {
+    const std::string other = other_format({reinterpret_cast<const char*>(file.data), file.size});
+    if (!other.empty()) return refuse(name, "this is " + other + "; it must be safetensors");
+  }
   if (file.size < kLengthBytes) {
     return refuse(name, "this is not a safetensors file: it has " + std::to_string(file.size) +
                             " bytes, fewer than the " + std::to_string(kLengthBytes) +
                             " of the header's length");
   }
-  const uint64_t length = read_length(file.data);
-  if (length > kMaxHeader || length > file.size - kLengthBytes) {
+  if (cut || length > kMaxHeader) {
     return refuse(name,
                   "this is not a safetensors file, or it is cut off: its header should have " +
                       std::to_string(length) + " bytes, the file has " +
@@ -140,7 +148,14 @@ Result<std::string_view> header_of(const Bytes& file, const std::string& name) {
 }
 
 size_t element_bytes(const StoredTensor& tensor) {
-  return std::max<size_t>(1, find_type(tensor.type_name)->bits / 8);
+  const TypeRow* type = find_type(tensor.type_name);
+  return type == nullptr ? 1 : std::max<size_t>(1, type->bits / 8);
+}
+
+// A name that is not one of the format's may hold anything.
+std::string shown_type(const StoredTensor& tensor) {
+  const bool known = find_type(tensor.type_name) != nullptr;
+  return known ? tensor.type_name : "of the unknown dtype " + quote(tensor.type_name);
 }
 
 bool dtype_of(StoredType type, DType* dtype) {
@@ -235,7 +250,7 @@ Result<const StoredTensor*> Safetensors::require(const std::string& name) const 
 Status Safetensors::wrong_type(const std::string& name, const StoredTensor& tensor,
                                const char* wanted) const {
   return Status::Error(StatusCode::kUnsupported, "%s: tensor %s is %s, and must be %s",
-                       name_.c_str(), quote(name).c_str(), tensor.type_name.c_str(), wanted);
+                       name_.c_str(), quote(name).c_str(), shown_type(tensor).c_str(), wanted);
 }
 
 Result<std::vector<float>> Safetensors::read_f32(const std::string& name) const {

@@ -14,7 +14,7 @@
 
 namespace heed::tools {
 
-// The types heed's tools can read; kOther: a valid type of the format that they cannot.
+// The types heed's tools can read; kOther: another, which does not matter until it is asked for.
 enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool, kOther };
 
 // A tensor of a loaded file, row-major. The data lives as long as the Safetensors.

@@ -19,12 +19,10 @@ Status check_array(const NamedArray& tensor, const json& header, const std::stri
   if (tensor.name == "__metadata__" || header.contains(tensor.name)) {
     return refuse(path, "a tensor cannot be named " + quote(tensor.name) + ", the name is taken");
   }
-  *bytes = sizeof(float);
-  for (const uint64_t size : tensor.shape) {
-    if (!multiply(size, bytes)) {
-      return refuse(path, "tensor " + quote(tensor.name) + " has a shape whose product overflows");
-    }
+  if (!count_bits(tensor.shape, 8 * sizeof(float), bytes)) {
+    return refuse(path, "tensor " + quote(tensor.name) + " has a shape whose product overflows");
   }
+  *bytes /= 8;
   if (tensor.data == nullptr && *bytes != 0) {
     return refuse(path, "tensor " + quote(tensor.name) + " has no data");
   }
