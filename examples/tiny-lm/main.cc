@@ -1,10 +1,12 @@
 // tiny-lm: writes text with a small trained language model, every attention by heed.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <optional>
+#include <system_error>
 
 #include "examples/tiny-lm/model.h"
 #include "tools/attention_map.h"
@@ -190,10 +192,14 @@ int main(int argc, char** argv) {
                "tiny-lm");
   tiny_lm::Options options;
   app.add_option("PROMPT", options.prompt, "how the text begins");
-  const auto count = [](const std::string& text) {  // CLI11 alone takes -1 for a huge size_t
-    return text.find_first_not_of("0123456789") == std::string::npos
+  // CLI11 alone takes -1 and numbers of 30 digits for huge ones.
+  const auto count = [](const std::string& text) {
+    uint64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, number);
+    return rest == end && error == std::errc()
                ? std::string()
-               : "must be a whole number, 0 or more, not " + text;
+               : "must be a whole number, 0 or more and below 2^64, not " + text;
   };
   app.add_option("--tokens", options.tokens, "characters to write")
       ->check(count)
