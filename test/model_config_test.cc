@@ -86,6 +86,9 @@ TEST_CASE("Llama: RoPE scaled by both forms of the settings") {
   CHECK(rope.scaling.mscale == 1.0);
   CHECK(rope.scaling.mscale_all_dim == 2.0);
   CHECK_FALSE(rope.scaling.truncate);
+  const json beside = With(newer, {{"original_max_position_embeddings", 32}});
+  scaling = Configured(With(LlamaConfig(), beside)).attention.rope->scaling;
+  CHECK(scaling.original_max_position_embeddings == 32);
 }
 
 TEST_CASE("Mistral, Phi-3 and Qwen: windows by the rules of each family") {

@@ -113,7 +113,11 @@ TEST_CASE("a hostile safetensors file is refused in one sentence that says what 
 }
 
 TEST_CASE("files of other formats are named") {
-  const std::pair<std::string, const char*> files[] = {
+  struct Case {
+    std::string text;
+    const char* name;
+  };
+  const Case files[] = {
       {"GGUF" + std::string("\x03\0\0\0", 4) + std::string(40, '\0'), "a GGUF file"},
       {"GGUF", "a GGUF file"},
       {"PK\x03\x04" + std::string(40, '\0'), "a ZIP archive, as PyTorch"},
@@ -123,15 +127,16 @@ TEST_CASE("files of other formats are named") {
       {"<!DOCTYPE html><html>", "an HTML page"},
       {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "a Git LFS pointer"},
   };
-  for (const auto& [text, name] : files) {
-    CAPTURE(name);
+  for (const Case& c : files) {
+    const std::string& text = c.text;
+    CAPTURE(c.name);
     const Result<Safetensors> file = Safetensors::parse({text.begin(), text.end()}, "test");
     REQUIRE_FALSE(file.ok());
-    CHECK(Contains(file.status().message(), std::string("test: this is ") + name));
+    CHECK(Contains(file.status().message(), std::string("test: this is ") + c.name));
     CHECK(Contains(file.status().message(), "it must be safetensors"));
     const Result<json> object = tools::parse_json(text, "test");
     REQUIRE_FALSE(object.ok());
-    CHECK(Contains(object.status().message(), std::string("test: this is ") + name));
+    CHECK(Contains(object.status().message(), std::string("test: this is ") + c.name));
   }
   // A header of 640 bytes begins as a pickle does.
   std::string header = Entry("F32", "[2]", "[0,8]");
