@@ -7,6 +7,7 @@ import re
 
 RESULTS = '<script type="application/json" id="results">null</script>'
 LIBRARY = re.compile(r'<script src="[^"]*d3\.min\.js"></script>\n')
+NOTICE = "<!-- D3, https://d3js.org, copyright Mike Bostock: BSD-3-Clause, from version 7 on ISC -->\n"
 PIECE = 8000  # characters: compilers need not take strings of more than 65536
 
 
@@ -14,7 +15,7 @@ def with_library(page, library):
     """The page with the script in place of its address; without the script where there is none."""
     script = ""
     if library:  # nothing in a script may end it
-        script = "<script>" + library.replace("</script", r"<\/script") + "</script>\n"
+        script = NOTICE + "<script>" + library.replace("</script", r"<\/script") + "</script>\n"
     page, count = LIBRARY.subn(lambda match: script, page)
     assert count == 1, "the page names D3 once"
     return page
