@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "src/attention/source.h"
+#include "src/attention/workspace.h"
 #include "src/base/check.h"
 #include "src/base/math.h"
 
@@ -86,8 +87,7 @@ void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   }
   plan->row_block = std::min(RoundUp(std::max<size_t>(row_block, 1), kScoreRows), rows);
   plan->row_blocks = rows == 0 ? 0 : CeilDiv(rows, plan->row_block);
-  const bool part = plan->source.total_keys != SIZE_MAX;
-  plan->segments = CeilDiv(part ? plan->k.len : plan->kv_len, kSegmentKeys);
+  plan->segments = CeilDiv(plan->part() ? plan->k.len : plan->kv_len, kSegmentKeys);
   const size_t window = plan->options.window;
   plan->split = rows <= kSplitRows && plan->segments > 1 && (window == 0 || window > kSplitWindow);
 }
@@ -168,6 +168,7 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));
   CutIntoTasks(context.num_threads, plan);
   plan->far = OperandFloats(*plan) > context.l2_bytes / sizeof(float);
+  PlanMemory(context, plan);
   return Status();
 }
 

@@ -72,6 +72,11 @@ struct AttentionPlan {
   bool split = false;     // a task is one segment, and rows are merged afterwards
   bool far = false;       // operands don't fit in L2 together, and are asked for ahead of their use
 
+  size_t workers = 1;  // threads at most
+  size_t bytes = 0;    // of memory that the run takes, see RunAttention
+
+  bool empty() const { return batch == 0 || q_len == 0; }
+  bool part() const { return source.total_keys != SIZE_MAX; }  // only some of the keys are there
   bool packed() const { return !options.cu_seqlens_q.absent(); }
   bool wants_weights() const { return !options.weights.absent() || !options.key_scores.absent(); }
   Sequence sequence(size_t b) const;

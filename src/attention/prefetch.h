@@ -9,9 +9,6 @@
 
 namespace heed {
 
-// Keys and values of a block, queries of a group of rows and its outputs.
-inline constexpr size_t kMaxRowsAhead = 2 * kKeyBlock + 2 * kScoreRows;
-
 class RowsAhead {
  public:
   explicit RowsAhead(RowAhead* rows) : rows_(rows) {}  // [kMaxRowsAhead]

@@ -53,60 +53,6 @@ Rows RowsOfTask(const AttentionPlan& plan, size_t task) {
   return Rows(plan, head / plan.k.heads, head % plan.k.heads, plan.row_blocks - 1 - task / heads);
 }
 
-size_t AttentionWorkspace::Carve(const AttentionPlan& plan, float* base) {
-  size_t used = 0;
-  const auto take = [&](size_t floats) {
-    float* at = base == nullptr ? nullptr : base + used;
-    used += RoundUp(floats, 16);
-    return at;
-  };
-  const auto take_if = [&](bool needed, size_t floats) { return needed ? take(floats) : nullptr; };
-  const auto take_as = [&]<class T>(bool needed, size_t count) {
-    return reinterpret_cast<T*>(take_if(needed, CeilDiv(count * sizeof(T), sizeof(float))));
-  };
-  const AttentionOptions& o = plan.options;
-  const size_t rows = plan.row_block;
-  const bool copies = plan.source.cache == nullptr;
-  queries = take(rows * plan.q.dim);
-  max = take(rows);
-  lanes = take(rows * kSumLanes);
-  acc = take(rows * plan.acc_stride);
-  total_max = take(rows);
-  total_sum = take(rows);
-  total_acc = take(rows * plan.acc_stride);
-  slope = take_if(!o.alibi_slopes.absent(), rows);
-  keys_of = take_as.template operator()<VisibleKeys>(true, rows);
-  groups = take_as.template operator()<RowGroup>(true, CeilDiv(rows, kScoreRows));
-  keys = take_if(copies, kKeyBlock * plan.q.dim);
-  values = take_if(copies, kKeyBlock * plan.v_panels * kPanel);
-  constexpr size_t kScores = kScoreRows * kKeyBlock;
-  scores = take(kScores);
-  multipliers = take_if(o.dropout.probability != 0.0f || !o.dropout.mask.absent(), kScores);
-  bias = take_if(!o.mask.absent() && o.mask.dtype == DType::kF32, kScores);
-  weights = take_if(plan.wants_weights(), kScores);
-  distance = take_if(!o.alibi_slopes.absent(), kScoreRows);
-  visible = take_as.template operator()<uint64_t>(MayHaveHoles(plan), kScoreRows * kVisibleWords);
-  begin = take_as.template operator()<uint8_t>(true, kScoreRows);
-  end = take_as.template operator()<uint8_t>(true, kScoreRows);
-  ahead = take_as.template operator()<RowAhead>(true, kMaxRowsAhead);
-  return used;
-}
-
-AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t from) const {
-  AttentionWorkspace w = *this;
-  w.queries += from * plan.q.dim;
-  w.max += from;
-  w.lanes += from * kSumLanes;
-  w.acc += from * plan.acc_stride;
-  w.total_max += from;
-  w.total_sum += from;
-  w.total_acc += from * plan.acc_stride;
-  if (w.slope != nullptr) w.slope += from;
-  w.keys_of += from;
-  w.groups += from / kScoreRows;
-  return w;
-}
-
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
   rows.ForEach([&](size_t r, size_t i, size_t h) {
     const VisibleKeys keys = RuleKeys(rows.plan, rows.batch, rows.sequence, i);

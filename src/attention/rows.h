@@ -1,12 +1,12 @@
 // What one thread does with some rows of queries: copy, find their keys, run the kernels.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
-#include "src/attention/mask.h"
 #include "src/attention/plan.h"
-#include "src/attention/state.h"
+#include "src/attention/workspace.h"
 #include "src/base/context.h"
 #include "src/base/parallel.h"
 #include "src/kernels/attention.h"
@@ -44,57 +44,7 @@ struct Rows {
   }
 };
 
-// What is known of a group of rows.
-struct RowGroup {
-  VisibleKeys some;  // by the rules: holds what at least one row sees
-  KeyRange all;      // every row sees these
-  bool queries_ready = false;
-  bool met = false;       // a key of the segment at hand
-  bool joined = false;    // the totals are set, and hold the earlier segments
-  bool finished = false;  // written out
-
-  bool Sees(size_t first, size_t last) const {
-    return !some.kept.Within(first, last).empty() || !some.near.Within(first, last).empty();
-  }
-};
-
 class RowsAhead;
-
-// A worker's memory, carved from one buffer.
-struct AttentionWorkspace {
-  // Of all rows of a task.
-  float* queries;
-  float *max, *lanes, *acc;                  // of a segment; sums end in lanes[r * kSumLanes]
-  float *total_max, *total_sum, *total_acc;  // of all segments so far, where there are several
-  float* slope;                              // of ALiBi, else null
-  VisibleKeys* keys_of;
-  RowGroup* groups;  // [rows / kScoreRows]
-  // Of a block of keys.
-  float *keys, *values;
-  // Of a group of rows and a block of keys: [kScoreRows], or [kScoreRows][kKeyBlock] and null
-  // unless needed.
-  float *scores, *multipliers, *bias, *weights, *distance;
-  uint64_t* visible;  // [kScoreRows][kVisibleWords], null unless there may be holes
-  uint8_t *begin, *end;
-  RowAhead* ahead;  // [kMaxRowsAhead]
-
-  // Lays the arrays out from `base`; returns the floats taken, a multiple of a cache line.
-  size_t Carve(const AttentionPlan& plan, float* base);
-
-  // The same with the arrays of rows beginning at row `from`, a multiple of kScoreRows.
-  AttentionWorkspace Group(const AttentionPlan& plan, size_t from) const;
-
-  RowPartial segment(size_t r, size_t acc_stride) const {
-    return {max + r, lanes + r * kSumLanes, acc + r * acc_stride};
-  }
-  RowPartial total(size_t r, size_t acc_stride) const {
-    return {total_max + r, total_sum + r, total_acc + r * acc_stride};
-  }
-};
-
-inline bool SeesKey(const AttentionWorkspace& w, size_t r, size_t j) {
-  return w.visible == nullptr || (w.visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
-}
 
 // The rows of a task that counts sequences and kv heads inside, row blocks outside from the last:
 // with a causal mask those see most keys, and long tasks should begin first.
@@ -129,21 +79,12 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
                     const RowTotal& total, const AttentionWorkspace& w, bool* keys_ready);
 
-// Runs visit(task, workspace) for all tasks of an attention call.
+// Runs visit(task, workspace) for all tasks of a pass of an attention call.
 template <class Visit>
-Status WithWorkspaces(const AttentionPlan& plan, size_t tasks, Context::Impl& context,
-                      const Visit& visit) {
-  const size_t workers = WorkersFor(context, tasks, AttentionFlops(plan));
-  AttentionWorkspace size;
-  const size_t floats = size.Carve(plan, nullptr);
-  float* memory = context.Reserve(Buffer::kAttentionWorkers, workers * floats);
-  if (memory == nullptr) return OutOfMemory("workspace", workers * floats * sizeof(float));
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    AttentionWorkspace w;
-    w.Carve(plan, memory + worker * floats);
-    visit(task, w);
-  });
-  return Status();
+void ForEachTask(const AttentionPlan& plan, const AttentionMemory& memory, size_t tasks,
+                 const Context::Impl& context, const Visit& visit) {
+  ForEachTask(context, tasks, std::min(plan.workers, tasks),
+              [&](size_t task, size_t worker) { visit(task, memory.OfWorker(plan, worker)); });
 }
 
 }  // namespace heed
