@@ -56,22 +56,22 @@ void CopyValues(const Rows& rows, size_t first, size_t count, float* panels) {
 
 }  // namespace
 
-const float* KeysOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
+Panels KeysOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
   if (const KvCache* cache = rows.plan.source.cache) {
-    return cache->key_block(rows.batch, rows.kv_head, block);
+    return {cache->key_block(rows.batch, rows.kv_head, block)};
   }
   const size_t first = block * kKeyBlock;
   CopyKeys(rows, first, std::min(kKeyBlock, rows.sequence.kv_len - first), w.keys);
-  return w.keys;
+  return {w.keys};
 }
 
-const float* ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
+Panels ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
   if (const KvCache* cache = rows.plan.source.cache) {
-    return cache->value_block(rows.batch, rows.kv_head, block);
+    return {cache->value_block(rows.batch, rows.kv_head, block)};
   }
   const size_t first = block * kKeyBlock;
   CopyValues(rows, first, std::min(kKeyBlock, rows.sequence.kv_len - first), w.values);
-  return w.values;
+  return {w.values};
 }
 
 }  // namespace heed

@@ -8,7 +8,7 @@
 namespace heed {
 
 // Panels of a block of keys, in the cache that is read or else copied to the workspace.
-const float* KeysOf(const Rows& rows, size_t block, const AttentionWorkspace& w);
-const float* ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& w);
+Panels KeysOf(const Rows& rows, size_t block, const AttentionWorkspace& w);
+Panels ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& w);
 
 }  // namespace heed

@@ -89,7 +89,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
   const size_t groups = CeilDiv(rows.count, kScoreRows);
   for (size_t first = begin; first < last; first += kKeyBlock) {
     KeyBlock keys;
-    const float *next_k = nullptr, *next_v = nullptr;
+    Panels next_k, next_v;
     if (plan.source.cache != nullptr && first + kKeyBlock < rows.sequence.kv_len) {
       next_k = KeysOf(rows, first / kKeyBlock + 1, w);
       next_v = ValuesOf(rows, first / kKeyBlock + 1, w);
@@ -108,7 +108,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
       if (DescribeBlock(group, first / kKeyBlock, of_group, &keys)) {
         if (!info.met) ClearSegment(group, of_group);
         info.met = true;
-        if (keys.k == nullptr) {
+        if (keys.k.absent()) {
           keys.k = KeysOf(rows, first / kKeyBlock, w);
           keys.v = ValuesOf(rows, first / kKeyBlock, w);
         }
@@ -122,8 +122,8 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
           if (!info.Sees(next, last)) end.AskFor(group, of_group, &ahead);
         }
         ahead.Describe(&keys);
-        keys.next_k = share == 0 ? next_k : nullptr;
-        keys.next_v = share == 0 ? next_v : nullptr;
+        keys.next_k = share == 0 ? next_k : Panels();
+        keys.next_v = share == 0 ? next_v : Panels();
         ++share;
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
@@ -141,7 +141,7 @@ bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t bl
     keys.k = KeysOf(rows, block, w);
     *keys_ready = true;
   } else {
-    keys.k = w.keys;
+    keys.k = {w.keys};
   }
   PrepareQueries(rows, w);
   kernels.weights(Describe(rows, w), keys, total, w.weights);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "src/kernels/layout.h"
+#include "src/kernels/panels.h"
 
 namespace heed {
 
@@ -30,8 +31,8 @@ struct RowAhead {
 };
 
 struct KeyBlock {
-  const float* k = nullptr;        // panels [kKeyBlock / 16][head_dim][16]
-  const float* v = nullptr;        // panels [v_head_dim / 16][kKeyBlock][16]
+  Panels k;                        // [kKeyBlock / 16][head_dim][16]
+  Panels v;                        // [v_head_dim / 16][kKeyBlock][16]
   const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
   const uint8_t* end = nullptr;
   bool whole = false;  // every row sees all of it
@@ -40,9 +41,8 @@ struct KeyBlock {
   const float* distance = nullptr;    // [rows] first key of the block - position of the row
   const float* bias = nullptr;        // [rows][kKeyBlock] added to the scores; null: none
   const float* multiplier = nullptr;  // [rows][kKeyBlock], of dropout; null: none
-  // The block that comes next in a cache, asked for while this one is worked on; null: none.
-  const float* next_k = nullptr;
-  const float* next_v = nullptr;
+  // The block that comes next in a cache, asked for while this one is worked on; absent: none.
+  Panels next_k, next_v;
   const RowAhead* ahead = nullptr;  // [rows_ahead], asked for likewise
   size_t rows_ahead = 0;
   size_t lines_ahead = 0;  // of all of them

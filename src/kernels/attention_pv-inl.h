@@ -100,17 +100,17 @@ void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
   const size_t width = TileColumns();
   const size_t v_panels = CeilDiv(t.v_head_dim, kPanel);
   for (size_t c = 0; c < t.v_head_dim; c += width) {
-    const auto panels = [&](const float* of)
+    const auto panels = [&](const Panels& of)
                             HWY_ATTR { return PanelsAt(of, kKeyBlock * kPanel, v_panels, c); };
     const PanelPair v = panels(block.v);
-    const PanelPair next = block.next_v == nullptr ? v : panels(block.next_v);
+    const PanelPair next = block.next_v.absent() ? v : panels(block.next_v);
     const TileRange* range = ranges.tiles;
     for (size_t r = 0, rows; r < t.rows; r += rows, ++range) {
       rows = NextTileRows(t.rows - r);
       ask.OnTile();
       ValuesOfTile({block, *range, r, rows, t.scores + r * kKeyBlock, c + width / 2 < t.v_head_dim},
                    v, {state.acc + r * state.acc_stride + c, state.acc_stride, factor + r},
-                   block.next_v != nullptr && r == 0 ? &next : nullptr);
+                   !block.next_v.absent() && r == 0 ? &next : nullptr);
     }
   }
 }

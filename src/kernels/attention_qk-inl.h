@@ -63,7 +63,7 @@ struct ScoreTile {
 void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges, AskAhead& ask) {
   const size_t width = TileColumns();
   for (size_t c = ranges.begin / width * width; c < ranges.end; c += width) {
-    const auto panels = [&](const float* of) HWY_ATTR {
+    const auto panels = [&](const Panels& of) HWY_ATTR {
       return PanelsAt(of, t.head_dim * kPanel, kKeyBlock / kPanel, c);
     };
     const PanelPair k = panels(block.k);
@@ -74,7 +74,7 @@ void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
       ask.OnTile();
       const float* q = t.q + r * t.head_dim;
       float* scores = t.scores + r * kKeyBlock + c;
-      if (block.next_k != nullptr && r == 0) {
+      if (!block.next_k.absent() && r == 0) {
         WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores,
                                                 PanelsAhead{panels(block.next_k)});
       } else if (c + width / 2 < tile->max_end) {

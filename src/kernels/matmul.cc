@@ -95,7 +95,7 @@ void Block(const MatmulBlock& t) {
   const size_t width = TileColumns();
   const size_t panels = CeilDiv(t.columns, kPanel);
   for (size_t c = 0; c < t.columns; c += width) {
-    const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
+    const PanelPair b = PanelsAt({t.b}, t.b_panel_stride, panels, c);
     const bool last = c + width >= t.columns;
     const float* next =
         last ? t.next_b : t.b + (c + width) / kPanel * t.b_panel_stride + (c + width) % kPanel;

@@ -11,6 +11,7 @@
 #include "hwy/highway.h"
 #include "src/kernels/inline_lambda.h"
 #include "src/kernels/layout.h"
+#include "src/kernels/panels.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
@@ -46,7 +47,8 @@ struct PanelPair {
   const float* b0;
   const float* b1;
 };
-HWY_INLINE PanelPair PanelsAt(const float* b, size_t panel_stride, size_t panels, size_t c) {
+HWY_INLINE PanelPair PanelsAt(const Panels& of, size_t panel_stride, size_t panels, size_t c) {
+  const float* b = of.f32();
   const size_t c1 = c + hn::Lanes(DF());
   const float* b0 = b + c / kPanel * panel_stride + c % kPanel;
   const float* b1 = c1 / kPanel < panels ? b + c1 / kPanel * panel_stride + c1 % kPanel : b0;
