@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "src/attention/prefetch.h"
 #include "src/attention/rows.h"
 #include "src/attention/segments.h"
 #include "src/attention/state.h"
@@ -60,9 +59,7 @@ class JoinSegments : public SegmentEnd {
     if (IsLast(w)) FinishGroup(group, w);
   }
 
-  void AskFor(const Rows& group, const AttentionWorkspace& w, RowsAhead* ahead) const override {
-    if (IsLast(w)) ahead->AddOutputs(group);
-  }
+  bool WritesOutputs(const AttentionWorkspace& w) const override { return IsLast(w); }
 
   void FinishGroup(const Rows& group, const AttentionWorkspace& w) const {
     Begin(group, w);
@@ -93,7 +90,7 @@ class JoinSegments : public SegmentEnd {
 
   // Whether the group at w sees no key after this segment.
   bool IsLast(const AttentionWorkspace& w) const {
-    return !w.groups->Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX);
+    return !w.groups->keys.Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX);
   }
 
   const AttentionKernels& kernels_;
@@ -117,7 +114,7 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
     if (segment >= plan.segments) break;
     AttendSegment(kernels, rows, segment, w, JoinSegments(kernels, totals, segment));
   }
-  for (size_t r = 0; r < rows.count; r += kScoreRows) {  // such as see no key
+  for (size_t r = 0; r < rows.count; r += kScoreRows) {  // those of rows that see no key
     if (w.groups[r / kScoreRows].finished) continue;
     JoinSegments(kernels, totals, 0).FinishGroup(rows.Group(r), w.Group(plan, r));
   }
@@ -184,17 +181,17 @@ void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
     float* from = w.weights + r * kKeyBlock;
     if (!o.key_scores.absent() && seen) {
       float* sums = &MutableAt<float>(o.key_scores, rows.batch, h, first);
-      for (size_t j = w.begin[r]; j < w.end[r]; ++j) sums[j] += from[j];
+      for (size_t j = w.block.begin[r]; j < w.block.end[r]; ++j) sums[j] += from[j];
     }
     if (o.weights.absent()) continue;
     const size_t head = ChosenPlace(o.weights_heads, h), query = ChosenPlace(o.weights_queries, i);
     if (head == SIZE_MAX || query == SIZE_MAX) continue;
     float* to = &MutableAt<float>(o.weights, rows.batch, head, query, first);
     std::fill_n(to, count, 0.0f);
-    for (size_t j = w.begin[r]; seen && j < w.end[r]; ++j) {
-      to[j] = w.multipliers == nullptr || !SeesKey(w, r, j)
+    for (size_t j = w.block.begin[r]; seen && j < w.block.end[r]; ++j) {
+      to[j] = w.block.multipliers == nullptr || !SeesKey(w.block.visible, r, j)
                   ? from[j]
-                  : from[j] * w.multipliers[r * kKeyBlock + j];
+                  : from[j] * w.block.multipliers[r * kKeyBlock + j];
     }
   }
 }
@@ -213,7 +210,7 @@ void RunWeights(const AttentionPlan& plan, const AttentionMemory& memory,
       std::fill_n(&MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first),
                   count, 0.0f);
     }
-    bool keys_ready = false;
+    Panels k;
     for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
       const Rows rows(plan, b, kv_head, row_block);
       if (rows.count == 0) break;
@@ -224,8 +221,7 @@ void RunWeights(const AttentionPlan& plan, const AttentionMemory& memory,
         const AttentionWorkspace of_group = w.Group(plan, r);
         const RowTotal total = {totals.shift + FirstTotal(group),
                                 totals.inverse + FirstTotal(group)};
-        const bool seen =
-            WeightsOfBlock(*context.attention, group, block, total, of_group, &keys_ready);
+        const bool seen = WeightsOfBlock(*context.attention, group, block, total, of_group, &k);
         DeliverWeights(group, first, count, seen, of_group);
       }
     }

@@ -1,14 +1,11 @@
-// What one thread does with some rows of queries: copy, find their keys, run the kernels.
+// The rows that a task works on.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 
+#include "src/attention/operands.h"
 #include "src/attention/plan.h"
-#include "src/attention/workspace.h"
-#include "src/base/context.h"
-#include "src/base/parallel.h"
 #include "src/kernels/attention.h"
 
 namespace heed {
@@ -19,10 +16,19 @@ struct Rows {
   Sequence sequence;
   size_t batch, kv_head, first, count;
 
-  Rows(const AttentionPlan& p, size_t b, size_t head, size_t row_block);
+  Rows(const AttentionPlan& p, size_t b, size_t kv, size_t row_block)
+      : plan(p), sequence(p.sequence(b)), batch(b), kv_head(kv), first(row_block * p.row_block) {
+    const size_t all = sequence.q_len * p.group;
+    count = first < all ? std::min(p.row_block, all - first) : 0;
+  }
 
   // Its rows from `from` on, as many as kernels take at a time.
-  Rows Group(size_t from) const;
+  Rows Group(size_t from) const {
+    Rows group = *this;
+    group.first += from;
+    group.count = std::min(kScoreRows, count - from);
+    return group;
+  }
 
   // Calls visit(r, query(r), head(r)) for all rows, without the divisions.
   template <class Visit>
@@ -42,49 +48,15 @@ struct Rows {
   ptrdiff_t position_of(size_t query) const {
     return sequence.position + static_cast<ptrdiff_t>(query);
   }
+  KeyHead keys() const { return {batch, kv_head, sequence.kv_begin, sequence.kv_len}; }
 };
-
-class RowsAhead;
 
 // The rows of a task that counts sequences and kv heads inside, row blocks outside from the last:
 // with a causal mask those see most keys, and long tasks should begin first.
-Rows RowsOfTask(const AttentionPlan& plan, size_t task);
-
-// Finds the keys that the rows see.
-void PrepareRows(const Rows& rows, const AttentionWorkspace& w);
-
-// Copies a group's queries, unless that is done.
-void PrepareQueries(const Rows& group, const AttentionWorkspace& w);
-
-// What happens to a group of rows when the last of its keys of a segment is taken.
-class SegmentEnd {
- public:
-  // w.max, w.lanes[r * kSumLanes] and w.acc of the group's rows hold the segment.
-  virtual void Take(const Rows& group, const AttentionWorkspace& w) const = 0;
-
-  // What Take() will touch of memory that is not in cache, for a group of rows.
-  virtual void AskFor(const Rows&, const AttentionWorkspace&, RowsAhead*) const {}
-
- protected:
-  ~SegmentEnd() = default;
-};
-
-// Runs one segment of the keys from an empty state; calls end.Take once for every group of rows of
-// which some see some of it.
-void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
-                   const AttentionWorkspace& w, const SegmentEnd& end);
-
-// The weights of one block of keys into w.weights, for a group of rows; false when none of them sees
-// any. Copies the keys only when `keys_ready` is false, and sets it.
-bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
-                    const RowTotal& total, const AttentionWorkspace& w, bool* keys_ready);
-
-// Runs visit(task, workspace) for all tasks of a pass of an attention call.
-template <class Visit>
-void ForEachTask(const AttentionPlan& plan, const AttentionMemory& memory, size_t tasks,
-                 const Context::Impl& context, const Visit& visit) {
-  ForEachTask(context, tasks, std::min(plan.workers, tasks),
-              [&](size_t task, size_t worker) { visit(task, memory.OfWorker(plan, worker)); });
+inline Rows RowsOfTask(const AttentionPlan& plan, size_t task) {
+  const size_t heads = plan.batch * plan.k.heads;
+  const size_t head = task % heads;
+  return Rows(plan, head / plan.k.heads, head % plan.k.heads, plan.row_blocks - 1 - task / heads);
 }
 
 }  // namespace heed

@@ -4,7 +4,7 @@
 #include <cstddef>
 
 #include "heed/attention_state.hpp"
-#include "src/attention/plan.h"
+#include "src/base/heads_view.h"
 #include "src/kernels/attention.h"
 
 namespace heed {

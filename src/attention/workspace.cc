@@ -6,34 +6,23 @@
 
 namespace heed {
 
-AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena) {
-  const AttentionOptions& o = plan.options;
-  const size_t rows = plan.row_block;
-  const bool copies = plan.source.cache == nullptr;
-  queries = arena->Take<float>(rows, plan.q.dim);
-  max = arena->Take<float>(rows);
-  lanes = arena->Take<float>(rows, kSumLanes);
-  acc = arena->Take<float>(rows, plan.acc_stride);
-  total_max = arena->Take<float>(rows);
-  total_sum = arena->Take<float>(rows);
-  total_acc = arena->Take<float>(rows, plan.acc_stride);
-  slope = arena->TakeIf<float>(!o.alibi_slopes.absent(), rows);
-  keys_of = arena->Take<VisibleKeys>(rows);
-  groups = arena->Take<RowGroup>(CeilDiv(rows, kScoreRows));
-  keys = arena->TakeIf<float>(copies, kKeyBlock, plan.q.dim);
-  values = arena->TakeIf<float>(copies, kKeyBlock, plan.v_panels, kPanel);
-  constexpr size_t kScores = kScoreRows * kKeyBlock;
-  scores = arena->Take<float>(kScores);
-  const bool drops = o.dropout.probability != 0.0f || !o.dropout.mask.absent();
-  multipliers = arena->TakeIf<float>(drops, kScores);
-  bias = arena->TakeIf<float>(!o.mask.absent() && o.mask.dtype == DType::kF32, kScores);
-  weights = arena->TakeIf<float>(plan.wants_weights(), kScores);
-  distance = arena->TakeIf<float>(!o.alibi_slopes.absent(), kScoreRows);
-  visible = arena->TakeIf<uint64_t>(MayHaveHoles(plan), kScoreRows, kVisibleWords);
-  begin = arena->Take<uint8_t>(kScoreRows);
-  end = arena->Take<uint8_t>(kScoreRows);
-  ahead = arena->Take<RowAhead>(kMaxRowsAhead);
-}
+AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena)
+    : queries(arena->Take<float>(plan.row_block, plan.q.dim)),
+      max(arena->Take<float>(plan.row_block)),
+      lanes(arena->Take<float>(plan.row_block, kSumLanes)),
+      acc(arena->Take<float>(plan.row_block, plan.acc_stride)),
+      total_max(arena->Take<float>(plan.row_block)),
+      total_sum(arena->Take<float>(plan.row_block)),
+      total_acc(arena->Take<float>(plan.row_block, plan.acc_stride)),
+      slope(arena->TakeIf<float>(!plan.options.alibi_slopes.absent(), plan.row_block)),
+      keys_of(arena->Take<VisibleKeys>(plan.row_block)),
+      groups(arena->Take<RowGroup>(CeilDiv(plan.row_block, kScoreRows))),
+      keys(arena->Take<float>(plan.keys.KeyScratch())),
+      values(arena->Take<float>(plan.keys.ValueScratch())),
+      scores(arena->Take<float>(kScoreRows, kKeyBlock)),
+      weights(arena->TakeIf<float>(plan.wants_weights(), kScoreRows, kKeyBlock)),
+      block(plan, arena),
+      prefetch(arena->TakeIf<PrefetchRow>(kPrefetch && plan.prefetch, kMaxPrefetchRows)) {}
 
 AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t from) const {
   AttentionWorkspace w = *this;

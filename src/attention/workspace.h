@@ -1,6 +1,7 @@
 // The memory of an attention call: what it holds, and how many bytes that is.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -8,26 +9,24 @@
 #include "src/attention/plan.h"
 #include "src/attention/state.h"
 #include "src/base/arena.h"
+#include "src/base/context.h"
+#include "src/base/parallel.h"
 #include "src/kernels/attention.h"
+#include "src/kernels/prefetch.h"
 
 namespace heed {
 
 // What is known of a group of rows.
 struct RowGroup {
-  VisibleKeys some;  // by the rules: holds what at least one row sees
-  KeyRange all;      // every row sees these
+  GroupKeys keys;
   bool queries_ready = false;
   bool met = false;       // a key of the segment at hand
   bool joined = false;    // the totals are set, and hold the earlier segments
   bool finished = false;  // written out
-
-  bool Sees(size_t first, size_t last) const {
-    return !some.kept.Within(first, last).empty() || !some.near.Within(first, last).empty();
-  }
 };
 
 // Keys and values of a block, queries of a group of rows and its outputs.
-inline constexpr size_t kMaxRowsAhead = 2 * kKeyBlock + 2 * kScoreRows;
+inline constexpr size_t kMaxPrefetchRows = 2 * kKeyBlock + 2 * kScoreRows;
 
 // A worker's memory.
 struct AttentionWorkspace {
@@ -40,12 +39,11 @@ struct AttentionWorkspace {
   RowGroup* groups;  // [rows / kScoreRows]
   // Of a block of keys.
   float *keys, *values;
-  // Of a group of rows and a block of keys: [kScoreRows], or [kScoreRows][kKeyBlock] and null
-  // unless needed.
-  float *scores, *multipliers, *bias, *weights, *distance;
-  uint64_t* visible;  // [kScoreRows][kVisibleWords], null unless there may be holes
-  uint8_t *begin, *end;
-  RowAhead* ahead;  // [kMaxRowsAhead]
+  // Of a group of rows and a block of keys.
+  float* scores;   // [kScoreRows][kKeyBlock]
+  float* weights;  // the same, null unless asked for
+  BlockScratch block;
+  PrefetchRow* prefetch;  // [kMaxPrefetchRows]
 
   AttentionWorkspace(const AttentionPlan& plan, Arena* arena);
 
@@ -59,10 +57,6 @@ struct AttentionWorkspace {
     return {total_max + r, total_sum + r, total_acc + r * acc_stride};
   }
 };
-
-inline bool SeesKey(const AttentionWorkspace& w, size_t r, size_t j) {
-  return w.visible == nullptr || (w.visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
-}
 
 // What the second pass, over the weights, needs of the first: [batch, kv head, row] each; null where
 // no weights are asked for.
@@ -87,5 +81,13 @@ struct AttentionMemory {
 
 // Fills plan.workers and plan.bytes, after everything else.
 void PlanMemory(const Context::Impl& context, AttentionPlan* plan);
+
+// Runs visit(task, workspace) for all tasks of a pass of an attention call.
+template <class Visit>
+void ForEachTask(const AttentionPlan& plan, const AttentionMemory& memory, size_t tasks,
+                 const Context::Impl& context, const Visit& visit) {
+  ForEachTask(context, tasks, std::min(plan.workers, tasks),
+              [&](size_t task, size_t worker) { visit(task, memory.OfWorker(plan, worker)); });
+}
 
 }  // namespace heed
