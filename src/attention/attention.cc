@@ -1,9 +1,7 @@
-#include "heed/attention.hpp"
+#include "src/attention/attention.h"
 
 #include <algorithm>
 
-#include "src/attention/plan.h"
-#include "src/attention/prefetch.h"
 #include "src/attention/rows.h"
 #include "src/attention/segments.h"
 #include "src/attention/state.h"
@@ -14,20 +12,14 @@
 namespace heed {
 namespace {
 
-// What the second pass, over the weights, needs of the first: [batch, kv head, row] each.
-struct Totals {
-  float* shift = nullptr;
-  float* inverse = nullptr;
-  size_t rows = 0;  // per sequence and kv head
-
-  size_t At(const Rows& of) const {
-    return (of.batch * of.plan.k.heads + of.kv_head) * rows + of.first;
-  }
-};
+size_t FirstTotal(const Rows& rows) {
+  const AttentionPlan& plan = rows.plan;
+  return (rows.batch * plan.k.heads + rows.kv_head) * plan.q_len * plan.group + rows.first;
+}
 
 // Writes the rows' outputs and LSE from total_of(r); a row that saw no key gives zeros and -inf.
 template <class TotalOf>
-void FinishRows(const AttentionKernels& kernels, const Rows& rows, const Totals& totals,
+void FinishRows(const AttentionKernels& kernels, const Rows& rows, const RowTotals& totals,
                 const TotalOf& total_of) {
   const AttentionPlan& plan = rows.plan;
   const MutableTensorView& lse = plan.options.lse;
@@ -41,8 +33,8 @@ void FinishRows(const AttentionKernels& kernels, const Rows& rows, const Totals&
     kernels.finish(total.acc, inverse, const_cast<float*>(plan.out.row(rows.batch, row, h)),
                    plan.out.dim);
     if (totals.shift != nullptr) {
-      totals.shift[totals.At(rows) + r] = ShiftOf(*total.max);
-      totals.inverse[totals.At(rows) + r] = inverse;
+      totals.shift[FirstTotal(rows) + r] = ShiftOf(*total.max);
+      totals.inverse[FirstTotal(rows) + r] = inverse;
     }
     if (lse.absent()) return;
     (plan.packed() ? MutableAt<float>(lse, h, row) : MutableAt<float>(lse, rows.batch, h, i)) =
@@ -53,7 +45,7 @@ void FinishRows(const AttentionKernels& kernels, const Rows& rows, const Totals&
 // Joins the segments of rows in order, and writes out rows that have no more.
 class JoinSegments : public SegmentEnd {
  public:
-  JoinSegments(const AttentionKernels& kernels, const Totals& totals, size_t segment)
+  JoinSegments(const AttentionKernels& kernels, const RowTotals& totals, size_t segment)
       : kernels_(kernels), totals_(totals), segment_(segment) {}
 
   void Take(const Rows& group, const AttentionWorkspace& w) const override {
@@ -67,9 +59,7 @@ class JoinSegments : public SegmentEnd {
     if (IsLast(w)) FinishGroup(group, w);
   }
 
-  void AskFor(const Rows& group, const AttentionWorkspace& w, RowsAhead* ahead) const override {
-    if (IsLast(w)) ahead->AddOutputs(group);
-  }
+  bool WritesOutputs(const AttentionWorkspace& w) const override { return IsLast(w); }
 
   void FinishGroup(const Rows& group, const AttentionWorkspace& w) const {
     Begin(group, w);
@@ -100,17 +90,17 @@ class JoinSegments : public SegmentEnd {
 
   // Whether the group at w sees no key after this segment.
   bool IsLast(const AttentionWorkspace& w) const {
-    return !w.groups->Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX);
+    return !w.groups->keys.Sees((segment_ + 1) * kSegmentKeys, SIZE_MAX);
   }
 
   const AttentionKernels& kernels_;
-  const Totals& totals_;
+  const RowTotals& totals_;
   size_t segment_;
 };
 
 // One task of prefill: some rows against all their keys, segment after segment.
 void AttendRows(const AttentionKernels& kernels, const Rows& rows, const AttentionWorkspace& w,
-                const Totals& totals) {
+                const RowTotals& totals) {
   const AttentionPlan& plan = rows.plan;
   if (rows.count == 0) return;
   PrepareRows(rows, w);
@@ -124,41 +114,41 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
     if (segment >= plan.segments) break;
     AttendSegment(kernels, rows, segment, w, JoinSegments(kernels, totals, segment));
   }
-  for (size_t r = 0; r < rows.count; r += kScoreRows) {  // such as see no key
+  for (size_t r = 0; r < rows.count; r += kScoreRows) {  // those of rows that see no key
     if (w.groups[r / kScoreRows].finished) continue;
     JoinSegments(kernels, totals, 0).FinishGroup(rows.Group(r), w.Group(plan, r));
   }
 }
 
-Status RunWhole(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+void RunWhole(const AttentionPlan& plan, const AttentionMemory& memory,
+              const Context::Impl& context) {
   const size_t tasks = plan.batch * plan.k.heads * plan.row_blocks;
-  return WithWorkspaces(plan, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
-    AttendRows(*context.attention, RowsOfTask(plan, task), w, totals);
+  ForEachTask(plan, memory, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
+    AttendRows(*context.attention, RowsOfTask(plan, task), w, memory.totals);
   });
 }
 
 // Few rows and many keys: a task is one segment of one row block; then rows merge their segments in
 // order.
-Status RunSplit(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
-  StateView state;
-  HEED_RETURN_IF_ERROR(ReserveState(plan, context, &state));
-  HEED_RETURN_IF_ERROR(RunSegments(plan, state, context));
+void RunSplit(const AttentionPlan& plan, const AttentionMemory& memory,
+              const Context::Impl& context) {
+  const StateView& parts = memory.parts;
+  RunSegments(plan, parts, memory, context);
   const size_t row_tasks = plan.batch * plan.k.heads * plan.row_blocks;
   const double merge_flops = 2.0 * static_cast<double>(plan.segments * plan.q.len * plan.q.heads) *
                              static_cast<double>(plan.out.dim);
   ForEachTask(context, row_tasks, WorkersFor(context, row_tasks, merge_flops),
               [&](size_t task, size_t) {
                 const Rows rows = RowsOfTask(plan, task);
-                FinishRows(*context.attention, rows, totals, [&](size_t r) {
-                  const RowPartial total = state.At(0, rows, r);
+                FinishRows(*context.attention, rows, memory.totals, [&](size_t r) {
+                  const RowPartial total = PartOf(parts, 0, rows, r);
                   if (*total.sum == 0.0f) ClearRow(total, plan.out.dim);  // as TakeSegment has it
                   for (size_t s = 1; s < plan.segments; ++s) {
-                    TakeSegment(*context.attention, plan.out.dim, state.At(s, rows, r), total);
+                    TakeSegment(*context.attention, plan.out.dim, PartOf(parts, s, rows, r), total);
                   }
                   return total;
                 });
               });
-  return Status();
 }
 
 // Which of the asked-for heads and queries an index is; SIZE_MAX: none.
@@ -191,52 +181,51 @@ void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
     float* from = w.weights + r * kKeyBlock;
     if (!o.key_scores.absent() && seen) {
       float* sums = &MutableAt<float>(o.key_scores, rows.batch, h, first);
-      for (size_t j = w.begin[r]; j < w.end[r]; ++j) sums[j] += from[j];
+      for (size_t j = w.block.begin[r]; j < w.block.end[r]; ++j) sums[j] += from[j];
     }
     if (o.weights.absent()) continue;
     const size_t head = ChosenPlace(o.weights_heads, h), query = ChosenPlace(o.weights_queries, i);
     if (head == SIZE_MAX || query == SIZE_MAX) continue;
     float* to = &MutableAt<float>(o.weights, rows.batch, head, query, first);
     std::fill_n(to, count, 0.0f);
-    for (size_t j = w.begin[r]; seen && j < w.end[r]; ++j) {
-      to[j] = w.multipliers == nullptr || !SeesKey(w, r, j)
+    for (size_t j = w.block.begin[r]; seen && j < w.block.end[r]; ++j) {
+      to[j] = w.block.multipliers == nullptr || !SeesKey(w.block.visible, r, j)
                   ? from[j]
-                  : from[j] * w.multipliers[r * kKeyBlock + j];
+                  : from[j] * w.block.multipliers[r * kKeyBlock + j];
     }
   }
 }
 
 // A second pass over the scores, now that the totals are known: a task is one block of keys of one
 // kv head, against all its rows in order.
-Status RunWeights(const AttentionPlan& plan, const Totals& totals, Context::Impl& context) {
+void RunWeights(const AttentionPlan& plan, const AttentionMemory& memory,
+                const Context::Impl& context) {
   const size_t blocks = CeilDiv(plan.kv_len, kKeyBlock), heads = plan.batch * plan.k.heads;
-  return WithWorkspaces(
-      plan, heads * blocks, context, [&](size_t task, const AttentionWorkspace& w) {
-        const size_t block = task / heads, first = block * kKeyBlock;
-        const size_t b = task % heads / plan.k.heads, kv_head = task % plan.k.heads;
-        const size_t count = std::min(kKeyBlock, plan.kv_len - first);
-        for (size_t g = 0; g < plan.group && !plan.options.key_scores.absent(); ++g) {
-          std::fill_n(
-              &MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first), count,
-              0.0f);
-        }
-        bool keys_ready = false;
-        for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
-          const Rows rows(plan, b, kv_head, row_block);
-          if (rows.count == 0) break;
-          if (!AsksFor(rows)) continue;
-          PrepareRows(rows, w);
-          for (size_t r = 0; r < rows.count; r += kScoreRows) {
-            const Rows group = rows.Group(r);
-            const AttentionWorkspace of_group = w.Group(plan, r);
-            const RowTotal total = {totals.shift + totals.At(group),
-                                    totals.inverse + totals.At(group)};
-            const bool seen =
-                WeightsOfBlock(*context.attention, group, block, total, of_group, &keys_ready);
-            DeliverWeights(group, first, count, seen, of_group);
-          }
-        }
-      });
+  const RowTotals& totals = memory.totals;
+  ForEachTask(plan, memory, heads * blocks, context, [&](size_t task, const AttentionWorkspace& w) {
+    const size_t block = task / heads, first = block * kKeyBlock;
+    const size_t b = task % heads / plan.k.heads, kv_head = task % plan.k.heads;
+    const size_t count = std::min(kKeyBlock, plan.kv_len - first);
+    for (size_t g = 0; g < plan.group && !plan.options.key_scores.absent(); ++g) {
+      std::fill_n(&MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first),
+                  count, 0.0f);
+    }
+    Panels k;
+    for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
+      const Rows rows(plan, b, kv_head, row_block);
+      if (rows.count == 0) break;
+      if (!AsksFor(rows)) continue;
+      PrepareRows(rows, w);
+      for (size_t r = 0; r < rows.count; r += kScoreRows) {
+        const Rows group = rows.Group(r);
+        const AttentionWorkspace of_group = w.Group(plan, r);
+        const RowTotal total = {totals.shift + FirstTotal(group),
+                                totals.inverse + FirstTotal(group)};
+        const bool seen = WeightsOfBlock(*context.attention, group, block, total, of_group, &k);
+        DeliverWeights(group, first, count, seen, of_group);
+      }
+    }
+  });
 }
 
 // Without queries no weight is added up.
@@ -255,23 +244,27 @@ Status Run(const TensorView& q, const KeySource& source, const MutableTensorView
   Context::Impl& impl = *context.impl();
   AttentionPlan plan;
   HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, impl, &plan));
-  if (plan.batch == 0 || plan.q_len == 0) {
-    ZeroKeyScores(plan);
-    return Status();
-  }
-  Totals totals;
-  if (plan.wants_weights()) {
-    totals.rows = plan.q_len * plan.group;
-    const size_t floats = plan.batch * plan.k.heads * totals.rows;
-    totals.shift = impl.Reserve(Buffer::kAttentionTotals, 2 * floats);
-    if (totals.shift == nullptr) return OutOfMemory("workspace", 2 * floats * sizeof(float));
-    totals.inverse = totals.shift + floats;
-  }
-  HEED_RETURN_IF_ERROR(plan.split ? RunSplit(plan, totals, impl) : RunWhole(plan, totals, impl));
-  return plan.wants_weights() ? RunWeights(plan, totals, impl) : Status();
+  Arena arena;
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
+  return RunAttention(plan, arena, impl);
 }
 
 }  // namespace
+
+Status RunAttention(const AttentionPlan& plan, Arena arena, Context::Impl& context) {
+  if (plan.empty()) {
+    ZeroKeyScores(plan);
+    return Status();
+  }
+  const AttentionMemory memory(plan, &arena);
+  if (plan.split) {
+    RunSplit(plan, memory, context);
+  } else {
+    RunWhole(plan, memory, context);
+  }
+  if (plan.wants_weights()) RunWeights(plan, memory, context);
+  return Status();
+}
 
 Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
                  const MutableTensorView& out, const AttentionOptions& options, Context& context) {

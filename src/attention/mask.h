@@ -7,6 +7,9 @@
 #include <limits>
 
 #include "src/attention/plan.h"
+#include "src/attention/rows.h"
+#include "src/base/arena.h"
+#include "src/kernels/attention.h"
 
 namespace heed {
 
@@ -51,12 +54,33 @@ inline VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence&
   return {{}, {0, std::max(keys.kept.end, keys.near.end)}};
 }
 
+// What the rules let a group of rows see.
+struct GroupKeys {
+  VisibleKeys some;  // holds what at least one row sees
+  KeyRange all;      // every row sees these
+
+  bool Sees(size_t first, size_t last) const {
+    return !some.kept.Within(first, last).empty() || !some.near.Within(first, last).empty();
+  }
+};
+
 // Whether rows may see keys on both sides of one that they do not see.
 bool MayHaveHoles(const AttentionPlan& plan);
 
-// Bit j of `bits` for key first + j of a block: cleared where a mask hides it from query i. Only
-// bits that are set are looked at.
-void ApplyMasks(const AttentionPlan& plan, size_t b, const Sequence& sequence, size_t head,
-                size_t i, size_t first, uint64_t* bits);
+// A group of rows and a block of keys: [kScoreRows], or [kScoreRows][kKeyBlock] and null unless
+// needed.
+struct BlockScratch {
+  uint8_t *begin, *end;
+  uint64_t* visible;  // [kScoreRows][kVisibleWords], null unless there may be holes
+  float *bias, *multipliers, *distance;
+
+  BlockScratch(const AttentionPlan& plan, Arena* arena);
+};
+
+// What the rows of a group see of the block that begins at key `block` * kKeyBlock, and what is added
+// to their scores: all of `keys` but the keys and values themselves. False when no row sees any of it.
+// `of_rows`: RuleKeys of each row; `of_group`: of all together.
+bool DescribeBlock(const Rows& rows, size_t block, const VisibleKeys* of_rows,
+                   const GroupKeys& of_group, const BlockScratch& scratch, KeyBlock* keys);
 
 }  // namespace heed

@@ -2,19 +2,88 @@
 
 #include <algorithm>
 
+#include "heed/numerics.hpp"
+#include "src/kernels/layout.h"
 #include "src/matmul/pack.h"
 
 namespace heed {
-namespace {
+
+KeyBlocks KeyBlocks::OfTensors(const HeadsView& k, const HeadsView& v) {
+  KeyBlocks blocks;
+  blocks.k_ = k;
+  blocks.v_ = v;
+  return blocks;
+}
+
+KeyBlocks KeyBlocks::OfPages(const HeadsView& k, const HeadsView& v,
+                             const TensorView& block_table) {
+  KeyBlocks blocks = OfTensors(k, v);
+  blocks.source_ = Source::kPages;
+  blocks.block_table_ = block_table;
+  return blocks;
+}
+
+KeyBlocks KeyBlocks::OfCache(const KvCache& cache) {
+  KeyBlocks blocks;
+  blocks.source_ = Source::kCache;
+  blocks.cache_ = &cache;
+  return blocks;
+}
+
+Panels KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch) const {
+  if (source_ == Source::kCache) return {cache_->key_block(head.batch, head.head, block)};
+  const size_t first = block * kKeyBlock;
+  PackKeys(head, first, std::min(kKeyBlock, head.len - first), scratch);
+  return {scratch};
+}
+
+Panels KeyBlocks::Values(const KeyHead& head, size_t block, float* scratch) const {
+  if (source_ == Source::kCache) return {cache_->value_block(head.batch, head.head, block)};
+  const size_t first = block * kKeyBlock;
+  PackValues(head, first, std::min(kKeyBlock, head.len - first), scratch);
+  return {scratch};
+}
+
+size_t KeyBlocks::KeyScratch() const { return source_ == Source::kCache ? 0 : kKeyBlock * k_.dim; }
+
+size_t KeyBlocks::ValueScratch() const {
+  return source_ == Source::kCache ? 0 : kKeyBlock * RoundUp(v_.dim, kPanel);
+}
+
+void KeyBlocks::PrefetchPanels(const KeyHead& head, size_t block, BlockPrefetch* prefetch) const {
+  if (source_ != Source::kCache || block * kKeyBlock >= head.len) return;
+  prefetch->k = Keys(head, block, nullptr);
+  prefetch->v = Values(head, block, nullptr);
+}
+
+void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, size_t parts,
+                             BlockPrefetch* prefetch) const {
+  const size_t first = block * kKeyBlock, end = std::min(first + kKeyBlock, head.len);
+  if (source_ != Source::kTensors || first >= end) return;
+  const size_t from = first + (end - first) * part / parts;
+  const size_t to = first + (end - first) * (part + 1) / parts;
+  for (const HeadsView* view : {&k_, &v_}) {
+    for (size_t j = from; j < to && view->dim_stride == 1; ++j) {
+      prefetch->rows.Add(view->row(head.batch, head.begin + j, head.head), view->dim);
+    }
+  }
+}
+
+size_t KeyBlocks::Elements(size_t len) const {
+  if (source_ == Source::kCache) {
+    const KvCacheConfig& c = cache_->config();
+    return c.batch * len * c.num_kv_heads * (c.head_dim + c.v_head_dim);
+  }
+  return k_.batch * k_.len * k_.heads * k_.dim + v_.batch * v_.len * v_.heads * v_.dim;
+}
 
 // Calls pack(row of the first key, its place in the block, how many) for the runs of keys that lie
 // at equal steps in memory: all of a tensor's, a page's each.
 template <class Pack>
-void ForEachRun(const Rows& rows, const HeadsView& view, size_t first, size_t count,
-                const Pack& pack) {
-  const PagedKv* paged = rows.plan.source.paged;
-  if (paged == nullptr) {
-    pack(view.row(rows.batch, rows.sequence.kv_begin + first, rows.kv_head), size_t{0}, count);
+void KeyBlocks::ForEachRun(const HeadsView& view, const KeyHead& head, size_t first, size_t count,
+                           const Pack& pack) const {
+  if (source_ == Source::kTensors) {
+    pack(view.row(head.batch, head.begin + first, head.head), size_t{0}, count);
     return;
   }
   const size_t block_size = view.len;
@@ -22,15 +91,15 @@ void ForEachRun(const Rows& rows, const HeadsView& view, size_t first, size_t co
     const size_t token = first + at, slot = token % block_size;
     const size_t run = std::min(block_size - slot, count - at);
     const size_t page =
-        static_cast<size_t>(At<int32_t>(paged->block_table, rows.batch, token / block_size));
-    pack(view.row(page, slot, rows.kv_head), at, run);
+        static_cast<size_t>(At<int32_t>(block_table_, head.batch, token / block_size));
+    pack(view.row(page, slot, head.head), at, run);
     at += run;
   }
 }
 
-void CopyKeys(const Rows& rows, size_t first, size_t count, float* panels) {
-  const HeadsView& k = rows.plan.k;
-  ForEachRun(rows, k, first, count, [&](const float* from, size_t at, size_t run) {
+void KeyBlocks::PackKeys(const KeyHead& head, size_t first, size_t count, float* panels) const {
+  const HeadsView& k = k_;
+  ForEachRun(k, head, first, count, [&](const float* from, size_t at, size_t run) {
     const size_t lead =
         std::min((kPanel - at % kPanel) % kPanel, run);  // ends a panel begun before
     for (size_t j = 0; j < lead; ++j) {
@@ -46,32 +115,12 @@ void CopyKeys(const Rows& rows, size_t first, size_t count, float* panels) {
   });
 }
 
-void CopyValues(const Rows& rows, size_t first, size_t count, float* panels) {
-  const HeadsView& v = rows.plan.v;
-  ForEachRun(rows, v, first, count, [&](const float* from, size_t at, size_t run) {
+void KeyBlocks::PackValues(const KeyHead& head, size_t first, size_t count, float* panels) const {
+  const HeadsView& v = v_;
+  ForEachRun(v, head, first, count, [&](const float* from, size_t at, size_t run) {
     PackPanels(from, v.len_stride, v.dim_stride, run, v.dim, panels + at * kPanel,
                kKeyBlock * kPanel);
   });
-}
-
-}  // namespace
-
-const float* KeysOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
-  if (const KvCache* cache = rows.plan.source.cache) {
-    return cache->key_block(rows.batch, rows.kv_head, block);
-  }
-  const size_t first = block * kKeyBlock;
-  CopyKeys(rows, first, std::min(kKeyBlock, rows.sequence.kv_len - first), w.keys);
-  return w.keys;
-}
-
-const float* ValuesOf(const Rows& rows, size_t block, const AttentionWorkspace& w) {
-  if (const KvCache* cache = rows.plan.source.cache) {
-    return cache->value_block(rows.batch, rows.kv_head, block);
-  }
-  const size_t first = block * kKeyBlock;
-  CopyValues(rows, first, std::min(kKeyBlock, rows.sequence.kv_len - first), w.values);
-  return w.values;
 }
 
 }  // namespace heed

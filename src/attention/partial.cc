@@ -113,8 +113,12 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
                          "state: has %zu segments, must have %zu for %zu keys", state.max.shape[0],
                          plan.segments, plan.k.len);
   }
-  if (plan.batch == 0 || plan.q_len == 0) return Status();
-  return RunSegments(plan, {state}, *context.impl());
+  if (plan.empty()) return Status();
+  Context::Impl& impl = *context.impl();
+  Arena arena;
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
+  RunSegments(plan, {state}, AttentionMemory(plan, &arena), impl);
+  return Status();
 }
 
 Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
@@ -128,8 +132,10 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
   const double flops =
       2.0 * static_cast<double>(num_parts * tasks * q_len) * static_cast<double>(n);
   const size_t workers = WorkersFor(impl, tasks, flops);
-  float* memory = impl.Reserve(Buffer::kAttentionWorkers, workers * stride);
-  if (memory == nullptr) return OutOfMemory("workspace", workers * stride * sizeof(float));
+  Arena counted, arena;
+  counted.Take<float>(workers * stride);
+  HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
+  float* memory = arena.Take<float>(workers * stride);
   ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
     const size_t b = task / heads, h = task % heads;
     float* acc = memory + worker * stride;

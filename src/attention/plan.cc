@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "src/attention/source.h"
+#include "src/attention/workspace.h"
 #include "src/base/check.h"
 #include "src/base/math.h"
 
@@ -15,8 +16,9 @@ namespace {
 // are touched once per block, so they may stream from the outer caches (1.5 MB).
 constexpr size_t kTaskFloats = 393216;
 constexpr size_t kMaxTaskRows = 1024;
-// Several threads get about so many tasks each, because causal tasks are uneven. With 8 the copying of
-// keys, once per task, costs more than evenness gains (heed-bench --simulate-cores 64 and 192).
+// Several threads get about this many tasks each, because causal tasks are uneven. With 8 the
+// copying of keys, once per task, costs more than evenness gains (heed-bench --simulate-cores 64 and
+// 192).
 constexpr size_t kTasksPerThread = 4;
 // So few rows leave threads idle unless the keys are split as well.
 constexpr size_t kSplitRows = 32;
@@ -77,7 +79,6 @@ Status CheckDims(const TensorView& out, const AttentionPlan& plan) {
 
 void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   const size_t rows = plan->q_len * plan->group;
-  plan->v_panels = CeilDiv(plan->out.dim, kPanel);
   plan->acc_stride = RoundUp(plan->out.dim, kColumnPad);
   size_t row_block = std::min(kTaskFloats / (plan->q.dim + 2 * plan->acc_stride), kMaxTaskRows);
   if (num_threads > 1) {
@@ -86,41 +87,20 @@ void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   }
   plan->row_block = std::min(RoundUp(std::max<size_t>(row_block, 1), kScoreRows), rows);
   plan->row_blocks = rows == 0 ? 0 : CeilDiv(rows, plan->row_block);
-  const bool part = plan->source.total_keys != SIZE_MAX;
-  plan->segments = CeilDiv(part ? plan->k.len : plan->kv_len, kSegmentKeys);
+  plan->segments = CeilDiv(plan->part() ? plan->k.len : plan->kv_len, kSegmentKeys);
   const size_t window = plan->options.window;
   plan->split = rows <= kSplitRows && plan->segments > 1 && (window == 0 || window > kSplitWindow);
 }
 
 size_t OperandFloats(const AttentionPlan& plan) {
-  size_t floats = 0;
-  for (const HeadsView* view : {&plan.q, &plan.k, &plan.v, &plan.out}) {
+  size_t floats = plan.keys.Elements(plan.kv_len);
+  for (const HeadsView* view : {&plan.q, &plan.out}) {
     floats += view->batch * view->len * view->heads * view->dim;
-  }
-  if (plan.source.cache != nullptr) {  // whose views have no length
-    floats += plan.k.batch * plan.kv_len * plan.k.heads * (plan.k.dim + plan.v.dim);
   }
   return floats;
 }
 
 }  // namespace
-
-HeadsView AsHeads(const TensorView& view) {
-  const size_t first = view.rank - 3;
-  HeadsView h;
-  h.data = static_cast<const float*>(view.data);
-  if (first == 1) {
-    h.batch = view.shape[0];
-    h.batch_stride = view.strides[0];
-  }
-  h.len = view.shape[first];
-  h.heads = view.shape[first + 1];
-  h.dim = view.shape[first + 2];
-  h.len_stride = view.strides[first];
-  h.head_stride = view.strides[first + 1];
-  h.dim_stride = view.strides[first + 2];
-  return h;
-}
 
 Sequence AttentionPlan::sequence(size_t b) const {
   Sequence s = {0, q_len, size_t{0} - first_key, kv_len, 0};
@@ -167,7 +147,8 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   plan->group = plan->q.heads / plan->k.heads;
   plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));
   CutIntoTasks(context.num_threads, plan);
-  plan->far = OperandFloats(*plan) > context.l2_bytes / sizeof(float);
+  plan->prefetch = OperandFloats(*plan) > context.l2_bytes / sizeof(float);
+  PlanMemory(context, plan);
   return Status();
 }
 

@@ -1,33 +1,29 @@
-// What a task reads or writes soon: rows that lie far apart in memory, where the hardware does not
-// look ahead. Kernels ask for them a few cache lines at a time while they multiply.
+// Who prefetches what while a segment of the keys is attended.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 #include "src/attention/rows.h"
+#include "src/attention/workspace.h"
+#include "src/kernels/prefetch.h"
 
 namespace heed {
 
-// Keys and values of a block, queries of a group of rows and its outputs.
-inline constexpr size_t kMaxRowsAhead = 2 * kKeyBlock + 2 * kScoreRows;
-
-class RowsAhead {
+// What the groups of rows of a task prefetch during one block of keys.
+class GroupPrefetch {
  public:
-  explicit RowsAhead(RowAhead* rows) : rows_(rows) {}  // [kMaxRowsAhead]
+  // `block` ends at key `end` at the latest.
+  GroupPrefetch(const Rows& rows, const AttentionWorkspace& w, size_t block, size_t end);
 
-  void Add(const HeadsView& view, const float* row);
-  // Part `part` of `parts` of the keys and values of the block that begins at key `first`.
-  void AddKeys(const Rows& rows, size_t first, size_t part, size_t parts);
-  void AddQueries(const Rows& group);
-  void AddOutputs(const Rows& group);
-
-  // For `keys`: the rows added.
-  void Describe(KeyBlock* keys) const;
+  // For group g, in ascending order of those that see some of the block. `writes`: its outputs are
+  // written after this block.
+  BlockPrefetch Next(size_t g, bool writes);
 
  private:
-  RowAhead* rows_;
-  size_t count_ = 0, lines_ = 0;
+  const Rows& rows_;
+  const AttentionWorkspace& w_;
+  size_t block_;
+  size_t part_ = 0, parts_;  // of the rows of the next block
 };
 
 }  // namespace heed

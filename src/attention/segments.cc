@@ -2,22 +2,30 @@
 
 #include <algorithm>
 
-#include "src/base/check.h"
+#include "src/attention/prefetch.h"
+#include "src/matmul/pack.h"
 
 namespace heed {
+namespace {
 
-Status ReserveState(const AttentionPlan& plan, Context::Impl& context, StateView* state) {
-  const size_t n = plan.segments, b = plan.q.batch, q = plan.q.len, h = plan.q.heads;
-  const size_t rows = n * b * q * h, dim = plan.acc_stride;
-  float* memory = context.Reserve(Buffer::kAttentionParts, rows * (dim + 2));
-  if (memory == nullptr) return OutOfMemory("workspace", rows * (dim + 2) * sizeof(float));
-  state->views.acc = MutableTensorView(memory, {n, b, q, h, dim});
-  state->views.max = MutableTensorView(memory + rows * dim, {n, b, h, q});
-  state->views.sum = MutableTensorView(memory + rows * (dim + 1), {n, b, h, q});
-  return Status();
+void ClearSegment(const Rows& group, const AttentionWorkspace& w) {
+  std::fill_n(w.max, group.count, kMinusInfinity);
+  std::fill_n(w.lanes, group.count * kSumLanes, 0.0f);
+  std::fill_n(w.acc, group.count * group.plan.acc_stride, 0.0f);
 }
 
-namespace {
+void EndSegment(const AttentionKernels& kernels, const Rows& group, const AttentionWorkspace& w,
+                const SegmentEnd& end) {
+  w.groups->met = false;
+  kernels.fold(w.lanes, group.count);
+  end.Take(group, w);
+}
+
+QueryRows Describe(const Rows& rows, const AttentionWorkspace& w) {
+  const AttentionPlan& plan = rows.plan;
+  return {w.queries, rows.count, plan.q.dim, plan.out.dim, plan.scale, plan.options.logits_soft_cap,
+          w.slope,   w.scores};
+}
 
 // Copies a segment's result to where the state keeps it.
 class KeepSegment : public SegmentEnd {
@@ -26,7 +34,7 @@ class KeepSegment : public SegmentEnd {
 
   void Take(const Rows& group, const AttentionWorkspace& w) const override {
     for (size_t r = 0; r < group.count; ++r) {
-      const RowPartial part = state_.At(segment_, group, r);
+      const RowPartial part = PartOf(state_, segment_, group, r);
       const RowPartial from = w.segment(r, group.plan.acc_stride);
       *part.max = *from.max;
       *part.sum = *from.sum;
@@ -37,7 +45,7 @@ class KeepSegment : public SegmentEnd {
   // What rows have that see none of its keys.
   void Clear(const Rows& rows) const {
     for (size_t r = 0; r < rows.count; ++r) {
-      ClearRow(state_.At(segment_, rows, r), rows.plan.out.dim);
+      ClearRow(PartOf(state_, segment_, rows, r), rows.plan.out.dim);
     }
   }
 
@@ -46,12 +54,90 @@ class KeepSegment : public SegmentEnd {
   size_t segment_;
 };
 
+// Packs a group's queries, unless that is done.
+void PrepareQueries(const Rows& group, const AttentionWorkspace& w) {
+  if (w.groups->queries_ready) return;
+  w.groups->queries_ready = true;
+  const HeadsView& q = group.plan.q;
+  const float* row[kScoreRows];
+  group.ForEach([&](size_t r, size_t i, size_t h) {
+    row[r] = q.row(group.batch, group.sequence.q_begin + i, h);
+  });
+  for (size_t first = 0; first < group.count; first += kTileRows) {
+    PackTile(row + first, q.dim_stride, std::min(kTileRows, group.count - first), q.dim,
+             w.queries + first * q.dim);
+  }
+}
+
 }  // namespace
 
-Status RunSegments(const AttentionPlan& plan, const StateView& state, Context::Impl& context) {
+void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
+  rows.ForEach([&](size_t r, size_t i, size_t h) {
+    const VisibleKeys keys = RuleKeys(rows.plan, rows.batch, rows.sequence, i);
+    w.keys_of[r] = keys;
+    if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, h);
+    RowGroup& group = w.groups[r / kScoreRows];
+    if (r % kScoreRows == 0) group = {.keys = {keys, keys.near}};
+    group.keys.some.kept.Include(keys.kept);
+    group.keys.some.near.Include(keys.near);
+    group.keys.all = {std::max(group.keys.all.begin, keys.near.begin),
+                      std::min(group.keys.all.end, keys.near.end)};
+  });
+}
+
+void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
+                   const AttentionWorkspace& w, const SegmentEnd& end) {
+  const AttentionPlan& plan = rows.plan;
+  const size_t begin = segment * kSegmentKeys;
+  const size_t last = std::min(begin + kSegmentKeys, rows.sequence.kv_len);
+  for (size_t first = begin; first < last; first += kKeyBlock) {
+    const size_t block = first / kKeyBlock, next = std::min(first + kKeyBlock, last);
+    GroupPrefetch prefetch(rows, w, block, last);
+    KeyBlock keys;
+    for (size_t from = 0; from < rows.count; from += kScoreRows) {
+      RowGroup& info = w.groups[from / kScoreRows];
+      if (!info.keys.Sees(first, last)) continue;
+      const bool ends = !info.keys.Sees(next, last);
+      const Rows group = rows.Group(from);
+      const AttentionWorkspace of_group = w.Group(plan, from);
+      if (DescribeBlock(group, block, of_group.keys_of, info.keys, w.block, &keys)) {
+        if (!info.met) ClearSegment(group, of_group);
+        info.met = true;
+        if (keys.k.absent()) {
+          keys.k = plan.keys.Keys(rows.keys(), block, w.keys);
+          keys.v = plan.keys.Values(rows.keys(), block, w.values);
+        }
+        PrepareQueries(group, of_group);
+        keys.prefetch = prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group));
+        kernels.attend(Describe(group, of_group), keys,
+                       {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
+      }
+      if (info.met && ends) EndSegment(kernels, group, of_group, end);
+    }
+  }
+}
+
+bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
+                    const RowTotal& total, const AttentionWorkspace& w, Panels* k) {
+  KeyBlock keys;
+  if (!DescribeBlock(rows, block, w.keys_of, w.groups->keys, w.block, &keys)) return false;
+  if (k->absent()) *k = rows.plan.keys.Keys(rows.keys(), block, w.keys);
+  keys.k = *k;
+  PrepareQueries(rows, w);
+  kernels.weights(Describe(rows, w), keys, total, w.weights);
+  return true;
+}
+
+RowPartial PartOf(const StateView& state, size_t segment, const Rows& rows, size_t r) {
+  return state.At(segment, rows.plan.packed() ? 0 : rows.batch, rows.head(r),
+                  rows.sequence.q_begin + rows.query(r));
+}
+
+void RunSegments(const AttentionPlan& plan, const StateView& state, const AttentionMemory& memory,
+                 const Context::Impl& context) {
   const size_t tasks = plan.batch * plan.k.heads * plan.row_blocks * plan.segments;
   const size_t first = plan.first_key / kSegmentKeys;
-  return WithWorkspaces(plan, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
+  ForEachTask(plan, memory, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
     const size_t segment = task % plan.segments;
     const Rows rows = RowsOfTask(plan, task / plan.segments);
     if (rows.count == 0) return;

@@ -1,36 +1,48 @@
-// Segments of the keys computed apart, for calls with few rows and for AttentionState.
+// Segments of the keys: what one thread does with rows of queries, and segments computed apart for
+// calls with few rows and for AttentionState.
 #pragma once
 
 #include <cstddef>
 
-#include "heed/attention_state.hpp"
 #include "src/attention/plan.h"
 #include "src/attention/rows.h"
 #include "src/attention/state.h"
+#include "src/attention/workspace.h"
 #include "src/base/context.h"
-#include "src/base/parallel.h"
 
 namespace heed {
 
-// Where the partial of a row and segment lies.
-struct StateView {
-  AttentionState views;
+// Finds the keys that the rows see.
+void PrepareRows(const Rows& rows, const AttentionWorkspace& w);
 
-  RowPartial At(size_t segment, size_t b, size_t h, size_t i) const {
-    return {&MutableAt<float>(views.max, segment, b, h, i),
-            &MutableAt<float>(views.sum, segment, b, h, i),
-            &MutableAt<float>(views.acc, segment, b, i, h)};
-  }
-  RowPartial At(size_t segment, const Rows& rows, size_t r) const {
-    return At(segment, rows.plan.packed() ? 0 : rows.batch, rows.head(r),
-              rows.sequence.q_begin + rows.query(r));
-  }
+// What happens to a group of rows when the last of its keys of a segment is taken.
+class SegmentEnd {
+ public:
+  // w.max, w.lanes[r * kSumLanes] and w.acc of the group's rows hold the segment.
+  virtual void Take(const Rows& group, const AttentionWorkspace& w) const = 0;
+
+  // Whether Take() will write the group's outputs.
+  virtual bool WritesOutputs(const AttentionWorkspace&) const { return false; }
+
+ protected:
+  ~SegmentEnd() = default;
 };
 
-// A state for all segments of `plan` in the context's memory.
-Status ReserveState(const AttentionPlan& plan, Context::Impl& context, StateView* state);
+// Runs one segment of the keys from an empty state; calls end.Take once for every group of rows of
+// which some see some of it.
+void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
+                   const AttentionWorkspace& w, const SegmentEnd& end);
+
+// The weights of one block of keys into w.weights, for a group of rows; false when none of them sees
+// any. `k`: the block's keys, found here when they are absent.
+bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
+                    const RowTotal& total, const AttentionWorkspace& w, Panels* k);
+
+// Where row r of `rows` keeps its partial.
+RowPartial PartOf(const StateView& state, size_t segment, const Rows& rows, size_t r);
 
 // Fills `state`: a task is one segment of one row block.
-Status RunSegments(const AttentionPlan& plan, const StateView& state, Context::Impl& context);
+void RunSegments(const AttentionPlan& plan, const StateView& state, const AttentionMemory& memory,
+                 const Context::Impl& context);
 
 }  // namespace heed

@@ -175,9 +175,18 @@ Status PlanQueries(const TensorView& q, AttentionPlan* plan) {
 }
 
 Status PlanKeys(const KeySource& source, AttentionPlan* plan) {
-  if (source.cache != nullptr) return PlanCache(*source.cache, plan);
-  if (source.paged != nullptr) return PlanPages(*source.paged, plan);
-  return PlanTensors(source, plan);
+  if (source.cache != nullptr) {
+    plan->keys = KeyBlocks::OfCache(*source.cache);
+    return PlanCache(*source.cache, plan);
+  }
+  if (source.paged != nullptr) {
+    HEED_RETURN_IF_ERROR(PlanPages(*source.paged, plan));
+    plan->keys = KeyBlocks::OfPages(plan->k, plan->v, source.paged->block_table);
+    return Status();
+  }
+  HEED_RETURN_IF_ERROR(PlanTensors(source, plan));
+  plan->keys = KeyBlocks::OfTensors(plan->k, plan->v);
+  return Status();
 }
 
 }  // namespace heed

@@ -2,14 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "src/base/math.h"
 
 namespace heed {
 namespace {
-
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 // Brings `total` to the scale of a common maximum with `max`; returns that of the other side.
 float Rescale(const AttentionKernels& kernels, float max, const RowPartial& total, float* factor) {

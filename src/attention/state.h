@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "heed/attention_state.hpp"
+#include "src/base/heads_view.h"
 #include "src/kernels/attention.h"
 
 namespace heed {
@@ -12,6 +14,17 @@ struct RowPartial {
   float* max;
   float* sum;
   float* acc;
+};
+
+// Where the partial of a row and segment lies.
+struct StateView {
+  AttentionState views;
+
+  RowPartial At(size_t segment, size_t b, size_t h, size_t i) const {
+    return {&MutableAt<float>(views.max, segment, b, h, i),
+            &MutableAt<float>(views.sum, segment, b, h, i),
+            &MutableAt<float>(views.acc, segment, b, i, h)};
+  }
 };
 
 // What no keys contribute, n floats of acc.

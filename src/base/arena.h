@@ -16,14 +16,14 @@ class Arena {
   Arena() = default;  // counts
   explicit Arena(void* memory) : memory_(static_cast<char*>(memory)) {}
 
-  // Uninitialized, aligned to kAlignment; null while counting.
-  template <class T>
-  T* Take(size_t count) {
+  // As many as the product of `sizes`: uninitialized, aligned to kAlignment; null while counting.
+  template <class T, class... Sizes>
+  T* Take(Sizes... sizes) {
     static_assert(alignof(T) <= kAlignment);
     void* at = memory_ == nullptr ? nullptr : memory_ + used_;
-    size_t bytes = 0;
-    if (__builtin_mul_overflow(count, sizeof(T), &bytes) ||
-        __builtin_add_overflow(bytes, kAlignment - 1, &bytes) ||
+    size_t bytes = sizeof(T);
+    const bool overflows = (__builtin_mul_overflow(bytes, size_t{sizes}, &bytes) | ...);
+    if (overflows || __builtin_add_overflow(bytes, kAlignment - 1, &bytes) ||
         __builtin_add_overflow(used_, bytes / kAlignment * kAlignment, &used_)) {
       used_ = kTooMuch;
     }
@@ -31,9 +31,9 @@ class Arena {
   }
 
   // The same, or null where the piece is not needed.
-  template <class T>
-  T* TakeIf(bool needed, size_t count) {
-    return needed ? Take<T>(count) : nullptr;
+  template <class T, class... Sizes>
+  T* TakeIf(bool needed, Sizes... sizes) {
+    return needed ? Take<T>(sizes...) : nullptr;
   }
 
   // Bytes taken, a multiple of kAlignment; more than any allocation gives when a size overflowed.

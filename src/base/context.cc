@@ -72,7 +72,7 @@ float* Context::Impl::Reserve(Buffer buffer, size_t count) {
 }
 
 Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
-  if (workspace == nullptr || workspace_bytes < bytes) {
+  if (workspace_bytes < bytes) {
     workspace.reset();  // first, so that old and new are never held together
     workspace = AllocateFloats(CeilDiv(bytes, sizeof(float)));
     workspace_bytes = workspace == nullptr ? 0 : bytes;

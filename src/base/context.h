@@ -27,16 +27,8 @@ Floats AllocateFloats(size_t count);
 
 // Buffers that calls reuse. One each per use, so that the layer can hold its own while the
 // operations it calls use theirs.
-enum class Buffer {
-  kMatmulShared,
-  kMatmulWorkers,
-  kAttentionWorkers,
-  kAttentionParts,
-  kAttentionTotals,
-  kRope,
-  kLayer
-};
-inline constexpr size_t kNumBuffers = 7;
+enum class Buffer { kMatmulShared, kMatmulWorkers, kRope, kLayer };
+inline constexpr size_t kNumBuffers = 4;
 
 // Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
 struct TaskRunner {

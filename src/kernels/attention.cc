@@ -11,20 +11,23 @@
 #include "src/kernels/attention_tiles-inl.h"
 #include "src/kernels/exp-inl.h"
 #include "src/kernels/online_softmax-inl.h"
+#include "src/kernels/prefetch-inl.h"
 #include "src/kernels/scores-inl.h"
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
+namespace {
 
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const TileRanges ranges(block, t.rows);
   const size_t columns = ranges.end - ranges.begin + t.v_head_dim;
-  AskAhead ask(block, CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns()));
-  Scores(t, block, ranges, ask);
+  RowPrefetcher prefetcher(block.prefetch.rows,
+                           CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns()));
+  Scores(t, block, ranges, prefetcher);
   HWY_ALIGN float factor[kPaddedRows];
   SoftmaxStep(t, block, state, factor);
-  Values(t, block, ranges, state, factor, ask);
+  Values(t, block, ranges, state, factor, prefetcher);
 }
 
 // weights[j] of row r from its scores.
@@ -44,13 +47,13 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
   std::fill(weights + from, weights + block.begin[r], 0.0f);
   std::fill(weights + block.end[r], weights + to, 0.0f);
   for (size_t j = block.begin[r]; block.visible != nullptr && j < block.end[r]; ++j) {
-    if (!SeesKey(block, r, j)) weights[j] = 0.0f;
+    if (!SeesKey(block.visible, r, j)) weights[j] = 0.0f;
   }
 }
 
 void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total, float* weights) {
-  AskAhead ask(block, 1);
-  Scores(t, block, TileRanges(block, t.rows), ask);
+  RowPrefetcher prefetcher({}, 1);
+  Scores(t, block, TileRanges(block, t.rows), prefetcher);
   for (size_t r = 0; r < t.rows; ++r) {
     WeightsOfRow(t, block, total, r, t.scores + r * kKeyBlock, weights + r * kKeyBlock);
   }
@@ -85,6 +88,8 @@ void Fold(float* lanes, size_t rows) {
 }
 
 float ExpOfOne(float x) { return ExpOne(x); }
+
+}  // namespace
 
 extern const AttentionKernels kAttentionKernels;
 const AttentionKernels kAttentionKernels = {&Attend, &Weights, &Merge,   &Scale,

@@ -1,10 +1,14 @@
 // Attention kernels: one block of keys against a group of rows of queries, single-threaded.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "src/kernels/layout.h"
+#include "src/kernels/panels.h"
+#include "src/kernels/prefetch.h"
 
 namespace heed {
 
@@ -23,15 +27,23 @@ struct RowState {
 // Which keys of a block a row sees, a bit each.
 inline constexpr size_t kVisibleWords = kKeyBlock / 64;
 
-// A row of a tensor that is needed soon, in cache lines from the one that holds its first element.
-struct RowAhead {
-  const float* data;
-  size_t lines;
-};
+inline bool SeesKey(const uint64_t* visible, size_t r, size_t j) {  // null: all
+  return visible == nullptr || (visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
+}
+
+inline size_t CountVisible(const uint64_t* visible, size_t r) {
+  size_t count = 0;
+  for (size_t i = 0; i < kVisibleWords; ++i) {
+    count += static_cast<size_t>(std::popcount(visible[r * kVisibleWords + i]));
+  }
+  return count;
+}
+
+inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 struct KeyBlock {
-  const float* k = nullptr;        // panels [kKeyBlock / 16][head_dim][16]
-  const float* v = nullptr;        // panels [v_head_dim / 16][kKeyBlock][16]
+  Panels k;                        // [kKeyBlock / 16][head_dim][16]
+  Panels v;                        // [v_head_dim / 16][kKeyBlock][16]
   const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
   const uint8_t* end = nullptr;
   bool whole = false;  // every row sees all of it
@@ -40,12 +52,7 @@ struct KeyBlock {
   const float* distance = nullptr;    // [rows] first key of the block - position of the row
   const float* bias = nullptr;        // [rows][kKeyBlock] added to the scores; null: none
   const float* multiplier = nullptr;  // [rows][kKeyBlock], of dropout; null: none
-  // The block that comes next in a cache, asked for while this one is worked on; null: none.
-  const float* next_k = nullptr;
-  const float* next_v = nullptr;
-  const RowAhead* ahead = nullptr;  // [rows_ahead], asked for likewise
-  size_t rows_ahead = 0;
-  size_t lines_ahead = 0;  // of all of them
+  BlockPrefetch prefetch;
 };
 
 struct QueryRows {

@@ -12,6 +12,7 @@
 
 #include "hwy/highway.h"
 #include "src/kernels/attention_tiles-inl.h"
+#include "src/kernels/prefetch-inl.h"
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -44,26 +45,27 @@ struct ScoreRows {
 // The second vector of a tile that needs the first alone is stored all the same, and hidden.
 template <Columns kColumns>
 struct ScoreTile {
-  template <size_t R, class Ahead>
+  template <size_t R, class Prefetch>
   static HWY_INLINE void Run(const QueryRows& t, const float* q, const PanelPair& k, float* scores,
-                             const Ahead& ahead) {
+                             const Prefetch& prefetch) {
     for (size_t c = 0; c < t.head_dim; c += kSumChunk) {
       const size_t depth = std::min(kSumChunk, t.head_dim - c);
       const ScoreRows rows{scores, t.scale, c == 0, c + depth == t.head_dim};
       constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
       MultiplyTile<R, 1, kWidth, kColumns>(q + c * kWidth, q + (t.head_dim + c) * kWidth,
                                            k.b0 + c * kPanel, k.b1 + c * kPanel,
-                                           EveryStep{0, depth}, rows, ahead.From(c));
+                                           EveryStep{0, depth}, rows, prefetch.From(c));
     }
   }
 };
 
 // Scores of the rows against every key that their tile sees. Keys outside, rows inside: a panel of
 // keys stays in L1 for all rows.
-void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges, AskAhead& ask) {
+inline void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
+                   RowPrefetcher& prefetcher) {
   const size_t width = TileColumns();
   for (size_t c = ranges.begin / width * width; c < ranges.end; c += width) {
-    const auto panels = [&](const float* of) HWY_ATTR {
+    const auto panels = [&](const Panels& of) HWY_ATTR {
       return PanelsAt(of, t.head_dim * kPanel, kKeyBlock / kPanel, c);
     };
     const PanelPair k = panels(block.k);
@@ -71,16 +73,16 @@ void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
     for (size_t r = 0, rows; r < t.rows; r += rows, ++tile) {
       rows = NextTileRows(t.rows - r);
       if (c >= tile->max_end || c + width <= tile->min_begin) continue;
-      ask.OnTile();
+      prefetcher.NextTile();
       const float* q = t.q + r * t.head_dim;
       float* scores = t.scores + r * kKeyBlock + c;
-      if (block.next_k != nullptr && r == 0) {
+      if (!block.prefetch.k.absent() && r == 0) {
         WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores,
-                                                PanelsAhead{panels(block.next_k)});
+                                                PrefetchPanels{panels(block.prefetch.k)});
       } else if (c + width / 2 < tile->max_end) {
-        WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores, NothingAhead());
+        WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores, NoPrefetch());
       } else {
-        WithTileRows<ScoreTile<Columns::kFirst>>(rows, t, q, k, scores, NothingAhead());
+        WithTileRows<ScoreTile<Columns::kFirst>>(rows, t, q, k, scores, NoPrefetch());
       }
     }
   }

@@ -1,6 +1,5 @@
-// What the tiles of a group of rows see of a block of keys, and what they ask of memory meanwhile.
+// What the tiles of a group of rows see of a block of keys.
 #include <algorithm>
-#include <bit>
 
 #include "src/kernels/attention.h"
 
@@ -25,14 +24,6 @@ struct TileRange {
   bool apart;
 };
 
-HWY_INLINE size_t CountVisible(const KeyBlock& block, size_t r) {
-  size_t count = 0;
-  for (size_t i = 0; i < kVisibleWords; ++i) {
-    count += static_cast<size_t>(std::popcount(block.visible[r * kVisibleWords + i]));
-  }
-  return count;
-}
-
 HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) {
   if (block.whole) return {0, 0, kKeyBlock, kKeyBlock, false};
   TileRange range = {kKeyBlock, 0, kKeyBlock, 0, false};
@@ -42,7 +33,7 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
     range.min_end = std::min<size_t>(range.min_end, block.end[r]);
     range.max_end = std::max<size_t>(range.max_end, block.end[r]);
     if (block.visible != nullptr) {
-      range.apart |= CountVisible(block, r) != size_t{block.end[r]} - block.begin[r];
+      range.apart |= CountVisible(block.visible, r) != size_t{block.end[r]} - block.begin[r];
     }
     if (r == first) continue;
     range.apart |= block.begin[r] < block.begin[r - 1] || block.end[r] < block.end[r - 1];
@@ -65,30 +56,6 @@ struct TileRanges {
       end = std::max(end, tile->max_end);
     }
   }
-};
-
-// Asks for the rows of block.ahead, a few lines with every tile: many at a time queue and hold up
-// the multiplication.
-class AskAhead {
- public:
-  HWY_INLINE AskAhead(const KeyBlock& block, size_t tiles)
-      : row_(block.ahead),
-        end_(row_ + block.rows_ahead),
-        per_tile_(CeilDiv(block.lines_ahead, tiles)) {}
-
-  HWY_INLINE void OnTile() {
-    for (size_t n = 0; n < per_tile_ && row_ != end_; ++n) {
-      __builtin_prefetch(row_->data + line_ * kLineFloats, 0, 2);
-      if (++line_ < row_->lines) continue;
-      ++row_;
-      line_ = 0;
-    }
-  }
-
- private:
-  const RowAhead* row_;
-  const RowAhead* end_;
-  size_t per_tile_, line_ = 0;
 };
 
 }  // namespace heed::HWY_NAMESPACE

@@ -6,10 +6,12 @@
 #define HWY_TARGET_INCLUDE "src/kernels/matmul.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/kernels/prefetch-inl.h"
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
+namespace {
 
 // Adds a chunk to c, in the order of the contract: chunk, then bias.
 struct ChunkRows {
@@ -21,8 +23,8 @@ struct ChunkRows {
   // Chains start at 0; c is needed at their end.
   HWY_INLINE void Load(DF d, size_t r, VF&, VF&) const {
     const float* to = c + static_cast<ptrdiff_t>(r) * c_stride;
-    __builtin_prefetch(to, 1);
-    __builtin_prefetch(to + 2 * hn::Lanes(d) - 1, 1);
+    PrefetchForWriting(to);
+    PrefetchForWriting(to + 2 * hn::Lanes(d) - 1);
   }
   HWY_INLINE void Store(DF d, size_t r, VF c0, VF c1) const {
     const size_t lanes = hn::Lanes(d);
@@ -41,12 +43,12 @@ struct ChunkRows {
 };
 
 struct ChunkTile {
-  template <size_t R, class Ahead>
+  template <size_t R, class Prefetch>
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
-                             const ChunkRows& rows, const Ahead& ahead) {
+                             const ChunkRows& rows, const Prefetch& prefetch) {
     constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
     MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{0, depth}, rows,
-                               ahead);
+                               prefetch);
   }
 };
 
@@ -63,31 +65,11 @@ HWY_NOINLINE void EdgeTile(const MatmulBlock& t, size_t r, size_t c, size_t rows
   }
   if (t.bias != nullptr) std::copy_n(t.bias + c, columns, bias);
   const ChunkRows chunk{copy, static_cast<ptrdiff_t>(width), t.first, t.bias ? bias : nullptr};
-  WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, NothingAhead());
+  WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, NoPrefetch());
   for (size_t i = 0; i < rows; ++i) {
     std::copy_n(copy + i * width, columns, to + static_cast<ptrdiff_t>(i) * t.c_stride);
   }
 }
-
-// Asks for a part of the panels that come next, evenly over the steps of a tile: the hardware does
-// not look ahead from one panel into the next, and many requests at a time would hold up the tile.
-class ShareAhead {
- public:
-  // The share of the rows [r, r + rows) of t.rows.
-  HWY_INLINE ShareAhead(const MatmulBlock& t, const float* next, size_t r, size_t rows)
-      : at_(next + t.depth * kPanel * r / t.rows),
-        step_(CeilDiv(kPanel * rows, t.rows)),
-        b_panel_stride_(t.b_panel_stride) {}
-
-  HWY_INLINE void Ask(size_t k) const {
-    __builtin_prefetch(at_ + k * step_, 0, 2);
-    if (hn::Lanes(DF()) == kPanel) __builtin_prefetch(at_ + b_panel_stride_ + k * step_, 0, 2);
-  }
-
- private:
-  const float* at_;
-  size_t step_, b_panel_stride_;
-};
 
 // Columns outside, rows inside: a panel of b (16 KB a chunk) stays in L1 while a's tiles stream
 // from L2.
@@ -95,10 +77,10 @@ void Block(const MatmulBlock& t) {
   const size_t width = TileColumns();
   const size_t panels = CeilDiv(t.columns, kPanel);
   for (size_t c = 0; c < t.columns; c += width) {
-    const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
+    const PanelPair b = PanelsAt({t.b}, t.b_panel_stride, panels, c);
     const bool last = c + width >= t.columns;
     const float* next =
-        last ? t.next_b : t.b + (c + width) / kPanel * t.b_panel_stride + (c + width) % kPanel;
+        last ? t.prefetch_b : t.b + (c + width) / kPanel * t.b_panel_stride + (c + width) % kPanel;
     for (size_t r = 0, rows; r < t.rows; r += rows) {
       rows = NextTileRows(t.rows - r);
       const float* a = t.a + r * t.depth;
@@ -109,15 +91,16 @@ void Block(const MatmulBlock& t) {
       const ChunkRows chunk{t.c + static_cast<ptrdiff_t>(r) * t.c_stride + c, t.c_stride, t.first,
                             t.bias ? t.bias + c : nullptr};
       if (next != nullptr) {
-        WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, ShareAhead(t, next, r, rows));
+        WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk,
+                                PrefetchPart(next, t.b_panel_stride, t.depth, r, rows, t.rows));
       } else {
-        WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, NothingAhead());
+        WithTileRows<ChunkTile>(rows, a, b, t.depth, chunk, NoPrefetch());
       }
     }
   }
 }
 
-// So many rows of b at a time: each is a stream that the hardware reads ahead of, up to the end of
+// Rows of b at a time: each is a stream that the hardware reads ahead of, up to the end of
 // its page, and one alone leaves a quarter of the bandwidth unused. acc passes through L1 once for
 // all of them, b once from memory.
 constexpr size_t kStreams = 8;
@@ -133,13 +116,6 @@ HWY_INLINE void AddRows(D d, const RowTimesMatrix& t, size_t k, size_t rows, siz
   hn::StoreU(acc, d, t.acc + c);
 }
 
-// Asks for the same columns of the next kStreams rows of b, from row k on.
-HWY_INLINE void AskForRows(const RowTimesMatrix& t, size_t k, size_t c) {
-  for (size_t i = k; i < k + kStreams; ++i) {
-    __builtin_prefetch(t.b + static_cast<ptrdiff_t>(i) * t.b_stride + c, 0, 2);
-  }
-}
-
 void RowTimes(const RowTimesMatrix& t) {
   const DF d;
   const hn::CappedTag<float, 1> one;
@@ -147,9 +123,12 @@ void RowTimes(const RowTimesMatrix& t) {
   for (size_t k = 0; k < t.depth; k += kStreams) {
     const size_t rows = std::min(kStreams, t.depth - k);
     size_t c = 0;
-    if (t.far && k + 2 * kStreams <= t.depth) {
+    if (t.prefetch && k + 2 * kStreams <= t.depth) {
       for (; c + lanes <= t.columns; c += lanes) {
-        if (c % kLineFloats == 0) AskForRows(t, k + kStreams, c);
+        if (c % kLineFloats == 0) {  // the same columns of the next rows
+          PrefetchColumn(t.b + static_cast<ptrdiff_t>(k + kStreams) * t.b_stride + c, t.b_stride,
+                         kStreams);
+        }
         AddRows(d, t, k, kStreams, c);
       }
     } else if (rows == kStreams) {
@@ -160,6 +139,8 @@ void RowTimes(const RowTimesMatrix& t) {
     for (; c < t.columns; ++c) AddRows(one, t, k, rows, c);
   }
 }
+
+}  // namespace
 
 extern const MatmulKernels kMatmulKernels;
 const MatmulKernels kMatmulKernels = {&Block, &RowTimes};

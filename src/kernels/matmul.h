@@ -16,7 +16,7 @@ struct MatmulBlock {
   size_t b_panel_stride = 0;
   size_t columns = 0;
   size_t depth = 0;
-  const float* next_b = nullptr;  // the panels that come next, asked for meanwhile; null: none
+  const float* prefetch_b = nullptr;  // the panels that come next, prefetched; null: none
   float* c = nullptr;
   ptrdiff_t c_stride = 0;
   bool first = true;            // c = chunk, else c += chunk
@@ -31,8 +31,8 @@ struct RowTimesMatrix {
   ptrdiff_t b_stride = 0;  // between rows of b; columns have unit stride
   size_t columns = 0;
   size_t depth = 0;
-  bool far = false;      // b does not fit in the cache, and is asked for ahead of its use
-  float* acc = nullptr;  // [columns], overwritten with the chunk's sums
+  bool prefetch = false;  // b, which does not fit in the cache
+  float* acc = nullptr;   // [columns], overwritten with the chunk's sums
 };
 
 struct MatmulKernels {

@@ -38,7 +38,7 @@ HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t en
 
 // From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
 // to subtract from scores, factor[r] = what the row's sums so far are multiplied by. For all rows at
-// once, and for such as keep their maximum too: a factor of 1 costs less than a branch.
+// once, also for those whose maximum stays: a factor of 1 costs less than a branch.
 HWY_INLINE void RaiseMaxima(const float* HWY_RESTRICT before, const float* HWY_RESTRICT of_block,
                             size_t rows, float* HWY_RESTRICT raised, float* HWY_RESTRICT shift,
                             float* HWY_RESTRICT factor) {

@@ -1,7 +1,5 @@
 // What happens to the scores of one row between the scale and softmax: every score change of
 // AttentionOptions, and the hiding of keys.
-#include <limits>
-
 #include "src/kernels/attention.h"
 
 #if defined(HEED_SCORES_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -18,12 +16,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
-HWY_INLINE bool SeesKey(const KeyBlock& block, size_t r, size_t j) {
-  return block.visible == nullptr || (block.visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
-}
 
 HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to, float cap) {
   const DF d;
@@ -53,8 +45,8 @@ HWY_INLINE void BiasScores(float* HWY_RESTRICT scores, size_t from, size_t to,
   }
 }
 
-// Of the panel that begins at column `from`, those outside [begin, end). With masks: how many they are
-// differs from row to row, which a loop over them would mispredict every time.
+// Hides the scores of the panel that begins at column `from` outside [begin, end). With masks,
+// because a loop over them is mispredicted every time: how many there are differs from row to row.
 HWY_INLINE void HideScores(float* HWY_RESTRICT scores, size_t from, size_t begin, size_t end) {
   const DF d;
   const VF first = hn::Set(d, static_cast<float>(begin)),
@@ -88,7 +80,7 @@ HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r
   if (end < to) HideScores(scores, to - kPanel, begin, end);
   if (block.visible == nullptr) return;
   for (size_t j = begin; j < end; ++j) {
-    if (!SeesKey(block, r, j)) scores[j] = kMinusInfinity;
+    if (!SeesKey(block.visible, r, j)) scores[j] = kMinusInfinity;
   }
 }
 

@@ -11,6 +11,7 @@
 #include "hwy/highway.h"
 #include "src/kernels/inline_lambda.h"
 #include "src/kernels/layout.h"
+#include "src/kernels/panels.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
@@ -34,7 +35,7 @@ constexpr size_t kRegisterRows = 2 * kTileRows;
 #endif
 static_assert(kRegisterRows <= kMaxRegisterRows);
 
-// Rows of the next tile when so many are left.
+// Rows of the next tile when `left` are left.
 HWY_INLINE size_t NextTileRows(size_t left) {
   return left >= kRegisterRows ? kRegisterRows : std::min(left, kTileRows);
 }
@@ -46,32 +47,13 @@ struct PanelPair {
   const float* b0;
   const float* b1;
 };
-HWY_INLINE PanelPair PanelsAt(const float* b, size_t panel_stride, size_t panels, size_t c) {
+HWY_INLINE PanelPair PanelsAt(const Panels& of, size_t panel_stride, size_t panels, size_t c) {
+  const float* b = of.f32();
   const size_t c1 = c + hn::Lanes(DF());
   const float* b0 = b + c / kPanel * panel_stride + c % kPanel;
   const float* b1 = c1 / kPanel < panels ? b + c1 / kPanel * panel_stride + c1 % kPanel : b0;
   return {b0, b1};
 }
-
-// What a tile asks of memory while it multiplies, for each k.
-struct NothingAhead {
-  HWY_INLINE NothingAhead From(size_t) const { return {}; }
-  HWY_INLINE void Ask(size_t) const {}
-};
-
-// The same place of the panels that come a block later. A line or two for each k, because requests
-// in a row queue and hold up the multiplication.
-struct PanelsAhead {
-  PanelPair panels;
-
-  HWY_INLINE PanelsAhead From(size_t k) const {
-    return {{panels.b0 + k * kPanel, panels.b1 + k * kPanel}};
-  }
-  HWY_INLINE void Ask(size_t k) const {
-    __builtin_prefetch(panels.b0 + k * kPanel, 0, 2);
-    if (hn::Lanes(DF()) == kPanel) __builtin_prefetch(panels.b1 + k * kPanel, 0, 2);
-  }
-};
 
 // The steps [begin, end) of a tile's chains, all of which every row takes.
 struct EveryStep {
@@ -79,8 +61,9 @@ struct EveryStep {
   size_t begin, end;
 };
 
-// Row r takes [row_begin[r], row_end[r]). Both ascend with r, and the last row begins no later than the first
-// ends: rows join in from the first on, all take [begin, end), and they leave from the first on.
+// Row r takes [row_begin[r], row_end[r]). Both ascend with r, and the last row begins no later than
+// the first ends: rows join in from the first on, all take [begin, end), and they leave from the
+// first on.
 struct RaggedSteps {
   static constexpr bool kRagged = true;
   size_t begin, end;
@@ -101,14 +84,14 @@ HWY_INLINE void StepRow(float a, VF v0, VF v1, VF& c0, VF& c1) {
 // c[r] = fma chain over the steps k, ascending, of a[r * kRowStep + k * kDepthStep] * b[k], for R <=
 // kRegisterRows rows and two vectors of columns. b0 and b1 point at them and step by a panel's
 // width; a and a6 at the rows from 0 and from 6 on. `rows.Load(d, r, c0, c1)` gives the start of
-// row r's chain, `rows.Store` takes its end; `ahead.Ask(k)` may ask for memory that is needed
-// later. Accumulators are named because scalable vectors can't be array elements; those of rows >=
-// R vanish.
+// row r's chain, `rows.Store` takes its end; `prefetch.Step(k)` may prefetch, see prefetch-inl.h.
+// Accumulators are named because scalable vectors can't be array elements; those of rows >= R
+// vanish.
 template <size_t R, size_t kRowStep, size_t kDepthStep, Columns kColumns = Columns::kBoth,
-          class Steps, class Rows, class Ahead>
+          class Steps, class Rows, class Prefetch>
 HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT a6,
                              const float* HWY_RESTRICT b0, const float* HWY_RESTRICT b1,
-                             const Steps& steps, const Rows& rows, const Ahead& ahead) {
+                             const Steps& steps, const Rows& rows, const Prefetch& prefetch) {
   static_assert(R >= 1 && R <= kRegisterRows && (R <= kTileRows || R == 2 * kTileRows));
   constexpr size_t kLow = R < kTileRows ? R : kTileRows, kHigh = R - kLow;
   const DF d;
@@ -228,10 +211,10 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTR
       step_until(k, count);
     }
   }
-  // The end of a loop of 16 rounds is foreseen, that of one of 64 is not.
+  // The end of a loop of 16 rounds is predicted, that of one of 64 is not.
 #pragma GCC unroll 4
   for (size_t k = steps.begin; k < steps.end; ++k) {
-    ahead.Ask(k);
+    prefetch.Step(k);
     step_from(k, 0);
   }
   if constexpr (Steps::kRagged) {

@@ -77,7 +77,7 @@ Status OneRow(const Product2d& p, const TensorView& b, Context::Impl& context) {
     chunk.acc = workspace + worker * task_columns;
     chunk.a_stride = p.a_k;
     chunk.b_stride = b.strides[0];
-    chunk.far = p.n > context.l2_bytes / sizeof(float) / p.k;
+    chunk.prefetch = p.n > context.l2_bytes / sizeof(float) / p.k;
     float* c = p.c + column;
     for (size_t k = 0; k < p.k; k += kSumChunk) {
       chunk.depth = std::min(kSumChunk, p.k - k);

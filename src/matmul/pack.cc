@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "hwy/highway.h"
+#include "src/kernels/prefetch.h"
 
 namespace heed {
 namespace {
@@ -83,7 +84,7 @@ void CopyPanels(const float* HWY_RESTRICT source, ptrdiff_t depth_stride, size_t
   for (size_t k = 0; k < depth; ++k, source += depth_stride) {
     const float* ahead = source + kRowsAhead * depth_stride;
     for (size_t p = 0; p < count; ++p) {
-      __builtin_prefetch(ahead + p * kPanel);
+      PrefetchToL1(ahead + p * kPanel);
       const float* HWY_RESTRICT from = source + p * kPanel;
       float* HWY_RESTRICT to = panels + p * panel_stride + k * kPanel;
       for (size_t c = 0; c < kPanel; ++c) to[c] = from[c];  // inline, unlike memmove
@@ -152,7 +153,7 @@ void PackTiles(const float* source, ptrdiff_t row_stride, ptrdiff_t depth_stride
       // The same row of the next tile: rows are too far apart for the hardware to look ahead.
       const float* ahead = rows_at[r] + static_cast<ptrdiff_t>(kTileRows) * row_stride;
       for (size_t k = 0; depth_stride == 1 && k < depth; k += kLineFloats) {
-        __builtin_prefetch(ahead + k);
+        PrefetchToL1(ahead + k);
       }
     }
     PackTile(rows_at, depth_stride, width, depth, tiles + first * depth);

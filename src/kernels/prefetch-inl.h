@@ -1,0 +1,87 @@
+// How kernels prefetch: a few cache lines with every step or tile, because many requests at a time
+// queue and hold up the multiplication.
+#include "src/kernels/prefetch.h"
+
+#if defined(HEED_PREFETCH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEED_PREFETCH_INL_H_
+#undef HEED_PREFETCH_INL_H_
+#else
+#define HEED_PREFETCH_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "src/kernels/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// What MultiplyTile prefetches at its step k: nothing.
+struct NoPrefetch {
+  HWY_INLINE NoPrefetch From(size_t) const { return {}; }
+  HWY_INLINE void Step(size_t) const {}
+};
+
+// The same place of the panels that come a block later.
+struct PrefetchPanels {
+  PanelPair panels;
+
+  HWY_INLINE PrefetchPanels From(size_t k) const {
+    return {{panels.b0 + k * kPanel, panels.b1 + k * kPanel}};
+  }
+  HWY_INLINE void Step(size_t k) const {
+    PrefetchToL2(panels.b0 + k * kPanel);
+    if (hn::Lanes(DF()) == kPanel) PrefetchToL2(panels.b1 + k * kPanel);
+  }
+};
+
+// Part of the panels at `next`, evenly over the steps of a tile: the hardware does not look ahead
+// from one panel into the next. Each tile takes the part that its rows [r, r + rows) are of all.
+class PrefetchPart {
+ public:
+  HWY_INLINE PrefetchPart(const float* next, size_t panel_stride, size_t depth, size_t r,
+                          size_t rows, size_t all_rows)
+      : at_(next + depth * kPanel * r / all_rows),
+        step_(CeilDiv(kPanel * rows, all_rows)),
+        panel_stride_(panel_stride) {}
+
+  HWY_INLINE void Step(size_t k) const {
+    PrefetchToL2(at_ + k * step_);
+    if (hn::Lanes(DF()) == kPanel) PrefetchToL2(at_ + panel_stride_ + k * step_);
+  }
+
+ private:
+  const float* at_;
+  size_t step_, panel_stride_;
+};
+
+// One cache line of each of `rows` rows.
+HWY_INLINE void PrefetchColumn(const float* at, ptrdiff_t row_stride, size_t rows) {
+  for (size_t i = 0; i < rows; ++i) PrefetchToL2(at + static_cast<ptrdiff_t>(i) * row_stride);
+}
+
+// Rows, evenly over `tiles` tiles.
+class RowPrefetcher {
+ public:
+  HWY_INLINE RowPrefetcher(const PrefetchRows& rows, size_t tiles)
+      : row_(rows.rows), end_(row_ + rows.count), per_tile_(CeilDiv(rows.lines, tiles)) {}
+
+  HWY_INLINE void NextTile() {
+    for (size_t n = 0; n < per_tile_ && row_ != end_; ++n) {
+      PrefetchToL2(row_->data + line_ * kLineFloats);
+      if (++line_ < row_->lines) continue;
+      ++row_;
+      line_ = 0;
+    }
+  }
+
+ private:
+  const PrefetchRow* row_;
+  const PrefetchRow* end_;
+  size_t per_tile_, line_ = 0;
+};
+
+}  // namespace heed::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // HEED_PREFETCH_INL_H_
