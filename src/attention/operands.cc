@@ -14,15 +14,14 @@ void ForEachRun(const Rows& rows, const HeadsView& view, size_t first, size_t co
                 const Pack& pack) {
   const PagedKv* paged = rows.plan.source.paged;
   if (paged == nullptr) {
-    pack(view.row(rows.batch, rows.sequence.kv_begin + first, rows.kv_head), size_t{0}, count);
+    pack(view.row(rows.batch, rows.sequence.row_of_key(first), rows.kv_head), size_t{0}, count);
     return;
   }
   const size_t block_size = view.len;
   for (size_t at = 0; at < count;) {
     const size_t token = first + at, slot = token % block_size;
     const size_t run = std::min(block_size - slot, count - at);
-    const size_t page =
-        static_cast<size_t>(At<int32_t>(paged->block_table, rows.batch, token / block_size));
+    const auto page = static_cast<size_t>(rows.sequence.blocks[token / block_size]);
     pack(view.row(page, slot, rows.kv_head), at, run);
     at += run;
   }

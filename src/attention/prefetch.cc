@@ -21,7 +21,7 @@ void RowsAhead::AddKeys(const Rows& rows, size_t first, size_t part, size_t part
   const size_t to = first + (end - first) * (part + 1) / parts;
   for (const HeadsView* view : {&plan.k, &plan.v}) {
     for (size_t j = from; j < to; ++j) {
-      Add(*view, view->row(rows.batch, rows.sequence.kv_begin + j, rows.kv_head));
+      Add(*view, view->row(rows.batch, rows.sequence.row_of_key(j), rows.kv_head));
     }
   }
 }
