@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "heed/kv_cache.hpp"
 #include "heed/tensor.hpp"
@@ -11,19 +12,24 @@
 
 namespace heed {
 
-// One kv head of one sequence, with `len` keys. Key j is row begin + j of tensors, modulo 2^64: of a
-// part of the keys `begin` is negative.
+// One kv head of one sequence, with `len` keys.
 struct KeyHead {
-  size_t batch, head, begin, len;
+  size_t batch, head;
+  ptrdiff_t begin;  // the row of key 0 in tensors; negative for a part of the keys
+  size_t len;
+  const int32_t* blocks;  // of pages: those that hold the keys
+
+  size_t row_of_key(size_t j) const {
+    return static_cast<size_t>(begin + static_cast<ptrdiff_t>(j));
+  }
 };
 
 class KeyBlocks {
  public:
   KeyBlocks() = default;
   static KeyBlocks OfTensors(const HeadsView& k, const HeadsView& v);
-  // k and v [block, slot, ...]; block_table i32 [batch, blocks].
-  static KeyBlocks OfPages(const HeadsView& k, const HeadsView& v, const TensorView& block_table);
-  static KeyBlocks OfCache(const KvCache& cache);  // a ring too
+  static KeyBlocks OfPages(const HeadsView& k, const HeadsView& v);  // [block, slot, ...]
+  static KeyBlocks OfCache(const KvCache& cache);                    // a ring too
 
   // Panels of the keys [block * kKeyBlock, head.len) of which there are at most kKeyBlock. A cache
   // holds them; others are packed into `scratch`, of KeyScratch() or ValueScratch() floats.
@@ -39,7 +45,7 @@ class KeyBlocks {
                     BlockPrefetch* prefetch) const;
 
   // Elements of `len` keys and values of each sequence, or of all tensors or pages.
-  size_t Elements(size_t len) const;
+  double Elements(size_t len) const;
 
  private:
   enum class Source { kTensors, kPages, kCache };
@@ -52,7 +58,6 @@ class KeyBlocks {
 
   Source source_ = Source::kTensors;
   HeadsView k_, v_;
-  TensorView block_table_;
   const KvCache* cache_ = nullptr;
 };
 

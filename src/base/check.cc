@@ -208,6 +208,20 @@ Status CheckNoOverlap(const char* name, const TensorView& output, const char* ot
   return Status::Error(StatusCode::kInvalidArgument, "%s: overlaps %s in memory", name, other_name);
 }
 
+Status CheckNoOverlaps(std::span<const NamedView> outputs, std::span<const NamedView> inputs) {
+  for (const NamedView& output : outputs) {
+    if (output.view->absent()) continue;
+    for (const NamedView& input : inputs) {
+      HEED_RETURN_IF_ERROR(CheckNoOverlap(output.name, *output.view, input.name, *input.view));
+    }
+    for (const NamedView& other : outputs) {
+      if (&other == &output) break;
+      HEED_RETURN_IF_ERROR(CheckNoOverlap(output.name, *output.view, other.name, *other.view));
+    }
+  }
+  return Status();
+}
+
 bool SameView(const TensorView& a, const TensorView& b) {
   if (a.data != b.data || a.dtype != b.dtype || a.rank != b.rank) return false;
   for (size_t i = 0; i < a.rank; ++i) {

@@ -62,6 +62,13 @@ struct Context::Impl {
   // (contents are lost) and kept for the next call.
   Status Reserve(size_t bytes, Arena* arena);
 
+  Floats plan_memory;
+  size_t plan_bytes = 0;
+
+  // The same for what a plan copies from the caller. It holds until the next plan: what runs the
+  // plan may use Reserve.
+  Status ReservePlan(size_t bytes, Arena* arena);
+
   // At least `count` floats, grown when needed (contents are lost); null when there is no memory.
   float* Reserve(Buffer buffer, size_t count);
 };
