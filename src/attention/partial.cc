@@ -2,6 +2,7 @@
 
 #include "src/attention/segments.h"
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 
 namespace heed {
 namespace {
@@ -99,6 +100,7 @@ Status CheckSide(const NamedView& side, const char* want_name, const TensorView&
 Status attention_partial(const TensorView& q, const TensorView& k, const TensorView& v,
                          size_t first_key, size_t kv_len, const AttentionState& state,
                          const AttentionOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckState(state));
   HEED_RETURN_IF_ERROR(CheckSize("kv_len", kv_len));
@@ -122,6 +124,7 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
 Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
                        const MutableTensorView& out, const MutableTensorView& lse,
                        Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckMerge(parts, num_parts, sinks, out, lse));
   if (Empty(out) && Empty(lse)) return Status();
@@ -158,6 +161,7 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
 Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,
                        const TensorView& lse_b, const MutableTensorView& out,
                        const MutableTensorView& lse, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckResults(out, lse));
   const size_t want[] = {out.shape[0], out.shape[2], out.shape[1]};
