@@ -1,6 +1,5 @@
 // heed allocates nothing once it has seen a problem's size: every call of malloc and its relatives
 // in this program is counted, whoever makes it (the OpenMP runtime included).
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "heed/heed.hpp"
+#include "test/support/run_cases.h"
 #include "tools/conformance/random.h"
 
 namespace {
@@ -190,3 +190,5 @@ TEST_CASE("a refused call allocates nothing") {
 
 }  // namespace
 }  // namespace heed::test
+
+int main(int argc, char** argv) { return heed::test::RunCases(argc, argv); }
