@@ -14,6 +14,7 @@
 
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
+#include "test/support/run_cases.h"
 #include "tools/conformance/corpus.h"
 #include "tools/conformance/record.h"
 #include "tools/conformance/run.h"
@@ -29,7 +30,7 @@ std::string Fault(const bits::GroupResult& result) {
 
 TEST_CASE(
     "the corpus has the bits on record on every target, the larger problems on three threads") {
-  if (Quick()) return;  // heed-bits, a test of its own, does the same
+  if (Quick()) return SkipCase("HEED_TEST_QUICK; heed-bits, a test of its own, does the same");
   for (const char* target : Targets()) {
     CAPTURE(target);
     const auto results = bits::ComputeCorpus(target);
@@ -65,7 +66,7 @@ TEST_CASE("the record has the groups of the corpus, and no two digests are alike
 }
 
 TEST_CASE("recording anew gives the record") {
-  if (Quick()) return;
+  if (Quick()) return SkipCase("HEED_TEST_QUICK");
   const Result<std::string> text = bits::RecordText();
   REQUIRE(text.ok());
   for (const bits::Recorded& recorded : bits::kRecord) {
@@ -120,9 +121,9 @@ TEST_CASE("the digest is FNV-1a of little-endian bytes, in which all NaN are one
   CHECK(digest_of(bf16{0x7C01}) != digest_of(bf16{0x7FC0}));
 }
 
-#if defined(__SSE__)
 // So it is on processors whose vectors flush subnormals: all other groups hold there.
 TEST_CASE("one group alone depends on subnormal numbers") {
+#if defined(__SSE__)
   constexpr unsigned kFlushResults = 0x8000, kFlushInputs = 0x40;
   for (const char* target : Targets()) {
     CAPTURE(target);
@@ -136,8 +137,10 @@ TEST_CASE("one group alone depends on subnormal numbers") {
       CHECK(fault.empty() == (std::string(bits::GroupName(group)) != "subnormals"));
     }
   }
-}
+#else
+  SkipCase("this processor does not flush on request");
 #endif
+}
 
 }  // namespace
 }  // namespace heed::test
