@@ -117,8 +117,7 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
   Context::Impl& impl = *context.impl();
   Arena arena;
   HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
-  RunSegments(plan, {state}, AttentionMemory(plan, &arena), impl);
-  return Status();
+  return RunSegments(plan, {state}, AttentionMemory(plan, &arena), impl);
 }
 
 Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
@@ -138,7 +137,7 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
   counted.Take<float>(workers * stride);
   HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
   float* memory = arena.Take<float>(workers * stride);
-  ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
+  return ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
     const size_t b = task / heads, h = task % heads;
     float* acc = memory + worker * stride;
     for (size_t i = 0; i < q_len; ++i) {
@@ -155,7 +154,6 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
       if (!lse.absent()) MutableAt<float>(lse, b, h, i) = LogSumExp(max, sum);
     }
   });
-  return Status();
 }
 
 Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,
