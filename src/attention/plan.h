@@ -96,8 +96,8 @@ struct AttentionPlan {
 };
 
 // Checks everything and fills `plan`. `outputs`: `out` and what else the call writes beside the
-// options' results. How rows are cut into tasks depends on the context's threads and caches; no row's
-// arithmetic does.
+// options' results. How rows are cut into tasks depends on the context's threads and caches; no
+// row's arithmetic does.
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
                      std::span<const NamedView> outputs, const AttentionOptions& options,
                      Context::Impl& context, AttentionPlan* plan);
