@@ -148,7 +148,8 @@ TEST_CASE("calls without anything to write return at once") {
   CHECK(context.workspace_bytes() == 0);
 
   const PagedKv kv = {Broadcast({kMost, 1, 1, 1}), Broadcast({kMost, 1, 1, 1}),
-                      TensorView(&most, {kMost, kMost / 4}, {0, 0}), TensorView(&most, {kMost}, {0})};
+                      TensorView(&most, {kMost, kMost / 4}, {0, 0}),
+                      TensorView(&most, {kMost}, {0})};
   const TensorView none(&kOne, {kMost, 0, 1, 1});
   CHECK(attention(none, kv, EmptyResult({kMost, 0, 1, 1}), {}, context).ok());
 

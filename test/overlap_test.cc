@@ -110,6 +110,23 @@ TEST_CASE("every result over every input and every other result is refused, and 
   CHECK(pairs > 300);
 }
 
+TEST_CASE("a view of an impossible rank is refused by every entry point, before overlaps are") {
+  Context context;
+  for (const auto& call : AllCalls()) {
+    INFO(std::string(call->entry));
+    for (CallView& view : call->views) {
+      INFO(view.name);
+      const Memory memory(*call);
+      const TensorView good = *view.view;
+      view.view->rank = TensorView::kInvalidRank;
+      const std::vector<char> before = memory.bytes();
+      CHECK(WrongRefusal(call->run(context), kInvalid, view.name.c_str()) == "");
+      CHECK(memory.bytes() == before);
+      *view.view = good;
+    }
+  }
+}
+
 TEST_CASE("the table of options names each view of AttentionOptions once") {
   const AttentionOptions options;
   const auto* begin = reinterpret_cast<const char*>(&options);
