@@ -163,8 +163,6 @@ Status CheckTree(const AttentionPlan& plan) {
   return Status();
 }
 
-bool IsLengths(const OptionView& row) { return row.dtype == DType::kI32; }
-
 }  // namespace
 
 Status CheckForms(uint32_t forms, const AttentionOptions& options) {
@@ -181,7 +179,7 @@ Status CheckSettings(const AttentionPlan& plan) {
   HEED_RETURN_IF_ERROR(CheckNumbers(plan.options));
   HEED_RETURN_IF_ERROR(CheckRules(plan.options));
   for (const OptionView& row : kOptionViews) {
-    if (IsLengths(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
+    if (IsList(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
   }
   return Status();
 }
@@ -189,7 +187,7 @@ Status CheckSettings(const AttentionPlan& plan) {
 Status CheckViews(const AttentionPlan& plan) {
   HEED_RETURN_IF_ERROR(CheckRing(plan));
   for (const OptionView& row : kOptionViews) {
-    if (!IsLengths(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
+    if (!IsList(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
   }
   return CheckTree(plan);
 }

@@ -106,14 +106,22 @@ inline constexpr OptionView kOptionViews[] = {
 };
 // clang-format on
 
-// A view that is added to AttentionOptions needs a row: the members that are no views are together
-// smaller than one.
+// Lengths and lists, which a plan copies; all others are read while the call runs.
+constexpr bool IsList(const OptionView& row) { return row.dtype == DType::kI32; }
+
+// A view that is added to AttentionOptions needs a row: with it the struct is too large for this.
+inline constexpr size_t kBytesOfOtherOptions =
+    sizeof(AttentionOptions::scale) + sizeof(AttentionOptions::logits_soft_cap) +
+    sizeof(AttentionOptions::causal) + sizeof(AttentionOptions::causal_alignment) +
+    sizeof(AttentionOptions::window) + sizeof(AttentionOptions::sink_tokens) +
+    sizeof(DropoutOptions::probability) + sizeof(DropoutOptions::seed);
 static_assert(sizeof(MutableTensorView) == sizeof(TensorView));
-static_assert(sizeof(AttentionOptions) / sizeof(TensorView) == std::size(kOptionViews));
+static_assert(sizeof(AttentionOptions) <
+              (std::size(kOptionViews) + 1) * sizeof(TensorView) + kBytesOfOtherOptions);
 
 // Of PlanAttention, in this order. First what can't be used together, whatever the shapes.
 Status CheckForms(uint32_t forms, const AttentionOptions& options);
-// Settings that are no views, and the views of lengths, which are all i32, before they are read.
+// Settings that are no views, and the shapes of lists, before they are read.
 Status CheckSettings(const AttentionPlan& plan);
 // All other views, and lengths against them.
 Status CheckViews(const AttentionPlan& plan);

@@ -132,6 +132,13 @@ double OperandFloats(const AttentionPlan& plan) {
   return plan.keys.Elements(plan.kv_len) + plan.q.num_elements() + plan.out.num_elements();
 }
 
+// So that nothing can read them twice.
+void ForgetLists(AttentionOptions* options) {
+  for (const OptionView& row : kOptionViews) {
+    if (IsList(row)) const_cast<TensorView&>(row.of(*options)).data = nullptr;
+  }
+}
+
 // A window that holds every key from any query is none.
 void DropIdleWindow(AttentionPlan* plan) {
   if (plan->options.window < plan->q_len || plan->options.window - plan->q_len < plan->kv_len) {
@@ -174,6 +181,7 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   if (!plan->writes_nothing) HEED_RETURN_IF_ERROR(ReadLengths(context, plan));
   HEED_RETURN_IF_ERROR(CheckViews(*plan));
   HEED_RETURN_IF_ERROR(views.CheckOverlaps());
+  ForgetLists(&plan->options);
   DropIdleWindow(plan);
   plan->group = plan->q.heads / plan->k.heads;
   plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));

@@ -10,6 +10,7 @@ namespace {
 // Offsets in elements of the first and last byte's element, relative to data; false on overflow.
 bool Extent(const TensorView& view, int64_t* low, int64_t* high) {
   *low = *high = 0;
+  if (view.rank > kMaxRank) return false;
   for (size_t i = 0; i < view.rank; ++i) {
     if (view.shape[i] <= 1) continue;
     int64_t span = 0;

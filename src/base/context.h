@@ -62,8 +62,8 @@ struct Context::Impl : Kernels {
   Floats workspace;
   size_t workspace_bytes = 0;
 
-  // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when needed
-  // (contents are lost) and kept for the next call.
+  // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when
+  // needed (contents are lost) and kept for the next call.
   Status Reserve(size_t bytes, Arena* arena);
 
   Floats plan_memory;
