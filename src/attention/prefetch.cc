@@ -27,7 +27,7 @@ GroupPrefetch::GroupPrefetch(const Rows& rows, const AttentionWorkspace& w, size
 
 // The hardware follows a stream up to the end of its page and no further, and it does not follow
 // rows of heads, which lie far apart. So
-// - of a cache the first group prefetches the next block, step by step with the panels that it works
+// - of a cache the first group prefetches the next block, step by step with the panels it works
 //   on. The whole next block before the one at hand is 5 % faster with D 64, but 8 % slower with
 //   D 128;
 // - of tensors the groups that see this block share the rows of the next block, and each adds the

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/attention/prefetch.h"
+#include "src/base/math.h"
 #include "src/matmul/pack.h"
 
 namespace heed {

@@ -7,8 +7,8 @@
 namespace heed {
 
 // Without memory an arena only counts. So one function lays out what an operation needs, and says
-// beforehand how many bytes that is: see Context::Impl::Reserve. Copies go on from the same place, so
-// what one operation has finished with, the next can use again.
+// beforehand how many bytes that is: see Context::Impl::Reserve. Copies go on from the same place,
+// so what one operation has finished with, the next can use again.
 class Arena {
  public:
   static constexpr size_t kAlignment = 64;  // a cache line, and the widest vector

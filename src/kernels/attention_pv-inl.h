@@ -79,8 +79,8 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesApart(const RowTile& tile, const
 }
 
 // acc = acc * factor + p v for one tile of rows and two vectors of columns. A key that a row does
-// not see is not multiplied by 0 but left out, so that NaN and inf in it can't leak. A row that sees
-// no key of the block has nothing to rescale: its maximum stays.
+// not see is not multiplied by 0 but left out, so that NaN and inf in it can't leak. A row that
+// sees no key of the block has nothing to rescale: its maximum stays.
 HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfTile(const RowTile& tile, const PanelPair& v,
                                                        const ValueRows& rows,
                                                        const PanelPair* next) {
