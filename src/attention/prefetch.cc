@@ -33,7 +33,8 @@ GroupPrefetch::GroupPrefetch(const Rows& rows, const AttentionWorkspace& w, size
 // - of tensors the groups that see this block share the rows of the next block, and each adds the
 //   queries of the next group and the outputs that it is about to write. The kernels spread them
 //   over their tiles: all of them before the kernel fill the line buffers, and it waits (4 %);
-// - of what fits in L2 together nothing is prefetched: it is there, and asking costs 5 to 8 %.
+// - where the operands fit in L2 together no rows are prefetched: they are there, and it costs 5 to
+//   8 %.
 void GroupPrefetch::Next(size_t g, bool writes, BlockPrefetch* prefetch) {
   if constexpr (!kPrefetch) return;
   const AttentionPlan& plan = rows_.plan;

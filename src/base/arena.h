@@ -22,7 +22,7 @@ class Arena {
     static_assert(alignof(T) <= kAlignment);
     void* at = memory_ == nullptr ? nullptr : memory_ + used_;
     size_t bytes = sizeof(T);
-    const bool overflows = (__builtin_mul_overflow(bytes, size_t{sizes}, &bytes) | ...);
+    const bool overflows = (__builtin_mul_overflow(bytes, size_t{sizes}, &bytes) || ...);
     if (overflows || __builtin_add_overflow(bytes, kAlignment - 1, &bytes) ||
         __builtin_add_overflow(used_, bytes / kAlignment * kAlignment, &used_)) {
       used_ = kTooMuch;
