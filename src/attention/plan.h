@@ -60,8 +60,9 @@ struct AttentionPlan {
   bool split = false;     // a task is one segment, and rows are merged afterwards
   bool prefetch = false;  // operands, which don't fit in L2 together
 
-  size_t workers = 1;  // threads at most
-  size_t bytes = 0;    // of memory that the run takes, see RunAttention
+  size_t workers = 1;       // threads at most
+  size_t bytes = 0;         // of memory that the run takes, see RunAttention
+  size_t worker_bytes = 0;  // of them for each worker
 
   bool empty() const { return batch == 0 || q_len == 0; }
   bool packed() const { return !options.cu_seqlens_q.absent(); }
