@@ -90,7 +90,8 @@ TEST_CASE("the CPU quota is the least of the group's and those above it, rounded
         {"/sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n"},
         {"/sys/fs/cgroup/unified/b/cpu.max", "400000 100000\n"}},
        4},
-      // In a container without a namespace of groups: the path is the host's, the mount the group's.
+      // In a container without a namespace of groups: the path is the host's, the mount the
+      // group's.
       {{{"/proc/self/cgroup", "4:cpu,cpuacct:/docker/0123\n"},
         {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n"},
         {"/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},
@@ -99,7 +100,9 @@ TEST_CASE("the CPU quota is the least of the group's and those above it, rounded
   for (const auto& c : cases) {
     const FakeRoot root(c.files);
     REQUIRE(*root.path() != '\0');
-    for (const auto& [path, text] : c.files) CAPTURE(path + ": " + text);
+    std::string files;
+    for (const auto& [path, text] : c.files) files += path + ": " + text;
+    CAPTURE(files);
     CHECK(CpuQuota(root.path()) == c.cpus);
   }
   const FakeRoot long_path({{"/proc/self/cgroup", "0::/" + std::string(6000, 'a') + "\n"},
