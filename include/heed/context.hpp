@@ -32,6 +32,10 @@ struct ContextOptions {
 // of its own: OpenMP's are used during calls, and the OpenMP settings of the calling thread are
 // left as they were. The workspace grows to the largest problem seen and is then reused: a call of
 // a size seen before allocates nothing.
+//
+// The host's floating-point settings (rounding, flushing of subnormals, traps; -ffast-math sets some)
+// change no result: every function of heed computes with the defaults, and leaves settings and raised
+// flags as it found them.
 class Context {
  public:
   explicit Context(const ContextOptions& options = {});

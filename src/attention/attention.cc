@@ -9,6 +9,7 @@
 #include "src/attention/state.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 
 namespace heed {
@@ -251,6 +252,7 @@ void ZeroKeyScores(const AttentionPlan& plan) {
 
 Status Run(const TensorView& q, const KeySource& source, const MutableTensorView& out,
            const AttentionOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   Context::Impl& impl = *context.impl();
   AttentionPlan plan;

@@ -2,6 +2,7 @@
 
 #include "src/attention/segments.h"
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 
 namespace heed {
 namespace {
@@ -93,6 +94,7 @@ Status CheckMerge(const AttentionState* parts, size_t num_parts, const TensorVie
 Status attention_partial(const TensorView& q, const TensorView& k, const TensorView& v,
                          size_t first_key, size_t kv_len, const AttentionState& state,
                          const AttentionOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckState(state));
   HEED_RETURN_IF_ERROR(CheckPartialOptions(options));
@@ -120,6 +122,7 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
 Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
                        const MutableTensorView& out, const MutableTensorView& lse,
                        Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckMerge(parts, num_parts, sinks, out, lse));
   const size_t batch = out.shape[0], q_len = out.shape[1], heads = out.shape[2], n = out.shape[3];
@@ -153,6 +156,7 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
 Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,
                        const TensorView& lse_b, const MutableTensorView& out,
                        const MutableTensorView& lse, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckMerge(nullptr, 0, {}, out, lse));
   for (const NamedView& side : {NamedView{"out_a", out_a}, NamedView{"out_b", out_b}}) {

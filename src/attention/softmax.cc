@@ -5,6 +5,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 
 namespace heed {
@@ -24,6 +25,7 @@ ptrdiff_t RowOffset(const TensorView& view, size_t index) {
 
 Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,
                Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 1, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 1, kMaxRank));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 #include "src/base/half.h"
 
 namespace heed {
@@ -35,6 +36,7 @@ void StoreElement(const MutableTensorView& view, ptrdiff_t offset, float value) 
 }  // namespace
 
 Status convert(const TensorView& from, const MutableTensorView& to) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckFloatInput("from", from, 0, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckFloatInput("to", to, 0, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckOutput("to", to, to.dtype, 0, kMaxRank));

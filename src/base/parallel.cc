@@ -7,6 +7,8 @@
 #include <omp.h>
 #endif
 
+#include "src/base/float_environment.h"
+
 namespace heed {
 namespace {
 
@@ -18,6 +20,7 @@ struct Job {
 };
 
 void Work(void* arg, size_t worker) {
+  const FloatEnvironment environment;
   Job& job = *static_cast<Job*>(arg);
   for (size_t i = job.next++; i < job.num_tasks; i = job.next++) job.task(job.arg, i, worker);
 }

@@ -4,6 +4,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/cache/kv_tokens.h"
 #include "src/kernels/layout.h"
 
@@ -89,6 +90,7 @@ size_t KvCache::room() const {
 }
 
 Status KvCache::append(const TensorView& k, const TensorView& v) {
+  const FloatEnvironment environment;
   KvTokens tokens;
   HEED_RETURN_IF_ERROR(CheckKvTokens(k, v, config_.batch, config_.num_kv_heads, config_.head_dim,
                                      config_.v_head_dim, &tokens));

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 #include "src/cache/paged_kv_cache.h"
 
 namespace heed {
@@ -83,6 +84,7 @@ Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
 
 Status PagedKvCache::append(std::span<const PagedSequence> sequences, const TensorView& k,
                             const TensorView& v) {
+  const FloatEnvironment environment;
   const PagedKvCacheConfig& c = impl_->config;
   HEED_RETURN_IF_ERROR(impl_->FindDistinct(sequences));
   KvTokens tokens;

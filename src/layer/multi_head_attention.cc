@@ -3,6 +3,7 @@
 #include "heed/convert.hpp"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/layer/rope.h"
 
@@ -210,6 +211,7 @@ Status MultiHeadAttention::Attend(const MutableTensorView& qkv, const MutableTen
 
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,
                                    const ForwardOptions& options, Context& context) const {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckForward(x, y, options));
   const size_t batch = x.rank == 3 ? x.shape[0] : 1, seq = x.shape[x.rank - 2];

@@ -5,6 +5,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/math.h"
 #include "src/base/parallel.h"
 #include "src/layer/rope.h"
@@ -68,6 +69,7 @@ Status CheckRope(const RopeOptions& options, size_t head_dim, size_t* rope_dim) 
 
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
             const RopeOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 3, 4));
   HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 3, 4));

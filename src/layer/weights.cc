@@ -8,6 +8,7 @@
 #include "heed/multi_head_attention.hpp"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/layer/rope.h"
 
 namespace heed {
@@ -172,6 +173,7 @@ Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
 
 Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
                                                       const MultiHeadAttentionWeights& weights) {
+  const FloatEnvironment environment;
   MultiHeadAttention layer;
   layer.config_ = config;
   HEED_RETURN_IF_ERROR(CheckConfig(&layer.config_));

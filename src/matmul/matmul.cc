@@ -4,6 +4,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/kernels/matmul.h"
 #include "src/matmul/blocks.h"
@@ -96,6 +97,7 @@ Status OneRow(const Product2d& p, const TensorView& b, Context::Impl& context) {
 
 Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckProduct(a, b.in(), b.out(), c, options));
   const Product2d p = Describe(a, b.out(), c, options);
@@ -109,6 +111,7 @@ Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorVie
 
 Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckInput("b", b, DType::kF32, 2, 2));
   HEED_RETURN_IF_ERROR(CheckProduct(a, b.shape[0], b.shape[1], c, options));

@@ -3,6 +3,7 @@
 #include "heed/matmul.hpp"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/kernels/layout.h"
 
@@ -55,6 +56,7 @@ Result<PackedMatrix> PackedMatrix::pack(const TensorView& b, WeightLayout layout
 }
 
 Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout) {
+  const FloatEnvironment environment;
   PackedMatrix packed;
   if (b == nullptr || count == 0) {
     return Status::Error(StatusCode::kInvalidArgument, "b: no matrix is given");
