@@ -30,17 +30,13 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
   }
   impl->num_threads = DefaultThreads(options);
   impl->parallel_for = options.parallel_for;
-  impl->target = options.target == nullptr ? BestTarget() : TargetByName(options.target);
-  if (impl->target == 0) {
+  const int64_t target = options.target == nullptr ? BestTarget() : TargetByName(options.target);
+  if (target == 0) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "target: '%.40s' is not an instruction set of this build and CPU",
                          options.target);
   }
-  impl->matmul = &GetMatmulKernels(impl->target);
-  impl->softmax = &GetSoftmaxKernels(impl->target);
-  impl->rope = &GetRopeKernels(impl->target);
-  impl->norm = &GetNormKernels(impl->target);
-  impl->attention = &GetAttentionKernels(impl->target);
+  static_cast<Kernels&>(*impl) = Kernels{target};
   return Status();
 }
 

@@ -45,7 +45,17 @@ struct TaskRunner {
   void* self = nullptr;
 };
 
-struct Context::Impl {
+// The kernels of one instruction set. A new table of kernels is a line here.
+struct Kernels {
+  int64_t target = 0;
+  const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
+  const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
+  const RopeKernels* rope = &KernelsOf<RopeKernels>(target);
+  const NormKernels* norm = &KernelsOf<NormKernels>(target);
+  const AttentionKernels* attention = &KernelsOf<AttentionKernels>(target);
+};
+
+struct Context::Impl : Kernels {
   Status status;
   size_t num_threads = 1;
   ParallelFor parallel_for;
@@ -54,12 +64,6 @@ struct Context::Impl {
   // sharing. Tests lower it to spread small problems too.
   double flops_per_worker = 1e6;
   size_t l2_bytes = L2CacheBytes();
-  int64_t target = 0;
-  const MatmulKernels* matmul = nullptr;
-  const SoftmaxKernels* softmax = nullptr;
-  const RopeKernels* rope = nullptr;
-  const NormKernels* norm = nullptr;
-  const AttentionKernels* attention = nullptr;
   Floats buffers[kNumBuffers];
   size_t buffer_floats[kNumBuffers] = {};
 

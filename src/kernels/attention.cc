@@ -86,8 +86,7 @@ void Fold(float* lanes, size_t rows) {
 
 float ExpOfOne(float x) { return ExpOne(x); }
 
-extern const AttentionKernels kAttentionKernels;
-const AttentionKernels kAttentionKernels = {&Attend, &Weights, &Merge,   &Scale,
+constexpr AttentionKernels kKernels = {&Attend, &Weights, &Merge,   &Scale,
                                             &Fold,   &Finish,  &ExpOfOne};
 
 }  // namespace heed::HWY_NAMESPACE
@@ -96,13 +95,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace heed {
 
-const AttentionKernels& GetAttentionKernels(int64_t target) {
-#define HEED_VISIT(TARGET, NAMESPACE) \
-  if (target == TARGET) return NAMESPACE::kAttentionKernels;
-  HWY_VISIT_TARGETS(HEED_VISIT)
-#undef HEED_VISIT
-  return HWY_STATIC_NAMESPACE::kAttentionKernels;
-}
+HEED_DISPATCH(AttentionKernels)
 
 }  // namespace heed
 #endif  // HWY_ONCE

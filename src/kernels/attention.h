@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "src/kernels/dispatch.h"
 #include "src/kernels/layout.h"
 
 namespace heed {
@@ -80,6 +81,7 @@ struct AttentionKernels {
   float (*exp)(float x);  // of one number, x <= 0 or NaN
 };
 
-const AttentionKernels& GetAttentionKernels(int64_t target);
+template <>
+const AttentionKernels& KernelsOf<AttentionKernels>(int64_t target);
 
 }  // namespace heed
