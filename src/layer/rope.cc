@@ -24,9 +24,7 @@ void RopeAngles(int32_t position, const double* frequencies, double factor, size
   }
 }
 
-}  // namespace
-
-Status CheckPositions(const TensorView& positions, size_t batch, size_t len) {
+Status CheckPositionsShape(const TensorView& positions, size_t batch, size_t len) {
   HEED_RETURN_IF_ERROR(CheckInput("positions", positions, DType::kI32, 1, 2));
   const bool shared = positions.rank == 1;
   if (positions.shape[positions.rank - 1] != len || (!shared && positions.shape[0] != batch)) {
@@ -34,6 +32,14 @@ Status CheckPositions(const TensorView& positions, size_t batch, size_t len) {
                          "positions: shape is %s, must be [%zu] or [%zu, %zu]",
                          ShapeText(positions).text, len, batch, len);
   }
+  return Status();
+}
+
+}  // namespace
+
+Status CheckPositions(const TensorView& positions, size_t batch, size_t len) {
+  HEED_RETURN_IF_ERROR(CheckPositionsShape(positions, batch, len));
+  const bool shared = positions.rank == 1;
   for (size_t b = 0; b < (shared ? 1 : batch); ++b) {
     for (size_t i = 0; i < len; ++i) {
       if (PositionAt(positions, b, i) < 0) {
@@ -87,9 +93,10 @@ Status rope(const TensorView& x, const TensorView& positions, const MutableTenso
   if (!SameView(x, y)) HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "x", x));
   size_t rope_dim = 0;
   HEED_RETURN_IF_ERROR(CheckRope(options, head_dim, &rope_dim));
+  // Positions of no element are not read: with strides of 0 there may be any number of them.
+  if (x.num_elements() == 0) return CheckPositionsShape(positions, batch, len);
   HEED_RETURN_IF_ERROR(CheckPositions(positions, batch, len));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "positions", positions));
-  if (x.num_elements() == 0) return Status();
 
   Context::Impl& impl = *context.impl();
   const size_t pairs = rope_dim / 2, tokens = batch * len;
