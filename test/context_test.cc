@@ -15,6 +15,7 @@
 #endif
 
 #include "heed/heed.hpp"
+#include "src/base/context.h"
 #include "test/support/attention.h"
 #include "test/support/compare.h"
 #include "test/support/refusal.h"
@@ -100,6 +101,16 @@ TEST_CASE("the workspace is bounded by tiles and not by the length of a prefill"
     return context.workspace_bytes();
   };
   CHECK(bytes_after(600) <= 1000000);
+TEST_CASE("memory that can't be had is named with its size, or as too large to have one") {
+  const auto message = [](size_t count, size_t size) {
+    return std::string(OutOfMemory("cache", count, size).message());
+  };
+  CHECK(message(100, 4) == "cache: could not allocate 400 bytes");
+  for (const size_t count : {SIZE_MAX / 4 + 1, SIZE_MAX, SIZE_MAX / 8 + 1, SIZE_MAX / 4 + 2}) {
+    CHECK(message(count, 4) == "cache: is too large for the address space");
+  }
+}
+
   CHECK(bytes_after(3000) <= 1000000);  // the scores alone would be 36 MB
 }
 

@@ -10,7 +10,7 @@ Status ReserveState(const AttentionPlan& plan, Context::Impl& context, StateView
   const size_t n = plan.segments, b = plan.q.batch, q = plan.q.len, h = plan.q.heads;
   const size_t rows = n * b * q * h, dim = plan.acc_stride;
   float* memory = context.Reserve(Buffer::kAttentionParts, rows * (dim + 2));
-  if (memory == nullptr) return OutOfMemory("workspace", rows * (dim + 2) * sizeof(float));
+  if (memory == nullptr) return OutOfMemory("workspace", rows * (dim + 2), sizeof(float));
   state->views.acc = MutableTensorView(memory, {n, b, q, h, dim});
   state->views.max = MutableTensorView(memory + rows * dim, {n, b, h, q});
   state->views.sum = MutableTensorView(memory + rows * (dim + 1), {n, b, h, q});

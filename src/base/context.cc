@@ -80,7 +80,11 @@ Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
 
 const Status& CheckContext(const Context& context) { return context.status(); }
 
-Status OutOfMemory(const char* what, size_t bytes) {
+Status OutOfMemory(const char* what, size_t count, size_t size) {
+  size_t bytes = 0;
+  if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX) {
+    return Status::Error(StatusCode::kOutOfMemory, "%s: is too large for the address space", what);
+  }
   return Status::Error(StatusCode::kOutOfMemory, "%s: could not allocate %zu bytes", what, bytes);
 }
 

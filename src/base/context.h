@@ -81,6 +81,7 @@ struct Context::Impl : Kernels {
 // Ok, or why this context can't be used.
 const Status& CheckContext(const Context& context);
 
-Status OutOfMemory(const char* what, size_t bytes);
+// Of `count` elements of `size` bytes.
+Status OutOfMemory(const char* what, size_t count, size_t size = 1);
 
 }  // namespace heed

@@ -53,7 +53,7 @@ Result<PagedSequence> PagedKvCache::fork(PagedSequence parent, size_t length) {
   const size_t blocks = impl_->BlocksFor(length);
   if (!child.blocks.Reserve(blocks)) {
     impl_->EndSequence(*name);
-    return OutOfMemory("sequence", blocks * sizeof(int32_t));
+    return OutOfMemory("sequence", blocks, sizeof(int32_t));
   }
   for (size_t i = 0; i < blocks; ++i) {
     child.blocks.Push(from->blocks[i]);

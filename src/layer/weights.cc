@@ -105,7 +105,7 @@ Status JoinBiases(const Projection* projections, size_t count, std::unique_ptr<f
   }
   if (!any) return Status();
   joined->reset(new (std::nothrow) float[total]());
-  if (*joined == nullptr) return OutOfMemory("biases", total * sizeof(float));
+  if (*joined == nullptr) return OutOfMemory("biases", total, sizeof(float));
   float* to = joined->get();
   for (size_t i = 0; i < count; to += projections[i].out, ++i) {
     if (projections[i].weights->bias.absent()) continue;
@@ -125,7 +125,7 @@ Status CopyVector(const char* name, const TensorView& view, size_t size, float o
                          ShapeText(view).text, size);
   }
   copy->reset(new (std::nothrow) float[size]);
-  if (*copy == nullptr) return OutOfMemory(name, size * sizeof(float));
+  if (*copy == nullptr) return OutOfMemory(name, size, sizeof(float));
   HEED_RETURN_IF_ERROR(convert(view, MutableTensorView(copy->get(), {size})));
   for (size_t i = 0; i < size; ++i) (*copy)[i] = offset + (*copy)[i];
   return Status();

@@ -83,7 +83,7 @@ Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, Weigh
   }
   const size_t floats = packed.in_ * RoundUp(packed.out_, kColumnPad);
   packed.data_.reset(AllocateFloats(floats).release());
-  if (packed.data_ == nullptr) return OutOfMemory("packed matrix", floats * sizeof(float));
+  if (packed.data_ == nullptr) return OutOfMemory("packed matrix", floats, sizeof(float));
   std::fill_n(packed.data_.get(), floats, 0.0f);
   size_t column = 0;
   for (size_t i = 0; i < count; ++i) {
