@@ -9,7 +9,9 @@
 namespace heed {
 
 // A thread pool of the caller's own. `run` must call body(arg, worker) once for each worker in
-// [0, num_workers), at the same time or one after another, and return when all have returned.
+// [0, num_workers), at the same time or one after another, and return when all have returned. Where
+// it drops workers and work is left undone, the function of heed returns kInvalidArgument and its
+// results hold anything.
 struct ParallelFor {
   void (*run)(void* pool, size_t num_workers, void (*body)(void* arg, size_t worker),
               void* arg) = nullptr;

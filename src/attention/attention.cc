@@ -147,19 +147,18 @@ Status RunSplit(const AttentionPlan& plan, const Totals& totals, Context::Impl& 
   const size_t row_tasks = plan.batch * plan.k.heads * plan.row_blocks;
   const double merge_flops = 2.0 * static_cast<double>(plan.segments * plan.q.len * plan.q.heads) *
                              static_cast<double>(plan.out.dim);
-  ForEachTask(context, row_tasks, WorkersFor(context, row_tasks, merge_flops),
-              [&](size_t task, size_t) {
-                const Rows rows = RowsOfTask(plan, task);
-                FinishRows(*context.attention, rows, totals, [&](size_t r) {
-                  const RowPartial total = state.At(0, rows, r);
-                  if (*total.sum == 0.0f) ClearRow(total, plan.out.dim);  // as TakeSegment has it
-                  for (size_t s = 1; s < plan.segments; ++s) {
-                    TakeSegment(*context.attention, plan.out.dim, state.At(s, rows, r), total);
-                  }
-                  return total;
-                });
-              });
-  return Status();
+  return ForEachTask(
+      context, row_tasks, WorkersFor(context, row_tasks, merge_flops), [&](size_t task, size_t) {
+        const Rows rows = RowsOfTask(plan, task);
+        FinishRows(*context.attention, rows, totals, [&](size_t r) {
+          const RowPartial total = state.At(0, rows, r);
+          if (*total.sum == 0.0f) ClearRow(total, plan.out.dim);  // as TakeSegment has it
+          for (size_t s = 1; s < plan.segments; ++s) {
+            TakeSegment(*context.attention, plan.out.dim, state.At(s, rows, r), total);
+          }
+          return total;
+        });
+      });
 }
 
 // Which of the asked-for heads and queries an index is; SIZE_MAX: none.
@@ -266,7 +265,7 @@ Status Run(const TensorView& q, const KeySource& source, const MutableTensorView
     totals.rows = plan.q_len * plan.group;
     const size_t floats = plan.batch * plan.k.heads * totals.rows;
     totals.shift = impl.Reserve(Buffer::kAttentionTotals, 2 * floats);
-    if (totals.shift == nullptr) return OutOfMemory("workspace", 2 * floats * sizeof(float));
+    if (totals.shift == nullptr) return OutOfMemory("workspace", 2 * floats, sizeof(float));
     totals.inverse = totals.shift + floats;
   }
   HEED_RETURN_IF_ERROR(plan.split ? RunSplit(plan, totals, impl) : RunWhole(plan, totals, impl));

@@ -132,8 +132,8 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
       2.0 * static_cast<double>(num_parts * tasks * q_len) * static_cast<double>(n);
   const size_t workers = WorkersFor(impl, tasks, flops);
   float* memory = impl.Reserve(Buffer::kAttentionWorkers, workers * stride);
-  if (memory == nullptr) return OutOfMemory("workspace", workers * stride * sizeof(float));
-  ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
+  if (memory == nullptr) return OutOfMemory("workspace", workers * stride, sizeof(float));
+  return ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
     const size_t b = task / heads, h = task % heads;
     float* acc = memory + worker * stride;
     for (size_t i = 0; i < q_len; ++i) {
@@ -150,7 +150,6 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
       if (!lse.absent()) MutableAt<float>(lse, b, h, i) = LogSumExp(max, sum);
     }
   });
-  return Status();
 }
 
 Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,

@@ -137,13 +137,12 @@ Status WithWorkspaces(const AttentionPlan& plan, size_t tasks, Context::Impl& co
   AttentionWorkspace size;
   const size_t floats = size.Carve(plan, nullptr);
   float* memory = context.Reserve(Buffer::kAttentionWorkers, workers * floats);
-  if (memory == nullptr) return OutOfMemory("workspace", workers * floats * sizeof(float));
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
+  if (memory == nullptr) return OutOfMemory("workspace", workers * floats, sizeof(float));
+  return ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
     AttentionWorkspace w;
     w.Carve(plan, memory + worker * floats);
     visit(task, w);
   });
-  return Status();
 }
 
 }  // namespace heed

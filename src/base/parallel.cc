@@ -14,7 +14,9 @@ namespace {
 
 struct Job {
   std::atomic<size_t> next{0};
+  std::atomic<size_t> done{0};  // tasks of the workers that have returned
   size_t num_tasks;
+  size_t workers;
   void (*task)(void*, size_t, size_t);
   void* arg;
 };
@@ -22,19 +24,25 @@ struct Job {
 void Work(void* arg, size_t worker) {
   const FloatEnvironment environment;
   Job& job = *static_cast<Job*>(arg);
-  for (size_t i = job.next++; i < job.num_tasks; i = job.next++) job.task(job.arg, i, worker);
+  if (worker >= job.workers) return;  // there is no memory for it
+  size_t done = 0;
+  for (size_t i = job.next++; i < job.num_tasks; i = job.next++, ++done) {
+    job.task(job.arg, i, worker);
+  }
+  job.done += done;
 }
 
 }  // namespace
 
-void RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
-              void (*task)(void* arg, size_t index, size_t worker), void* arg) {
+Status RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
+                void (*task)(void* arg, size_t index, size_t worker), void* arg) {
   if (context.task_runner.run != nullptr) {
     context.task_runner.run(context.task_runner.self, num_tasks, workers, task, arg);
-    return;
+    return Status();
   }
   Job job;
   job.num_tasks = num_tasks;
+  job.workers = std::max<size_t>(workers, 1);
   job.task = task;
   job.arg = arg;
   if (workers <= 1 || num_tasks <= 1) {
@@ -49,6 +57,11 @@ void RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
     Work(&job, 0);
 #endif
   }
+  if (job.done == num_tasks) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "parallel_for: returned with %zu of %zu tasks done, must call body for each "
+                       "worker and wait for it",
+                       job.done.load(), num_tasks);
 }
 
 size_t WorkersFor(const Context::Impl& context, size_t num_tasks, double flops) {

@@ -64,12 +64,12 @@ TensorView HeadsOf(const TensorView& view, size_t batch, size_t seq, size_t firs
 }
 
 // RMSNorm of all heads [batch, seq, heads, dim], in place.
-void NormHeads(const TensorView& heads, const float* weight, float eps, Context& context) {
+Status NormHeads(const TensorView& heads, const float* weight, float eps, Context& context) {
   const Context::Impl& impl = *context.impl();
   const size_t seq = heads.shape[1], tokens = heads.shape[0] * seq, dim = heads.shape[3];
   constexpr double kFlopsPerElement = 8;
   const double flops = kFlopsPerElement * static_cast<double>(heads.num_elements());
-  ForEachTask(impl, tokens, WorkersFor(impl, tokens, flops), [&](size_t token, size_t) {
+  return ForEachTask(impl, tokens, WorkersFor(impl, tokens, flops), [&](size_t token, size_t) {
     const ptrdiff_t offset = static_cast<ptrdiff_t>(token / seq) * heads.strides[0] +
                              static_cast<ptrdiff_t>(token % seq) * heads.strides[1];
     impl.norm->rms(static_cast<float*>(Writable(heads).mutable_data()) + offset, heads.shape[2],
@@ -192,8 +192,8 @@ Status MultiHeadAttention::Attend(const MutableTensorView& qkv, const MutableTen
   const TensorView q = HeadsOf(qkv, batch, seq, 0, c.num_heads, c.head_dim);
   const TensorView k = HeadsOf(qkv, batch, seq, k_first, c.num_kv_heads, c.head_dim);
   const TensorView v = HeadsOf(qkv, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
-  if (q_norm_ != nullptr) NormHeads(q, q_norm_.get(), c.norm_eps, context);
-  if (k_norm_ != nullptr) NormHeads(k, k_norm_.get(), c.norm_eps, context);
+  if (q_norm_ != nullptr) HEED_RETURN_IF_ERROR(NormHeads(q, q_norm_.get(), c.norm_eps, context));
+  if (k_norm_ != nullptr) HEED_RETURN_IF_ERROR(NormHeads(k, k_norm_.get(), c.norm_eps, context));
   if (c.rope) {
     const MutableTensorView rotated =
         Writable(HeadsOf(qkv, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
@@ -226,7 +226,7 @@ Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView&
                          ShapeText(x).text);
   }
   float* memory = context.impl()->Reserve(Buffer::kLayer, floats);
-  if (memory == nullptr) return OutOfMemory("workspace", floats * sizeof(float));
+  if (memory == nullptr) return OutOfMemory("workspace", floats, sizeof(float));
   const MutableTensorView qkv(memory, {batch, seq, width});
   HEED_RETURN_IF_ERROR(Project(x, qkv_, qkv_bias_, qkv, batch, seq, context));
 

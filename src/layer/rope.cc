@@ -107,11 +107,11 @@ Status rope(const TensorView& x, const TensorView& positions, const MutableTenso
   // Frequencies in double, then a cosine and a sine per worker and pair.
   const size_t floats = 2 * pairs + workers * 2 * pairs;
   float* workspace = impl.Reserve(Buffer::kRope, floats);
-  if (workspace == nullptr) return OutOfMemory("workspace", floats * sizeof(float));
+  if (workspace == nullptr) return OutOfMemory("workspace", floats, sizeof(float));
   auto* frequencies = reinterpret_cast<double*>(workspace);
   const double factor = RopeFrequencies(options, rope_dim, frequencies);
   const auto rotate = options.interleaved ? impl.rope->interleaved : impl.rope->half;
-  ForEachTask(impl, tokens, workers, [&](size_t token, size_t worker) {
+  return ForEachTask(impl, tokens, workers, [&](size_t token, size_t worker) {
     float* cos = workspace + 2 * pairs + worker * 2 * pairs;
     float* sin = cos + pairs;
     const size_t b = token / len, i = token % len;
@@ -129,7 +129,6 @@ Status rope(const TensorView& x, const TensorView& positions, const MutableTenso
       if (from != to) std::copy(from + rope_dim, from + head_dim, to + rope_dim);
     }
   });
-  return Status();
 }
 
 }  // namespace heed

@@ -96,20 +96,21 @@ void PackRows(const Product2d& p, PackedRows a, float* tiles) {
   }
 }
 
-// All of a, packed by all threads; null when there is no memory.
-const float* PackAllRows(const Product2d& p, Context::Impl& context) {
-  if (p.m == 1 && p.a_k == 1) return p.a;
+// All of a, packed by all threads.
+Status PackAllRows(const Product2d& p, Context::Impl& context, const float** packed) {
+  *packed = p.a;
+  if (p.m == 1 && p.a_k == 1) return Status();
   float* tiles = context.Reserve(Buffer::kMatmulShared, p.m * p.k);
-  if (tiles == nullptr) return nullptr;
+  if (tiles == nullptr) return OutOfMemory("workspace", p.m * p.k, sizeof(float));
+  *packed = tiles;
   const size_t chunks = CeilDiv(p.k, kSumChunk), tasks = chunks * CeilDiv(p.m, kPackRows);
   const double work = static_cast<double>(p.m) * static_cast<double>(p.k) * kPackCost;
-  ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
+  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
     const size_t k = task % chunks * kSumChunk, row = task / chunks * kPackRows;
     const size_t depth = std::min(kSumChunk, p.k - k);
     PackTiles(p.a + static_cast<ptrdiff_t>(row) * p.a_row + static_cast<ptrdiff_t>(k) * p.a_k,
               p.a_row, p.a_k, std::min(kPackRows, p.m - row), depth, tiles + k * p.m + row * depth);
   });
-  return tiles;
 }
 
 // Products of which all of a stays near are cut by columns alone: they live by how fast b streams.
@@ -118,16 +119,16 @@ bool StaysNear(const Product2d& p, const Context::Impl& context) {
 }
 
 Status NearRows(const Product2d& p, const PackedMatrix& b, Context::Impl& context) {
-  const float* tiles = PackAllRows(p, context);
-  if (tiles == nullptr) return OutOfMemory("workspace", p.m * p.k * sizeof(float));
+  const float* tiles = nullptr;
+  HEED_RETURN_IF_ERROR(PackAllRows(p, context, &tiles));
   const size_t tasks = CeilDiv(p.n, kShareColumns);
-  ForEachTask(context, tasks, WorkersFor(context, tasks, Flops(p)), [&](size_t task, size_t) {
-    const size_t column = task * kShareColumns;
-    RunStretch(*context.matmul, p, {0, p.m, 0, p.k, tiles}, column,
-               std::min(kShareColumns, p.n - column), p.k * kPanel,
-               [&](size_t at, size_t k) { return b.data() + at * p.k + k * kPanel; });
-  });
-  return Status();
+  return ForEachTask(
+      context, tasks, WorkersFor(context, tasks, Flops(p)), [&](size_t task, size_t) {
+        const size_t column = task * kShareColumns;
+        RunStretch(*context.matmul, p, {0, p.m, 0, p.k, tiles}, column,
+                   std::min(kShareColumns, p.n - column), p.k * kPanel,
+                   [&](size_t at, size_t k) { return b.data() + at * p.k + k * kPanel; });
+      });
 }
 
 // c = a b for b in panels of all of k.
@@ -136,8 +137,8 @@ Status FarRows(const Product2d& p, const float* panels, Context::Impl& context) 
   const size_t workers = WorkersFor(context, grid.tasks(), Flops(p));
   const size_t tile_floats = grid.rows * std::min(p.k, kStretch);
   float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * tile_floats);
-  if (workspace == nullptr) return OutOfMemory("workspace", workers * tile_floats * sizeof(float));
-  ForEachTask(context, grid.tasks(), workers, [&](size_t task, size_t worker) {
+  if (workspace == nullptr) return OutOfMemory("workspace", workers * tile_floats, sizeof(float));
+  return ForEachTask(context, grid.tasks(), workers, [&](size_t task, size_t worker) {
     float* tiles = workspace + worker * tile_floats;
     const size_t row = task % grid.row_blocks * grid.rows;
     const size_t column = task / grid.row_blocks * grid.columns;
@@ -149,16 +150,15 @@ Status FarRows(const Product2d& p, const float* panels, Context::Impl& context) 
                  [&](size_t at, size_t from) { return panels + at * p.k + from * kPanel; });
     }
   });
-  return Status();
 }
 
 // Packs columns [first, first + columns) as PackedMatrix does, on all threads.
-void PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t columns,
-                float* panels, Context::Impl& context) {
+Status PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t columns,
+                  float* panels, Context::Impl& context) {
   const size_t chunks = CeilDiv(p.k, kSumChunk);
   const size_t tasks = chunks * CeilDiv(columns, kPackColumns);
   const double work = static_cast<double>(p.k) * static_cast<double>(columns) * kPackCost;
-  ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
+  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
     const size_t k = task % chunks * kSumChunk, column = task / chunks * kPackColumns;
     PackPanels(b.at(k, first + column), b.k_stride, b.column_stride, std::min(kSumChunk, p.k - k),
                std::min(kPackColumns, columns - column), panels + column * p.k + k * kPanel,
@@ -172,13 +172,13 @@ Status FarRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context)
       std::min(RoundUp(p.n, kColumnPad),
                std::max(kMinStripeColumns, kStripeFloats / p.k / kColumnPad * kColumnPad));
   float* panels = context.Reserve(Buffer::kMatmulShared, stripe * p.k);
-  if (panels == nullptr) return OutOfMemory("workspace", stripe * p.k * sizeof(float));
+  if (panels == nullptr) return OutOfMemory("workspace", stripe * p.k, sizeof(float));
   for (size_t first = 0; first < p.n; first += stripe) {
     Product2d part = p;
     part.n = std::min(stripe, p.n - first);
     part.c += first;
     if (part.bias != nullptr) part.bias += first;
-    PackStripe(p, b, first, part.n, panels, context);
+    HEED_RETURN_IF_ERROR(PackStripe(p, b, first, part.n, panels, context));
     HEED_RETURN_IF_ERROR(FarRows(part, panels, context));
   }
   return Status();
@@ -189,12 +189,11 @@ Status NearRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context
   const size_t tasks = CeilDiv(p.n, kShareColumns);
   const size_t workers = WorkersFor(context, tasks, Flops(p));
   const size_t depth = std::min(p.k, kStretch), panel_floats = kShareColumns * depth;
-  const float* tiles = PackAllRows(p, context);
   float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * panel_floats);
-  if (tiles == nullptr || workspace == nullptr) {
-    return OutOfMemory("workspace", (p.m * p.k + workers * panel_floats) * sizeof(float));
-  }
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
+  if (workspace == nullptr) return OutOfMemory("workspace", workers * panel_floats, sizeof(float));
+  const float* tiles = nullptr;
+  HEED_RETURN_IF_ERROR(PackAllRows(p, context, &tiles));
+  return ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
     float* panels = workspace + worker * panel_floats;
     const size_t column = task * kShareColumns;
     const size_t columns = std::min(kShareColumns, p.n - column);
@@ -208,7 +207,6 @@ Status NearRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context
                  });
     }
   });
-  return Status();
 }
 
 }  // namespace

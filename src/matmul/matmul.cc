@@ -70,8 +70,8 @@ Status OneRow(const Product2d& p, const TensorView& b, Context::Impl& context) {
   const size_t tasks = CeilDiv(p.n, task_columns);
   const size_t workers = WorkersFor(context, tasks, Flops(p));
   float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * task_columns);
-  if (workspace == nullptr) return OutOfMemory("workspace", workers * task_columns * sizeof(float));
-  ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
+  if (workspace == nullptr) return OutOfMemory("workspace", workers * task_columns, sizeof(float));
+  return ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
     RowTimesMatrix chunk;
     const size_t column = task * task_columns;
     chunk.columns = std::min(task_columns, p.n - column);
@@ -90,7 +90,6 @@ Status OneRow(const Product2d& p, const TensorView& b, Context::Impl& context) {
     }
     for (size_t j = 0; j < chunk.columns && p.bias != nullptr; ++j) c[j] += p.bias[column + j];
   });
-  return Status();
 }
 
 }  // namespace
