@@ -1,5 +1,6 @@
 #include "src/base/context.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include <omp.h>
 #endif
 
+#include "src/base/process_limits.h"
 #include "src/base/targets.h"
 
 namespace heed {
@@ -18,7 +20,9 @@ constexpr size_t kAlignment = Arena::kAlignment;
 size_t DefaultThreads(const ContextOptions& options) {
   if (options.num_threads != 0) return options.num_threads;
 #ifdef _OPENMP
-  if (options.parallel_for.run == nullptr) return static_cast<size_t>(omp_get_max_threads());
+  if (options.parallel_for.run == nullptr) {
+    return std::min(static_cast<size_t>(omp_get_max_threads()), CpuQuota());
+  }
 #endif
   return 1;
 }

@@ -5,9 +5,13 @@
 
 #ifdef _OPENMP
 #include <omp.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 #endif
 
 #include "src/base/float_environment.h"
+#include "src/base/process_limits.h"
 
 namespace heed {
 namespace {
@@ -32,6 +36,57 @@ void Work(void* arg, size_t worker) {
   job.done += done;
 }
 
+#ifdef _OPENMP
+
+// The threads that OpenMP keeps for this thread: those of its last parallel region in heed that had
+// several.
+struct Team {
+  size_t size = 1;
+  bool lost = false;  // this process was forked since, which takes the calling thread alone along
+};
+thread_local Team team;
+
+// GNU's OpenMP doesn't see a fork, and would wait for ever for threads that are not there. A handler,
+// as asking for the process's id would cost a system call in every parallel region.
+bool WatchForks() {
+#if defined(__unix__) || defined(__APPLE__)
+  static const bool watched =
+      pthread_atfork(nullptr, nullptr, [] { team.lost |= team.size > 1; }) == 0;
+  return watched;
+#else
+  return true;
+#endif
+}
+
+// Up to `workers` threads: those that are there, and what the process may still have, since GNU's
+// OpenMP ends the process when it can't have a thread.
+size_t TeamFor(size_t workers) {
+  // Within a region of the host's OpenMP gives one thread, unless told otherwise.
+  if (omp_get_active_level() >= omp_get_max_active_levels()) return 1;
+  if (team.lost || !WatchForks()) return 1;
+  // A region within a region gets new threads each time, and a smaller one lets threads go.
+  const size_t have = omp_get_level() == 0 ? team.size : 1;
+  return workers <= have ? workers : have + ThreadsToBeHad(workers - have);
+}
+
+void RunOnTeam(size_t workers, Job* job) {
+  const size_t threads = TeamFor(workers);
+  if (threads <= 1) return Work(job, 0);
+#pragma omp parallel num_threads(static_cast <int>(threads))
+  {
+    const auto worker = static_cast<size_t>(omp_get_thread_num());
+    const auto size = static_cast<size_t>(omp_get_num_threads());
+    if (worker == 0 && omp_get_level() == 1 && size > 1) team.size = size;
+    Work(job, worker);
+  }
+}
+
+#else
+
+void RunOnTeam(size_t, Job* job) { Work(job, 0); }
+
+#endif
+
 }  // namespace
 
 Status RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
@@ -50,12 +105,7 @@ Status RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
   } else if (context.parallel_for.run != nullptr) {
     context.parallel_for.run(context.parallel_for.pool, workers, &Work, &job);
   } else {
-#ifdef _OPENMP
-#pragma omp parallel num_threads(static_cast <int>(workers))
-    Work(&job, static_cast<size_t>(omp_get_thread_num()));
-#else
-    Work(&job, 0);
-#endif
+    RunOnTeam(workers, &job);
   }
   if (job.done == num_tasks) return Status();
   return Status::Error(StatusCode::kInvalidArgument,
