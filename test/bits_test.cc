@@ -39,8 +39,8 @@ TEST_CASE(
   }
 }
 
-// Waking threads for thousands of small problems takes longer than the problems: a pool that runs its
-// workers one after another cuts the work no less.
+// Waking threads for thousands of small problems takes longer than the problems: a pool that runs
+// its workers one after another cuts the work no less.
 TEST_CASE("the corpus has the bits on record with every problem cut for four workers") {
   for (Runner& runner : Runners()) {
     if (runner.context->num_threads() != 4) continue;

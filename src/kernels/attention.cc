@@ -87,7 +87,7 @@ void Fold(float* lanes, size_t rows) {
 float ExpOfOne(float x) { return ExpOne(x); }
 
 constexpr AttentionKernels kKernels = {&Attend, &Weights, &Merge,   &Scale,
-                                            &Fold,   &Finish,  &ExpOfOne};
+                                       &Fold,   &Finish,  &ExpOfOne};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
