@@ -254,6 +254,20 @@ const BadCall kBadCalls[] = {
      [](Call& c) {
        c.options.lse = MutableTensorView(&c.x_data[0], {2, 4, 3});
      }},
+    {"lse overlaps y", kInvalid, "lse",
+     [](Call& c) {
+       c.options.lse = MutableTensorView(&c.y_data[71], {2, 4, 3});
+     }},
+    {"lse overlaps context", kInvalid, "lse",
+     [](Call& c) {
+       c.options.context = c.context_data.mutable_view();
+       c.options.lse = MutableTensorView(&c.context_data[143], {2, 4, 3});
+     }},
+    {"weights overlap context", kInvalid, "weights",
+     [](Call& c) {
+       c.options.context = c.context_data.mutable_view();
+       c.options.weights = MutableTensorView(&c.context_data[143], {2, 4, 3, 4});
+     }},
 };
 
 TEST_CASE("forward refuses bad arguments, names them and leaves y and the cache as they were") {

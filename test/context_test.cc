@@ -15,7 +15,7 @@
 #endif
 
 #include "heed/heed.hpp"
-#include "test/support/attention.h"
+#include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 #include "test/support/refusal.h"
 #include "test/support/run_cases.h"
