@@ -73,27 +73,7 @@ struct State {
 }  // namespace
 
 struct AttentionProblem::Results {
-  explicit Results(const AttentionProblem& p)
-      : heads(Copied(p.ChosenHeads())),
-        queries(Copied(p.ChosenQueries())),
-        out(p.given.source == Source::kPacked
-                ? Sizes{Shape(p).batch * Shape(p).q_len, Shape(p).num_heads, Shape(p).v_head_dim}
-                : Sizes{Shape(p).batch, Shape(p).q_len, Shape(p).num_heads, Shape(p).v_head_dim},
-            p.given.out_layout),
-        lse(!p.given.lse ? Sizes{0}
-            : p.given.source == Source::kPacked
-                ? Sizes{Shape(p).num_heads, Shape(p).batch * Shape(p).q_len}
-                : Sizes{Shape(p).batch, Shape(p).num_heads, Shape(p).q_len},
-            p.given.out_layout),
-        weights(!p.given.weights
-                    ? Sizes{0}
-                    : Sizes{Shape(p).batch, heads.size(), queries.size(), Shape(p).kv_len},
-                p.given.out_layout),
-        key_scores(!p.given.key_scores ? Sizes{0}
-                                       : Sizes{Shape(p).batch, Shape(p).num_heads, Shape(p).kv_len},
-                   p.given.out_layout) {}
-
-  static const AttentionShape& Shape(const AttentionProblem& p) { return p.given.shape; }
+  explicit Results(const AttentionProblem& p) : Results(p, p.given, p.given.shape) {}
 
   void AskFor(const AttentionCase& c, AttentionOptions* o) {
     if (c.lse) o->lse = lse.mutable_view();
@@ -107,6 +87,21 @@ struct AttentionProblem::Results {
 
   PlacedVector<int32_t> heads, queries;
   Tensor<float> out, lse, weights, key_scores;
+
+ private:
+  Results(const AttentionProblem& p, const AttentionCase& c, const AttentionShape& s)
+      : heads(Copied(p.ChosenHeads())),
+        queries(Copied(p.ChosenQueries())),
+        out(c.source == Source::kPacked ? Sizes{s.batch * s.q_len, s.num_heads, s.v_head_dim}
+                                        : Sizes{s.batch, s.q_len, s.num_heads, s.v_head_dim},
+            c.out_layout),
+        lse(!c.lse                        ? Sizes{0}
+            : c.source == Source::kPacked ? Sizes{s.num_heads, s.batch * s.q_len}
+                                          : Sizes{s.batch, s.num_heads, s.q_len},
+            c.out_layout),
+        weights(c.weights ? Sizes{s.batch, heads.size(), queries.size(), s.kv_len} : Sizes{0},
+                c.out_layout),
+        key_scores(c.key_scores ? Sizes{s.batch, s.num_heads, s.kv_len} : Sizes{0}, c.out_layout) {}
 };
 
 Status AttentionProblem::CallCache(const KvCacheConfig& config, const AttentionOptions& options,

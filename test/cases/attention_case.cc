@@ -11,16 +11,18 @@ constexpr Feature From(const char* name) {
           [](AttentionCase* c) { c->source = Source::kTensors; }};
 }
 
-#define HEED_FLAG(field)                                                                          \
-  {                                                                                               \
-#field, [](const AttentionCase& c) { return c.field; },                                       \
-                                                         [](AttentionCase * c) { c->field = {}; } \
-  }
-#define HEED_NUMBER(field)                                                               \
-  {                                                                                      \
-#field, [](const AttentionCase& c) { return c.field != 0; }, [](AttentionCase *      \
-                                                                    c) { c->field = 0; } \
-  }
+template <MaskType kMask>
+constexpr Feature With(const char* name) {
+  return {name, [](const AttentionCase& c) { return c.mask == kMask; },
+          [](AttentionCase* c) { c->mask = MaskType::kNone; }};
+}
+
+// A field that is not what it is by itself.
+template <auto kField>
+constexpr Feature Of(const char* name) {
+  return {name, [](const AttentionCase& c) { return c.*kField != AttentionCase().*kField; },
+          [](AttentionCase* c) { c->*kField = AttentionCase().*kField; }};
+}
 
 constexpr Feature kFeatures[] = {
     From<Source::kCache>("from a cache"),
@@ -28,43 +30,35 @@ constexpr Feature kFeatures[] = {
     From<Source::kPages>("from pages"),
     From<Source::kPacked>("packed"),
     From<Source::kParts>("in parts"),
-    HEED_FLAG(causal),
-    HEED_FLAG(top_left),
-    HEED_NUMBER(window),
-    HEED_NUMBER(sink_tokens),
-    HEED_FLAG(prefix_lens),
-    HEED_FLAG(kv_lens),
-    HEED_FLAG(key_mask),
-    {"boolean mask", [](const AttentionCase& c) { return c.mask == MaskType::kBoolean; },
-     [](AttentionCase* c) { c->mask = MaskType::kNone; }},
-    {"additive mask", [](const AttentionCase& c) { return c.mask == MaskType::kAdditive; },
-     [](AttentionCase* c) { c->mask = MaskType::kNone; }},
-    HEED_FLAG(mask_batch),
-    HEED_FLAG(mask_heads),
-    HEED_FLAG(mask_queries),
-    HEED_FLAG(mask_strided),
-    HEED_FLAG(tree_mask),
-    HEED_FLAG(tree_batch),
-    {"scale", [](const AttentionCase& c) { return c.scale.has_value(); },
-     [](AttentionCase* c) { c->scale.reset(); }},
-    HEED_NUMBER(soft_cap),
-    HEED_FLAG(alibi),
-    HEED_FLAG(sinks),
-    HEED_FLAG(lse),
-    HEED_FLAG(weights),
-    HEED_FLAG(chosen),
-    HEED_FLAG(key_scores),
-    HEED_NUMBER(dropout),
-    HEED_FLAG(dropout_mask),
-    {"large scores", [](const AttentionCase& c) { return c.q_scale != 1.0f; },
-     [](AttentionCase* c) { c->q_scale = 1.0f; }},
-    {"layout", [](const AttentionCase& c) { return c.layout != Layout::kContiguous; },
-     [](AttentionCase* c) { c->layout = Layout::kContiguous; }},
-    {"out_layout", [](const AttentionCase& c) { return c.out_layout != Layout::kContiguous; },
-     [](AttentionCase* c) { c->out_layout = Layout::kContiguous; }},
+    Of<&AttentionCase::causal>("causal"),
+    Of<&AttentionCase::top_left>("top_left"),
+    Of<&AttentionCase::window>("window"),
+    Of<&AttentionCase::sink_tokens>("sink_tokens"),
+    Of<&AttentionCase::prefix_lens>("prefix_lens"),
+    Of<&AttentionCase::kv_lens>("kv_lens"),
+    Of<&AttentionCase::key_mask>("key_mask"),
+    With<MaskType::kBoolean>("boolean mask"),
+    With<MaskType::kAdditive>("additive mask"),
+    Of<&AttentionCase::mask_batch>("mask_batch"),
+    Of<&AttentionCase::mask_heads>("mask_heads"),
+    Of<&AttentionCase::mask_queries>("mask_queries"),
+    Of<&AttentionCase::mask_strided>("mask_strided"),
+    Of<&AttentionCase::tree_mask>("tree_mask"),
+    Of<&AttentionCase::tree_batch>("tree_batch"),
+    Of<&AttentionCase::scale>("scale"),
+    Of<&AttentionCase::soft_cap>("soft_cap"),
+    Of<&AttentionCase::alibi>("alibi"),
+    Of<&AttentionCase::sinks>("sinks"),
+    Of<&AttentionCase::lse>("lse"),
+    Of<&AttentionCase::weights>("weights"),
+    Of<&AttentionCase::chosen>("chosen"),
+    Of<&AttentionCase::key_scores>("key_scores"),
+    Of<&AttentionCase::dropout>("dropout"),
+    Of<&AttentionCase::dropout_mask>("dropout_mask"),
+    Of<&AttentionCase::q_scale>("q_scale"),
+    Of<&AttentionCase::layout>("layout"),
+    Of<&AttentionCase::out_layout>("out_layout"),
 };
-#undef HEED_FLAG
-#undef HEED_NUMBER
 
 }  // namespace
 
