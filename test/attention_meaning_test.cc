@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "heed/attention.hpp"
+#include "test/cases/attention_reference.h"
 #include "test/support/compare.h"
-#include "test/support/reference.h"
 #include "test/support/run_cases.h"
 
 namespace heed::test {
@@ -22,16 +22,16 @@ TEST_CASE("attention is as close to float64 as a plain float loop, within a fact
   for (const AttentionShape& shape : shapes) {
     for (float q_scale : {1.0f, 10.0f}) {
       for (bool mask : {false, true}) {
-        AttentionSettings settings;
+        AttentionCase settings;
         settings.causal = shape.q_len > 1;
         settings.lse = settings.weights = true;
-        settings.mask = mask;
+        settings.dropout_mask = mask;
         settings.q_scale = q_scale;
         const AttentionProblem p(shape, settings);
         const ReferenceAnswer<double> want = Reference<double>(p);
         const ReferenceAnswer<float> naive = Reference<float>(p);
         for (Family family : Families()) {
-          INFO(shape << "; " << settings << "; " << name_of(family));
+          INFO(p.given << "; " << name_of(family));
           const AttentionAnswer got = p.Expected(family);
           // Twice what a naive float program loses, plus a few roundings of a value near 1.
           CHECK(WorstError(got.out, want.out) <= 2 * WorstError(naive.out, want.out) + 3e-7);
@@ -149,11 +149,11 @@ TEST_CASE("without keys, or with none that may be seen, out is zeros and lse -in
 TEST_CASE("scale multiplies the scores, and defaults to 1 / sqrt(head_dim)") {
   AttentionProblem p({1, 6, 50, 1, 1, 64, 8}, {});
   AttentionProblem stated = p, doubled = p, zero = p;
-  stated.settings.scale = 0.125f;
-  doubled.settings.scale = 0.0625f;
+  stated.given.scale = 0.125f;
+  doubled.given.scale = 0.0625f;
   for (size_t i = 0; i < doubled.q.size(); ++i) doubled.q[i] *= 2.0f;
-  zero.settings.scale = 0.0f;
-  zero.settings.weights = true;
+  zero.given.scale = 0.0f;
+  zero.given.weights = true;
   for (Runner& runner : Runners()) {
     const AttentionAnswer want = p.Run(*runner.context);
     CHECK(Difference(stated.Run(*runner.context), want) == "");
@@ -166,8 +166,8 @@ TEST_CASE("scale multiplies the scores, and defaults to 1 / sqrt(head_dim)") {
 TEST_CASE("causal changes every query but the last, and query head h reads kv head h / group") {
   const AttentionProblem full({1, 10, 10, 4, 2, 8, 8}, {});
   AttentionProblem causal = full, spread = full;
-  causal.settings.causal = true;
-  spread.shape.num_kv_heads = 4;
+  causal.given.causal = true;
+  spread.given.shape.num_kv_heads = 4;
   spread.k = Tensor<float>({1, 10, 4, 8});
   spread.v = Tensor<float>({1, 10, 4, 8});
   for (size_t i = 0; i < spread.k.size(); ++i) {

@@ -6,10 +6,10 @@
 
 #include "heed/attention.hpp"
 #include "src/attention/attention.h"
-#include "test/support/attention.h"
+#include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
-#include "test/support/guarded.h"
+#include "tools/conformance/guarded.h"
 
 namespace heed::test {
 namespace {
@@ -36,10 +36,10 @@ TEST_CASE("a run of attention keeps within the bytes of its plan, and takes no o
       {1, 150, 150, 3, 3, 33, 17},             // several groups of rows
       {1, 2, 3 * kSegmentKeys, 4, 2, 16, 20},  // split into segments
   };
-  const AttentionSettings kSettings[] = {
-      {}, {.causal = true, .weights = true}, {.dropout = 0.3f}, {.mask = true}};
+  const AttentionCase kSettings[] = {
+      {}, {.causal = true, .weights = true}, {.dropout = 0.3f}, {.dropout_mask = true}};
   for (const AttentionShape& shape : kShapes) {
-    for (const AttentionSettings& settings : kSettings) {
+    for (const AttentionCase& settings : kSettings) {
       const AttentionProblem problem(shape, settings);
       for (Runner& runner : Runners()) {
         INFO(shape << "; " << settings << "; " << runner.name);

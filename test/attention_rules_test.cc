@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "heed/attention.hpp"
+#include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
@@ -25,32 +26,10 @@ struct Sizes {
   size_t batch, q_len, kv_len, num_heads = 2, num_kv_heads = 1, dim = 12;
 };
 
-// Inputs, a call with options, and its results.
-struct Problem {
-  explicit Problem(const Sizes& s)
-      : sizes(s),
-        q({s.batch, s.q_len, s.num_heads, s.dim}),
-        k({s.batch, s.kv_len, s.num_kv_heads, s.dim}),
-        v({s.batch, s.kv_len, s.num_kv_heads, s.dim}) {
-    Random random(s.q_len * 1000 + s.kv_len);
-    for (Tensor<float>* t : {&q, &k, &v}) t->FillNormal(random);
-  }
-
-  struct Results {
-    std::vector<float> out, lse;
-  };
-  Results Run(AttentionOptions options, Context& context) const {
-    Tensor<float> out(q.shape()), lse({sizes.batch, sizes.num_heads, sizes.q_len});
-    options.lse = lse.mutable_view();
-    const Status status =
-        attention(q.view(), k.view(), v.view(), out.mutable_view(), options, context);
-    REQUIRE(std::string(status.message()) == "");
-    return {out.Dense(), lse.Dense()};
-  }
-
-  Sizes sizes;
-  Tensor<float> q, k, v;
-};
+AttentionProblem ProblemOf(const Sizes& s) {
+  return AttentionProblem({s.batch, s.q_len, s.kv_len, s.num_heads, s.num_kv_heads, s.dim, s.dim},
+                          {.lse = true});
+}
 
 using Sees = std::function<bool(size_t b, size_t i, size_t j)>;
 
@@ -67,7 +46,7 @@ std::vector<uint8_t> MaskOf(const Sizes& s, const Sees& sees) {
 
 // The rule's bits are those of a boolean mask and of an additive one that say the same.
 void CheckRule(const Sizes& s, const AttentionOptions& rule, const Sees& sees) {
-  const Problem p(s);
+  const AttentionProblem p = ProblemOf(s);
   const std::vector<uint8_t> mask = MaskOf(s, sees);
   std::vector<float> bias;
   for (uint8_t visible : mask) bias.push_back(visible != 0 ? 0.0f : -kInf);
@@ -153,11 +132,11 @@ TEST_CASE("key padding and tree masks hide what they say") {
 
 TEST_CASE("NaN and inf in keys and values that any rule or mask hides never leak") {
   const Sizes s = {1, 6, 400};
-  const Problem clean(s);
+  const AttentionProblem clean = ProblemOf(s);
   std::vector<uint8_t> mask(s.kv_len, 1);
   for (size_t j = 100; j < 300; j += 3) mask[j] = 0;
   for (int rule = 0; rule < 3; ++rule) {
-    Problem dirty = clean;
+    AttentionProblem dirty = clean;
     AttentionOptions o;
     o.causal = true;
     if (rule == 0) {
@@ -251,7 +230,7 @@ TEST_CASE("packed sequences, pages and sequences alone give the same bits") {
 
 TEST_CASE("weights of chosen heads and queries, and scores summed per key") {
   const Sizes s = {2, 50, 300, 4, 2};
-  const Problem p(s);
+  const AttentionProblem p = ProblemOf(s);
   const std::vector<int32_t> heads = {1, 2}, queries = {0, 17, 49};
   AttentionOptions all;
   all.causal = true;

@@ -124,10 +124,15 @@ TEST_CASE("finished results merge within the stated bound") {
     for (size_t i = 0; i < whole_lse.size(); ++i) {
       CHECK(joined_lse[i] == doctest::Approx(whole_lse[i]).epsilon(1e-6));
     }
-    // In place, and a side that saw nothing contributes nothing, whatever its output holds.
+    // A side that saw nothing contributes nothing, whatever its output holds, first or second and
+    // in place.
     for (size_t i = 0; i < lse_b.size(); ++i) lse_b[i] = -std::numeric_limits<float>::infinity();
     for (size_t i = 0; i < b.size(); ++i) b[i] = std::numeric_limits<float>::quiet_NaN();
     const std::vector<float> before = a.Dense();
+    REQUIRE(merge_attention(b.view(), lse_b.view(), a.view(), lse_a.view(), joined.mutable_view(),
+                            joined_lse.mutable_view(), *runner.context)
+                .ok());
+    CHECK(Difference(joined.Dense(), before) == "");
     REQUIRE(merge_attention(a.view(), lse_a.view(), b.view(), lse_b.view(), a.mutable_view(),
                             lse_a.mutable_view(), *runner.context)
                 .ok());
@@ -160,6 +165,8 @@ TEST_CASE("parts and merges refuse bad arguments and write nothing") {
   CHECK(WrongRefusal(partial(0, kv_len, no_max, {}), bad, "max") == "");
   CHECK(!partial(0, kv_len, short_acc, {}).ok());
   CHECK(WrongRefusal(partial(0, kv_len, overlapping, {}), bad, "sum") == "");
+  overlapping.sum = MutableTensorView(&state.acc[0], {2, kBatch, kHeads, q_len});
+  CHECK(WrongRefusal(partial(0, kv_len, overlapping, {}), bad, "acc") == "");
   State three(3, q_len);
   CHECK(WrongRefusal(partial(0, kv_len, three.view(), {}), bad, "segments") == "");
   CHECK(state.max.AllUntouched());
@@ -171,6 +178,9 @@ TEST_CASE("parts and merges refuse bad arguments and write nothing") {
   };
   const float sink = 0;
   CHECK(WrongRefusal(merge(nullptr, 1, {}), bad, "parts") == "");
+  CHECK(WrongRefusal(merge_attention(&good, 1, {}, out.mutable_view(),
+                                     MutableTensorView(&out[0], {kBatch, kHeads, q_len}), context),
+                     bad, "lse") == "");
   CHECK(WrongRefusal(merge(&good, 1, TensorView(&sink, {1})), bad, "sinks") == "");
   CHECK(WrongRefusal(merge(&short_acc, 1, {}), bad, "acc") == "");
   CHECK(out.AllUntouched());

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "heed/numerics.hpp"
-#include "test/support/attention.h"
+#include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
@@ -18,9 +18,10 @@
 namespace heed::test {
 namespace {
 
-void CheckProblem(const AttentionShape& shape, const AttentionSettings& settings) {
-  INFO(shape << "; " << settings);
-  CHECK(AttentionProblem(shape, settings).Fault() == "");
+void CheckProblem(const AttentionShape& shape, const AttentionCase& settings) {
+  const AttentionProblem p(shape, settings);
+  INFO(p.given);
+  CHECK(p.Fault() == "");
 }
 
 TEST_CASE("attention equals its specification bit for bit at every head_dim") {
@@ -28,7 +29,7 @@ TEST_CASE("attention equals its specification bit for bit at every head_dim") {
   if (Quick()) dims = {1, 7, 33, 64, 300};
   for (size_t dim : dims) {
     for (bool causal : {false, true}) {
-      AttentionSettings settings;
+      AttentionCase settings;
       settings.causal = causal;
       settings.lse = settings.weights = true;
       CheckProblem({1, 37, 141, 2, 1, dim, dim}, settings);
@@ -46,7 +47,7 @@ TEST_CASE("attention equals its specification bit for bit at every q_len and kv_
   for (size_t q_len : q_lens) {
     for (size_t kv_len : kv_lens) {
       for (bool causal : {false, true}) {
-        AttentionSettings settings;
+        AttentionCase settings;
         settings.causal = causal;
         settings.lse = true;
         settings.weights = q_len * kv_len < 50000;
@@ -77,7 +78,7 @@ TEST_CASE("attention equals its specification bit for bit with shared key and va
     for (size_t q_len : {size_t{1}, size_t{2}, size_t{40}}) {
       for (size_t kv_len : {size_t{200}, size_t{1100}}) {
         if (Quick() && q_len * kv_len > 5000) continue;
-        AttentionSettings settings;
+        AttentionCase settings;
         settings.causal = true;
         settings.lse = true;
         CheckProblem({2, q_len, kv_len, heads.num_heads, heads.num_kv_heads, 24, 24}, settings);
@@ -89,6 +90,12 @@ TEST_CASE("attention equals its specification bit for bit with shared key and va
 TEST_CASE("attention equals its specification bit for bit at the shapes of latent attention") {
   CheckProblem({1, 1, 150, 16, 1, 576, 512}, {.causal = true, .lse = true});
   if (!Quick()) CheckProblem({1, 5, 150, 4, 1, 576, 512}, {.causal = true, .lse = true});
+}
+
+// One row is then more than a task's share of the cache.
+TEST_CASE("attention equals its specification bit for bit at a head_dim without end") {
+  CheckProblem({1, 2, 3, 1, 1, 400000, 2}, {.lse = true});
+  CheckProblem({1, 2, 3, 1, 1, 2, 400000}, {.lse = true});
 }
 
 TEST_CASE("cross-attention reads an encoder's keys that a cache keeps between calls") {
@@ -112,7 +119,7 @@ TEST_CASE("cross-attention reads an encoder's keys that a cache keeps between ca
 TEST_CASE("attention equals its specification bit for bit in every memory layout") {
   for (Layout layout : kAllLayouts) {
     for (Layout out_layout : kUnitStrideLayouts) {
-      AttentionSettings settings;
+      AttentionCase settings;
       settings.causal = true;
       settings.lse = settings.weights = true;
       settings.layout = layout;
@@ -127,7 +134,7 @@ TEST_CASE("attention equals its specification bit for bit in every memory layout
 TEST_CASE("attention equals its specification bit for bit where scores are large") {
   for (float q_scale : {8.0f, 30.0f, 1000.0f}) {
     for (size_t q_len : {size_t{1}, Quick() ? size_t{9} : size_t{60}}) {
-      AttentionSettings settings;
+      AttentionCase settings;
       settings.lse = settings.weights = true;
       settings.q_scale = q_scale;
       CheckProblem({1, q_len, 1500, 1, 1, 16, 16}, settings);
@@ -142,10 +149,10 @@ TEST_CASE("attention with dropout equals its specification bit for bit, mask or 
   for (bool mask : {false, true}) {
     for (size_t q_len : {size_t{1}, size_t{50}}) {
       for (size_t kv_len : {size_t{45}, size_t{150}, size_t{1100}}) {
-        AttentionSettings settings;
+        AttentionCase settings;
         settings.causal = true;
         settings.lse = settings.weights = true;
-        settings.mask = mask;
+        settings.dropout_mask = mask;
         if (!mask) settings.dropout = 0.3f;
         settings.seed = 0x123456789ABCDEF0u;
         if (Quick() && q_len * kv_len > 20000) continue;
@@ -159,12 +166,13 @@ TEST_CASE("attention with dropout equals its specification bit for bit, mask or 
 }
 
 TEST_CASE("a dropout mask may be shared by heads and queries through strides of 0") {
-  AttentionProblem p({2, 9, 40, 4, 2, 16, 16}, {.causal = true, .mask = true});
+  AttentionProblem p({2, 9, 40, 4, 2, 16, 16}, {.causal = true, .dropout_mask = true});
   AttentionProblem shared = p;
-  for (size_t i = 0; i < p.mask.size(); ++i) p.mask[i] = shared.mask[i % 40];
+  for (size_t i = 0; i < p.dropout_mask.size(); ++i)
+    p.dropout_mask[i] = shared.dropout_mask[i % 40];
   AttentionOptions options;
   options.causal = true;
-  options.dropout.mask = TensorView(&shared.mask[0], {2, 4, 9, 40}, {0, 0, 0, 1});
+  options.dropout.mask = TensorView(&shared.dropout_mask[0], {2, 4, 9, 40}, {0, 0, 0, 1});
   for (Runner& runner : Runners()) {
     INFO(runner.name);
     Tensor<float> out({2, 9, 4, 16});
@@ -203,7 +211,7 @@ TEST_CASE("NaN and inf in hidden keys and values never leak") {
         p.k[(kv_len - 1) * 20 + i] = std::numeric_limits<float>::quiet_NaN();
         p.v[(kv_len - 1) * 20 + i] = std::numeric_limits<float>::infinity();
       }
-      INFO(p.shape);
+      INFO(p.given.shape);
       CHECK(p.Fault() == "");
       for (Runner& runner : Runners()) {
         const AttentionAnswer got = p.Run(*runner.context), want = clean.Run(*runner.context);
@@ -268,7 +276,7 @@ TEST_CASE("a segment whose scores are all -inf adds nothing, whatever its values
           p.k[j * 4] = -inf;
           p.v[j * 20 + j % 20] = j % 2 == 0 ? inf : std::numeric_limits<float>::quiet_NaN();
         }
-        INFO(p.shape << ", segments " << silent << " silent");
+        INFO(p.given.shape << ", segments " << silent << " silent");
         CHECK(p.Fault() == "");
         const AttentionAnswer answer = p.Run(*Runners()[0].context);
         const bool all = silent + 1 == size_t{1} << segments;

@@ -153,8 +153,9 @@ struct Call {
     REQUIRE(cache.append(k_data.view(), v_data.view()).ok());
     options.cache = &cache;
   }
-  static MultiHeadAttention MakeLayer() {
+  static MultiHeadAttention MakeLayer(bool has_output = true) {
     Parts parts;
+    if (!has_output) parts.weights.out = {};
     return std::move(*MultiHeadAttention::create(parts.config, parts.weights));
   }
   KvCache MakeCache() const { return std::move(*layer.create_cache(2, 5)); }
@@ -162,7 +163,7 @@ struct Call {
   Status Run(Context& context) { return layer.forward(x, y, options, context); }
   bool Untouched() const {
     return y_data.AllUntouched() && lse_data.AllUntouched() && weights_data.AllUntouched() &&
-           context_data.AllUntouched() && cache.length() == 1;
+           context_data.AllUntouched() && joined_data.AllUntouched() && cache.length() == 1;
   }
 
   MultiHeadAttention layer;
@@ -170,7 +171,7 @@ struct Call {
   Tensor<float> x_data{{2, 3, 10}}, k_data{{2, 1, 2, 8}}, v_data{{2, 1, 2, 6}};
   Tensor<int32_t> at_data{{2, 3}};
   Tensor<float> y_data{{2, 3, 12}}, lse_data{{2, 4, 3}}, weights_data{{2, 4, 3, 4}};
-  Tensor<float> context_data{{2, 3, 24}}, mask_data{{2, 4, 3, 4}};
+  Tensor<float> context_data{{2, 3, 24}}, joined_data{{2, 3, 24}}, mask_data{{2, 4, 3, 4}};
   TensorView x = x_data.view();
   MutableTensorView y = y_data.mutable_view();
   ForwardOptions options;
@@ -253,6 +254,27 @@ const BadCall kBadCalls[] = {
     {"lse overlaps x", kInvalid, "lse",
      [](Call& c) {
        c.options.lse = MutableTensorView(&c.x_data[0], {2, 4, 3});
+     }},
+    {"lse overlaps y", kInvalid, "lse",
+     [](Call& c) {
+       c.options.lse = MutableTensorView(&c.y_data[71], {2, 4, 3});
+     }},
+    {"lse overlaps context", kInvalid, "lse",
+     [](Call& c) {
+       c.options.context = c.context_data.mutable_view();
+       c.options.lse = MutableTensorView(&c.context_data[143], {2, 4, 3});
+     }},
+    {"lse overlaps context, without an output projection", kInvalid, "lse",
+     [](Call& c) {
+       c.layer = Call::MakeLayer(/*has_output=*/false);
+       c.y = c.joined_data.mutable_view();
+       c.options.context = c.context_data.mutable_view();
+       c.options.lse = MutableTensorView(&c.context_data[143], {2, 4, 3});
+     }},
+    {"weights overlap context", kInvalid, "weights",
+     [](Call& c) {
+       c.options.context = c.context_data.mutable_view();
+       c.options.weights = MutableTensorView(&c.context_data[143], {2, 4, 3, 4});
      }},
 };
 

@@ -295,7 +295,12 @@ TEST_CASE("pages refuse tables and lengths that do not fit") {
   o.kv_lens = TensorView(lens.data(), {2});
   CHECK(WrongRefusal(run({0, 1, 2, 1}, {1, 4}, v, o), kInvalid, "kv_lens") == "");
   CHECK(out.AllUntouched());
-  CHECK(run({0, -1, 2, -1}, {3, 4}, v).ok());  // entries that are not needed are not read
+  CHECK(run({0, -1, 2, -1}, {3, 4}, v).ok());      // entries that are not needed are not read
+  const TensorView empty(&pool[0], {3, 0, 2, 4});  // blocks of no tokens
+  const std::vector<int32_t> table = {0, 0}, none = {0, 0};
+  const PagedKv kv = {empty, empty, TensorView(table.data(), {2, 1}), TensorView(none.data(), {2})};
+  CHECK(WrongRefusal(attention(q.view(), kv, out.mutable_view(), {}, context), kInvalid,
+                     "block_size") == "");
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 #include "heed/attention.hpp"
 #include "heed/kv_cache.hpp"
-#include "test/support/attention.h"
+#include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 #include "test/support/mode.h"
 
@@ -35,9 +35,9 @@ void Append(const AttentionProblem& p, size_t begin, size_t end, KvCache* cache)
 // Gives the tokens of p to a new cache in chunks that end at `ends`, with the attention of each.
 AttentionAnswer RunInChunks(const AttentionProblem& p, const std::vector<size_t>& ends,
                             Context& context) {
-  const AttentionShape& s = p.shape;
+  const AttentionShape& s = p.given.shape;
   KvCache cache = MakeCache(s, s.kv_len);
-  Tensor<float> out({s.batch, s.q_len, s.num_heads, s.v_head_dim}, p.settings.out_layout);
+  Tensor<float> out({s.batch, s.q_len, s.num_heads, s.v_head_dim}, p.given.out_layout);
   Tensor<float> lse({s.batch, s.num_heads, s.q_len});
   size_t begin = 0;
   for (size_t end : ends) {
@@ -60,13 +60,13 @@ std::vector<size_t> EqualChunks(size_t len, size_t chunk) {
   return ends;
 }
 
-void CheckChunks(const AttentionShape& shape, const AttentionSettings& settings,
+void CheckChunks(const AttentionShape& shape, const AttentionCase& settings,
                  const std::vector<std::vector<size_t>>& ways) {
   const AttentionProblem p(shape, settings);
   const PerFamily<AttentionAnswer> want([&](Family family) { return p.Expected(family); });
   for (Runner& runner : Runners()) {
     for (size_t i = 0; i < ways.size(); ++i) {
-      INFO(shape << "; " << settings << "; way " << i << ", " << runner.name);
+      INFO(p.given << "; way " << i << ", " << runner.name);
       CHECK(Difference(RunInChunks(p, ways[i], *runner.context), want[runner.family]) == "");
     }
   }
@@ -95,18 +95,18 @@ TEST_CASE("chunks give the same bits across segments of keys") {
 TEST_CASE("attention against a cache equals the specification in every layout, causal or not") {
   for (Layout layout : kAllLayouts) {
     for (bool causal : {false, true}) {
-      AttentionSettings settings;
+      AttentionCase settings;
       settings.causal = causal;
       settings.lse = settings.weights = true;
       settings.layout = layout;
       for (size_t q_len : {size_t{0}, size_t{1}, size_t{20}, size_t{160}}) {
         if (Quick() && q_len == 160 && layout != Layout::kScattered) continue;
         const AttentionProblem p({2, q_len, 150, 4, 2, 20, 12}, settings);
-        KvCache cache = MakeCache(p.shape, 151);
+        KvCache cache = MakeCache(p.given.shape, 151);
         Append(p, 0, 150, &cache);
         const PerFamily<AttentionAnswer> want([&](Family family) { return p.Expected(family); });
         for (Runner& runner : Runners()) {
-          INFO(p.shape << "; " << settings << "; " << runner.name);
+          INFO(p.given << "; " << runner.name);
           Tensor<float> out({2, q_len, 4, 12}), lse({2, 4, q_len}), weights({2, 4, q_len, 150});
           AttentionOptions options = p.Options();
           options.lse = lse.mutable_view();
@@ -125,7 +125,7 @@ TEST_CASE("truncate forgets tokens: appending others after it is as if the first
   for (size_t i = 0; i < wrong.k.size(); ++i) wrong.k[i] = wrong.v[i] = 1e30f;
   for (Runner& runner : Runners()) {
     INFO(runner.name);
-    KvCache cache = MakeCache(p.shape, 300);
+    KvCache cache = MakeCache(p.given.shape, 300);
     Append(p, 0, 131, &cache);
     Append(wrong, 131, 290, &cache);
     REQUIRE(cache.truncate(131).ok());
@@ -139,7 +139,7 @@ TEST_CASE("truncate forgets tokens: appending others after it is as if the first
 
 TEST_CASE("an empty cache gives zeros, also after truncate to 0") {
   const AttentionProblem p({1, 3, 20, 1, 1, 8, 8}, {});
-  KvCache cache = MakeCache(p.shape, 20);
+  KvCache cache = MakeCache(p.given.shape, 20);
   for (int turn = 0; turn < 2; ++turn) {
     for (Runner& runner : Runners()) {
       Tensor<float> out({1, 3, 1, 8});

@@ -16,7 +16,7 @@
 
 #include "heed/heed.hpp"
 #include "src/base/context.h"
-#include "test/support/attention.h"
+#include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 #include "test/support/refusal.h"
 #include "test/support/run_cases.h"

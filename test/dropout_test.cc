@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "heed/attention.hpp"
-#include "test/support/attention.h"
+#include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 
 namespace heed::test {
@@ -69,9 +69,9 @@ TEST_CASE("attention's dropout is the mask of dropout_mask, and the same for chu
     INFO(runner.name);
     const AttentionAnswer want = p.Run(*runner.context);
     AttentionProblem masked = p;
-    masked.settings.dropout = 0.0f;
-    masked.settings.mask = true;
-    masked.mask = mask;
+    masked.given.dropout = 0.0f;
+    masked.given.dropout_mask = true;
+    masked.dropout_mask = mask;
     CHECK(Difference(masked.Run(*runner.context), want) == "");
 
     Tensor<float> chunks({2, 12, 2, 16});

@@ -11,20 +11,23 @@
 #include "heed/kv_cache.hpp"
 #include "heed/numerics.hpp"
 #include "heed/paged_kv_cache.hpp"
-#include "test/support/attention.h"
+#include "test/cases/attention_problem.h"
+#include "test/cases/random_attention.h"
 #include "test/support/layer.h"
 #include "test/support/mode.h"
 #include "test/support/placements.h"
-#include "test/support/random_attention.h"
 
 namespace heed::test {
 namespace {
 
-constexpr AttentionSettings kSettings[] = {
+constexpr AttentionCase kSettings[] = {
     {},
     {.causal = true, .lse = true},
     {.lse = true, .weights = true, .dropout = 0.3f},
-    {.causal = true, .mask = true, .layout = Layout::kPadded, .out_layout = Layout::kPadded},
+    {.causal = true,
+     .dropout_mask = true,
+     .layout = Layout::kPadded,
+     .out_layout = Layout::kPadded},
     {.causal = true, .lse = true, .layout = Layout::kSwapped, .out_layout = Layout::kSwapped},
     {.causal = true,
      .weights = true,
@@ -44,7 +47,7 @@ TEST_CASE("attention keeps within its operands and results at awkward sizes") {
       const size_t v_dim = kAwkwardSizes[(turn + q_len) % std::size(kAwkwardSizes)];
       const AttentionShape shape = {1 + turn % 2, q_len,    kv_len, heads[0],
                                     heads[1],     head_dim, v_dim};
-      const AttentionSettings& settings = kSettings[turn++ % std::size(kSettings)];
+      const AttentionCase& settings = kSettings[turn++ % std::size(kSettings)];
       if (Quick() && turn % 3 != 0) continue;
       INFO(shape << "; " << settings);
       CheckAtGuardPages<AttentionProblem>(shape, settings);
@@ -55,7 +58,7 @@ TEST_CASE("attention keeps within its operands and results at awkward sizes") {
 TEST_CASE("decoding against several segments keeps within its operands and results") {
   for (size_t kv_len : {kSegmentKeys - 1, kSegmentKeys + 1, 2 * kSegmentKeys + 17}) {
     for (size_t q_len : Sizes{1, 3}) {
-      for (const AttentionSettings& settings : kSettings) {
+      for (const AttentionCase& settings : kSettings) {
         const AttentionShape shape = {1, q_len, kv_len, 4, 2, 17, 15};
         INFO(shape << "; " << settings);
         CheckAtGuardPages<AttentionProblem>(shape, settings);
@@ -70,9 +73,9 @@ TEST_CASE("random calls of attention keep within their operands and results") {
   for (Placement placement : kAtGuardPages) {
     const Place place(placement);
     for (uint64_t seed = 1; seed <= (Quick() ? 200 : 2000); ++seed) {
-      const Draw draw = DrawFrom(seed);
-      INFO(NameOf(placement) << ", " << Text(draw));
-      CHECK(FaultOf(draw) == "");
+      const AttentionCase drawn = DrawCase(seed);
+      INFO(NameOf(placement) << ", " << drawn);
+      CHECK(FaultOf(drawn, DrawRunner(seed)) == "");
     }
   }
 }

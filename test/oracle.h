@@ -10,22 +10,14 @@
 #include <vector>
 
 #include "heed/heed.hpp"
+#include "test/cases/attention_case.h"
 #include "tools/checkpoint/safetensors.h"
 
 namespace heed::oracle {
 
-// What the metadata of one case asks for.
-struct Case {
+// What the metadata of one case asks for, the log-sum-exp always. Its data are in the file.
+struct Case : test::AttentionCase {
   std::string op;
-  size_t batch = 0;
-  size_t q_len = 0;
-  size_t kv_len = 0;
-  size_t num_heads = 0;
-  size_t num_kv_heads = 0;
-  size_t head_dim = 0;
-  size_t v_head_dim = 0;
-  bool causal = false;
-  std::optional<float> scale;       // unset: 1 / sqrt(head_dim)
   std::optional<RopeOptions> rope;  // unset: none
   bool check_rows = false;          // only rows with check = 1 are compared
   std::vector<size_t> chunks;       // tokens per decode step; empty: everything at once
@@ -38,13 +30,6 @@ struct Case {
   double rtol = 0;
   double lse_atol = 0;
   double lse_rtol = 0;
-  size_t window = 0;  // 0: none, as are the next three
-  float soft_cap = 0;
-  size_t block_size = 0;  // paged only
-  std::string bias;       // "none", "shared" or "per_head"
-  bool alibi = false;
-  bool sink = false;
-  bool key_mask = false;
 
   bool is_layer() const { return op == "attention_layer" || op == "layer_decode"; }
 };

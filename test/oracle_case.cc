@@ -99,13 +99,13 @@ class Metadata {
 };
 
 void parse_shape(Metadata& m, Case& c) {
-  c.batch = m.count("batch");
-  c.q_len = m.count("q_len");
-  c.kv_len = m.count("kv_len");
-  c.num_heads = m.count("heads");
-  c.num_kv_heads = m.count("kv_heads");
-  c.head_dim = m.count("head_dim");
-  c.v_head_dim = m.count("v_head_dim");
+  c.shape.batch = m.count("batch");
+  c.shape.q_len = m.count("q_len");
+  c.shape.kv_len = m.count("kv_len");
+  c.shape.num_heads = m.count("heads");
+  c.shape.num_kv_heads = m.count("kv_heads");
+  c.shape.head_dim = m.count("head_dim");
+  c.shape.v_head_dim = m.count("v_head_dim");
   if (!c.is_layer()) return;
   c.fused_qkv = m.one_of("qkv_layout", {"separate", "fused_blocks"}) == "fused_blocks";
   c.qkv_bias = m.flag("qkv_bias");
@@ -119,7 +119,7 @@ void parse_scale(Metadata& m, Case& c) {
   if (m.one_of("scale_mode", {"default", "custom"}) == "custom") {
     c.scale = static_cast<float>(scale);
   } else if (c.op != "rope" &&
-             std::abs(scale * std::sqrt(static_cast<double>(c.head_dim)) - 1) > 1e-6) {
+             std::abs(scale * std::sqrt(static_cast<double>(c.shape.head_dim)) - 1) > 1e-6) {
     m.fail("metadata scale is not 1 / sqrt(head_dim), though scale_mode is 'default'");
   }
 }
@@ -137,14 +137,17 @@ void parse_options(Metadata& m, Case& c) {
   c.window = m.count("window");
   c.soft_cap = static_cast<float>(m.number("softcap"));
   c.alibi = m.flag("alibi");
-  c.sink = m.flag("sink");
-  c.bias = m.one_of("bias", {"none", "shared", "per_head"});
+  c.sinks = m.flag("sink");
+  const std::string bias = m.one_of("bias", {"none", "shared", "per_head"});
+  if (bias != "none") c.mask = test::MaskType::kAdditive;
+  c.mask_heads = bias == "per_head";
+  c.mask_queries = true;
   c.key_mask = m.flag("key_mask");
   if (c.op == "attention_paged") {
     c.block_size = m.count("block_size");
     m.one_of("unused_fill", {"nan", "garbage"});
   }
-  if (c.is_layer() && (c.alibi || c.sink || c.key_mask || c.bias != "none")) {
+  if (c.is_layer() && (c.alibi || c.sinks || c.key_mask || c.mask != test::MaskType::kNone)) {
     m.fail("metadata asks for alibi, sink, bias or key_mask in a layer, which is unknown here");
   }
 }
@@ -186,7 +189,8 @@ Result<Case> parse_case(const std::map<std::string, std::string>& metadata) {
   const bool decode = c.op == "attention_decode" || c.op == "layer_decode";
   size_t total = 0;
   for (size_t chunk : c.chunks) total += chunk;
-  if (decode ? total != c.q_len || c.kv_len != c.q_len || !c.causal : total != 0) {
+  if (decode ? total != c.shape.q_len || c.shape.kv_len != c.shape.q_len || !c.causal
+             : total != 0) {
     m.fail("metadata chunks do not fit op '" + c.op + "' and its lengths");
   }
   if (c.op == "rope" && !c.rope) m.fail("metadata rope is 'none', though op is 'rope'");

@@ -20,7 +20,7 @@ MutableTensorView view(Tensor& t) {
 
 // Tokens per call: the steps of a decode, or everything at once.
 std::vector<size_t> steps(const Case& c) {
-  return c.chunks.empty() ? std::vector<size_t>{c.q_len} : c.chunks;
+  return c.chunks.empty() ? std::vector<size_t>{c.shape.q_len} : c.chunks;
 }
 
 // x [batch, len, heads, head_dim], rotated into `rotated` where the case wants RoPE.
@@ -28,7 +28,7 @@ Result<TensorView> maybe_rope(const Case& c, const TensorView& x, size_t len,
                               const std::string& positions_name, Inputs& inputs, Tensor& rotated,
                               Context& context) {
   if (!c.rope) return x;
-  const TensorView positions = inputs.i32(positions_name, {c.batch, len});
+  const TensorView positions = inputs.i32(positions_name, {c.shape.batch, len});
   if (!inputs.status().ok()) return inputs.status();
   rotated = make_tensor({x.shape, x.shape + x.rank});
   if (Status s = rope(x, positions, view(rotated), *c.rope, context); !s.ok()) return s;
@@ -36,9 +36,10 @@ Result<TensorView> maybe_rope(const Case& c, const TensorView& x, size_t len,
 }
 
 Result<Tensors> compute_rope(const Case& c, Inputs& inputs, Context& context) {
-  const TensorView x = inputs.f32("x", {c.batch, c.q_len, c.num_heads, c.head_dim});
+  const TensorView x =
+      inputs.f32("x", {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim});
   Tensors results;
-  auto rotated = maybe_rope(c, x, c.q_len, "positions", inputs, results["out"], context);
+  auto rotated = maybe_rope(c, x, c.shape.q_len, "positions", inputs, results["out"], context);
   if (!rotated.ok()) return rotated.status();
   return results;
 }
@@ -50,12 +51,12 @@ AttentionOptions read_options(const Case& c, Inputs& inputs) {
   options.causal = c.causal;
   options.window = c.window;
   options.logits_soft_cap = c.soft_cap;
-  if (c.alibi) options.alibi_slopes = inputs.f32("alibi_slopes", {c.num_heads});
-  if (c.sink) options.sinks = inputs.f32("sink", {c.num_heads});
-  if (c.key_mask) options.key_mask = inputs.u8("key_mask", {c.batch, c.kv_len});
-  if (c.bias != "none") {
-    const size_t heads = c.bias == "shared" ? 1 : c.num_heads;
-    options.mask = inputs.f32("bias", {heads, c.q_len, c.kv_len});
+  if (c.alibi) options.alibi_slopes = inputs.f32("alibi_slopes", {c.shape.num_heads});
+  if (c.sinks) options.sinks = inputs.f32("sink", {c.shape.num_heads});
+  if (c.key_mask) options.key_mask = inputs.u8("key_mask", {c.shape.batch, c.shape.kv_len});
+  if (c.mask == test::MaskType::kAdditive) {
+    const size_t heads = c.mask_heads ? c.shape.num_heads : 1;
+    options.mask = inputs.f32("bias", {heads, c.shape.q_len, c.shape.kv_len});
   }
   return options;
 }
@@ -64,7 +65,7 @@ AttentionOptions read_options(const Case& c, Inputs& inputs) {
 template <class Call>
 Status with_results(const Case& c, const std::vector<size_t>& out, const std::vector<size_t>& lse,
                     AttentionOptions options, Tensors& results, const Call& call) {
-  if (c.sink) {
+  if (c.sinks) {
     results["lse_nosink"] = make_tensor(lse);
     Tensor unused = make_tensor(out);
     AttentionOptions without = options;
@@ -80,11 +81,11 @@ Status with_results(const Case& c, const std::vector<size_t>& out, const std::ve
 
 Status decode(const Case& c, const TensorView& q, const TensorView& k, const TensorView& v,
               const AttentionOptions& asked, const MutableTensorView& out, Context& context) {
-  auto cache = KvCache::create({.batch = c.batch,
-                                .num_kv_heads = c.num_kv_heads,
-                                .head_dim = c.head_dim,
-                                .v_head_dim = c.v_head_dim,
-                                .capacity = c.kv_len});
+  auto cache = KvCache::create({.batch = c.shape.batch,
+                                .num_kv_heads = c.shape.num_kv_heads,
+                                .head_dim = c.shape.head_dim,
+                                .v_head_dim = c.shape.v_head_dim,
+                                .capacity = c.shape.kv_len});
   if (!cache.ok()) return cache.status();
   size_t begin = 0;
   for (size_t tokens : steps(c)) {
@@ -101,22 +102,26 @@ Status decode(const Case& c, const TensorView& q, const TensorView& k, const Ten
 }
 
 Result<Tensors> compute_attention(const Case& c, Inputs& inputs, Context& context) {
-  const TensorView q = inputs.f32("q", {c.batch, c.q_len, c.num_heads, c.head_dim});
-  const TensorView k = inputs.f32("k", {c.batch, c.kv_len, c.num_kv_heads, c.head_dim});
-  const TensorView v = inputs.f32("v", {c.batch, c.kv_len, c.num_kv_heads, c.v_head_dim});
+  const TensorView q =
+      inputs.f32("q", {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim});
+  const TensorView k =
+      inputs.f32("k", {c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.head_dim});
+  const TensorView v =
+      inputs.f32("v", {c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.v_head_dim});
   const AttentionOptions options = read_options(c, inputs);
   if (!inputs.status().ok()) return inputs.status();
 
   Tensor rotated_q, rotated_k;
-  auto roped_q = maybe_rope(c, q, c.q_len, "q_positions", inputs, rotated_q, context);
+  auto roped_q = maybe_rope(c, q, c.shape.q_len, "q_positions", inputs, rotated_q, context);
   if (!roped_q.ok()) return roped_q.status();
-  auto roped_k = maybe_rope(c, k, c.kv_len, "k_positions", inputs, rotated_k, context);
+  auto roped_k = maybe_rope(c, k, c.shape.kv_len, "k_positions", inputs, rotated_k, context);
   if (!roped_k.ok()) return roped_k.status();
 
   Tensors results;
   const Status status = with_results(
-      c, {c.batch, c.q_len, c.num_heads, c.v_head_dim}, {c.batch, c.num_heads, c.q_len}, options,
-      results, [&](const AttentionOptions& o, const MutableTensorView& out) {
+      c, {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.v_head_dim},
+      {c.shape.batch, c.shape.num_heads, c.shape.q_len}, options, results,
+      [&](const AttentionOptions& o, const MutableTensorView& out) {
         return c.op == "attention_decode" ? decode(c, *roped_q, *roped_k, v, o, out, context)
                                           : attention(*roped_q, *roped_k, v, out, o, context);
       });
@@ -126,41 +131,42 @@ Result<Tensors> compute_attention(const Case& c, Inputs& inputs, Context& contex
 
 Result<Tensors> compute_varlen(const Case& c, Inputs& inputs, Context& context) {
   const size_t total_q = inputs.size("q", 0), total_k = inputs.size("k", 0);
-  const TensorView q = inputs.f32("q", {total_q, c.num_heads, c.head_dim});
-  const TensorView k = inputs.f32("k", {total_k, c.num_kv_heads, c.head_dim});
-  const TensorView v = inputs.f32("v", {total_k, c.num_kv_heads, c.v_head_dim});
+  const TensorView q = inputs.f32("q", {total_q, c.shape.num_heads, c.shape.head_dim});
+  const TensorView k = inputs.f32("k", {total_k, c.shape.num_kv_heads, c.shape.head_dim});
+  const TensorView v = inputs.f32("v", {total_k, c.shape.num_kv_heads, c.shape.v_head_dim});
   AttentionOptions options = read_options(c, inputs);
-  options.cu_seqlens_q = inputs.i32("cu_seqlens_q", {c.batch + 1});
-  options.cu_seqlens_k = inputs.i32("cu_seqlens_k", {c.batch + 1});
+  options.cu_seqlens_q = inputs.i32("cu_seqlens_q", {c.shape.batch + 1});
+  options.cu_seqlens_k = inputs.i32("cu_seqlens_k", {c.shape.batch + 1});
   if (!inputs.status().ok()) return inputs.status();
   Tensors results;
-  const Status status =
-      with_results(c, {total_q, c.num_heads, c.v_head_dim}, {c.num_heads, total_q}, options,
-                   results, [&](const AttentionOptions& o, const MutableTensorView& out) {
-                     return attention(q, k, v, out, o, context);
-                   });
+  const Status status = with_results(c, {total_q, c.shape.num_heads, c.shape.v_head_dim},
+                                     {c.shape.num_heads, total_q}, options, results,
+                                     [&](const AttentionOptions& o, const MutableTensorView& out) {
+                                       return attention(q, k, v, out, o, context);
+                                     });
   if (!status.ok()) return status;
   return results;
 }
 
 Result<Tensors> compute_paged(const Case& c, Inputs& inputs, Context& context) {
   const size_t blocks = inputs.size("k_cache", 0), max_blocks = inputs.size("block_table", 1);
-  const PagedKv kv = {inputs.f32("k_cache", {blocks, c.block_size, c.num_kv_heads, c.head_dim}),
-                      inputs.f32("v_cache", {blocks, c.block_size, c.num_kv_heads, c.v_head_dim}),
-                      inputs.i32("block_table", {c.batch, max_blocks}),
-                      inputs.i32("seq_lens", {c.batch})};
+  const PagedKv kv = {
+      inputs.f32("k_cache", {blocks, c.block_size, c.shape.num_kv_heads, c.shape.head_dim}),
+      inputs.f32("v_cache", {blocks, c.block_size, c.shape.num_kv_heads, c.shape.v_head_dim}),
+      inputs.i32("block_table", {c.shape.batch, max_blocks}),
+      inputs.i32("seq_lens", {c.shape.batch})};
   AttentionOptions options = read_options(c, inputs);
-  std::vector<size_t> q_shape = {c.batch, c.q_len, c.num_heads, c.head_dim};
-  std::vector<size_t> lse_shape = {c.batch, c.num_heads, c.q_len};
+  std::vector<size_t> q_shape = {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim};
+  std::vector<size_t> lse_shape = {c.shape.batch, c.shape.num_heads, c.shape.q_len};
   if (inputs.has("cu_seqlens_q")) {
-    options.cu_seqlens_q = inputs.i32("cu_seqlens_q", {c.batch + 1});
-    q_shape = {inputs.size("q", 0), c.num_heads, c.head_dim};
-    lse_shape = {c.num_heads, q_shape[0]};
+    options.cu_seqlens_q = inputs.i32("cu_seqlens_q", {c.shape.batch + 1});
+    q_shape = {inputs.size("q", 0), c.shape.num_heads, c.shape.head_dim};
+    lse_shape = {c.shape.num_heads, q_shape[0]};
   }
   const TensorView q = inputs.f32("q", q_shape);
   if (!inputs.status().ok()) return inputs.status();
   std::vector<size_t> out_shape = q_shape;
-  out_shape.back() = c.v_head_dim;
+  out_shape.back() = c.shape.v_head_dim;
   Tensors results;
   const Status status = with_results(c, out_shape, lse_shape, options, results,
                                      [&](const AttentionOptions& o, const MutableTensorView& out) {
@@ -178,9 +184,9 @@ LinearWeights linear(Inputs& inputs, const std::string& name, size_t out, size_t
 }
 
 Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs) {
-  const size_t q_width = c.num_heads * c.head_dim;
-  const size_t k_width = c.num_kv_heads * c.head_dim;
-  const size_t v_width = c.num_kv_heads * c.v_head_dim;
+  const size_t q_width = c.shape.num_heads * c.shape.head_dim;
+  const size_t k_width = c.shape.num_kv_heads * c.shape.head_dim;
+  const size_t v_width = c.shape.num_kv_heads * c.shape.v_head_dim;
   MultiHeadAttentionWeights weights;
   if (c.fused_qkv) {
     weights.qkv = linear(inputs, "qkv_proj", q_width + k_width + v_width, c.d_in, c.qkv_bias);
@@ -189,13 +195,14 @@ Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs) {
     weights.k = linear(inputs, "k_proj", k_width, c.d_in, c.qkv_bias);
     weights.v = linear(inputs, "v_proj", v_width, c.d_in, c.qkv_bias);
   }
-  weights.out = linear(inputs, "o_proj", c.d_out, c.num_heads * c.v_head_dim, c.out_bias);
+  weights.out =
+      linear(inputs, "o_proj", c.d_out, c.shape.num_heads * c.shape.v_head_dim, c.out_bias);
   if (!inputs.status().ok()) return inputs.status();
   return MultiHeadAttention::create({.d_in = c.d_in,
-                                     .num_heads = c.num_heads,
-                                     .num_kv_heads = c.num_kv_heads,
-                                     .head_dim = c.head_dim,
-                                     .v_head_dim = c.v_head_dim,
+                                     .num_heads = c.shape.num_heads,
+                                     .num_kv_heads = c.shape.num_kv_heads,
+                                     .head_dim = c.shape.head_dim,
+                                     .v_head_dim = c.shape.v_head_dim,
                                      .causal = c.causal,
                                      .scale = c.scale,
                                      .rope = c.rope,
@@ -207,16 +214,18 @@ Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs) {
 Result<Tensors> compute_layer(const Case& c, Inputs& inputs, Context& context) {
   auto layer = make_layer(c, inputs);
   if (!layer.ok()) return layer.status();
-  const TensorView x = inputs.f32("x", {c.batch, c.q_len, c.d_in});
-  const TensorView positions = c.rope ? inputs.i32("positions", {c.batch, c.q_len}) : TensorView();
+  const TensorView x = inputs.f32("x", {c.shape.batch, c.shape.q_len, c.d_in});
+  const TensorView positions =
+      c.rope ? inputs.i32("positions", {c.shape.batch, c.shape.q_len}) : TensorView();
   if (!inputs.status().ok()) return inputs.status();
-  auto cache = layer->create_cache(c.batch, c.q_len);
+  auto cache = layer->create_cache(c.shape.batch, c.shape.q_len);
   if (!cache.ok()) return cache.status();
 
   Tensors results;
-  results["out"] = make_tensor({c.batch, c.q_len, c.d_out});
-  results["context"] = make_tensor({c.batch, c.q_len, c.num_heads * c.v_head_dim});
-  results["lse"] = make_tensor({c.batch, c.num_heads, c.q_len});
+  results["out"] = make_tensor({c.shape.batch, c.shape.q_len, c.d_out});
+  results["context"] =
+      make_tensor({c.shape.batch, c.shape.q_len, c.shape.num_heads * c.shape.v_head_dim});
+  results["lse"] = make_tensor({c.shape.batch, c.shape.num_heads, c.shape.q_len});
   size_t begin = 0;
   for (size_t tokens : steps(c)) {
     const size_t end = begin + tokens;

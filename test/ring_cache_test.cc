@@ -283,6 +283,25 @@ TEST_CASE("a ring refuses a window beyond its capacity, and chunks that cost a q
       CHECK(out.AllUntouched());
     }
   }
+  const Tensor<float> q = Normal({2, 1, 2, 3}, random);
+  const auto refused_option = [&](const char* name, size_t window, const auto& spoil) {
+    Tensor<float> out({2, 1, 2, 18});
+    AttentionOptions o;
+    o.causal = true;
+    o.window = window;
+    spoil(o);
+    const Status status = attention(q.view(), ring, out.mutable_view(), o, context);
+    CHECK(WrongRefusal(status, StatusCode::kInvalidArgument, name) == "");
+    CHECK(out.AllUntouched());
+  };
+  const Tensor<float> mask = Normal({2, 2, 1, 285}, random);
+  refused_option("window", 101, [](AttentionOptions&) {});
+  refused_option("window", 0, [](AttentionOptions&) {});
+  refused_option("sink_tokens", 100, [](AttentionOptions& o) { o.sink_tokens = 4; });
+  refused_option("window", 100,
+                 [](AttentionOptions& o) { o.causal_alignment = CausalAlignment::kTopLeft; });
+  refused_option("dropout.mask", 100, [&](AttentionOptions& o) { o.dropout.mask = mask.view(); });
+  refused_option("mask", 100, [&](AttentionOptions& o) { o.mask = mask.view(); });
   CHECK(WrongRefusal(ring.truncate(286), StatusCode::kInvalidArgument, "length") == "");
   CHECK(WrongRefusal(ring.truncate(255), StatusCode::kInvalidArgument, "length") == "");
   CHECK(ring.length() == 285);

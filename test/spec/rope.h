@@ -13,7 +13,9 @@
 
 namespace heed::spec {
 
-// Angle per position of each pair, and what multiplies cosine and sine. In double.
+// Angle per position of each pair, and what multiplies cosine and sine. In double. The formulas are
+// those of src/layer/rope_scaling.cc, written again, because whoever changes one there must change
+// it here: they define bits. That they are right, test/support/layer_reference.h says, with libm.
 struct RopeTable {
   std::vector<double> frequency;
   double factor = 1.0;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "test/cases/attention_reference.h"
 
 namespace heed::test {
 namespace {
@@ -46,12 +49,6 @@ void Rotate(const RopeOptions& rope, size_t head_dim, int32_t position, double* 
   }
 }
 
-// Query i of one head sees key j.
-bool Visible(const spec::Layer& layer, size_t i, size_t j) {
-  if (layer.causal && j > i) return false;
-  return layer.window == 0 || j + layer.window > i || j < layer.sink_tokens;
-}
-
 struct Head {
   const double* q;  // of query i at q + i * q_step
   const double* k;
@@ -59,29 +56,28 @@ struct Head {
   size_t q_step, k_step, v_step;
 };
 
-double Score(const spec::Layer& layer, const Head& head, size_t h, size_t i, size_t j) {
-  double score = 0.0;
-  for (size_t d = 0; d < layer.head_dim; ++d) {
-    score += head.q[i * head.q_step + d] * head.k[j * head.k_step + d];
-  }
-  score *= double{layer.scale};
-  const double cap = double{layer.logits_soft_cap};
-  if (cap > 0.0) score = cap * std::tanh(score / cap);
-  const double distance = std::fabs(static_cast<double>(i) - static_cast<double>(j));
-  return layer.alibi_slopes.empty() ? score : score - double{layer.alibi_slopes[h]} * distance;
-}
-
 void Attend(const spec::Layer& layer, const Head& head, size_t h, size_t seq, double* out,
             size_t out_step) {
+  ReferenceRule<double> rule = {layer.causal, layer.window, layer.sink_tokens};
+  rule.scale = double{layer.scale};
+  rule.soft_cap = double{layer.logits_soft_cap};
+  if (!layer.alibi_slopes.empty()) rule.slope = double{layer.alibi_slopes[h]};
+  if (!layer.sinks.empty()) rule.sink = double{layer.sinks[h]};
   for (size_t i = 0; i < seq; ++i) {
-    Doubles weight(seq);
-    double sum = layer.sinks.empty() ? 0.0 : std::exp(double{layer.sinks[h]});
+    Doubles weight(seq, -std::numeric_limits<double>::infinity());
     for (size_t j = 0; j < seq; ++j) {
-      if (Visible(layer, i, j)) sum += weight[j] = std::exp(Score(layer, head, h, i, j));
+      const auto position = static_cast<int64_t>(i);
+      if (!rule.Sees(position, j)) continue;
+      double dot = 0.0;
+      for (size_t d = 0; d < layer.head_dim; ++d) {
+        dot += head.q[i * head.q_step + d] * head.k[j * head.k_step + d];
+      }
+      weight[j] = rule.Score(dot, position, j);
     }
-    for (size_t d = 0; d < layer.v_head_dim; ++d) {
-      for (size_t j = 0; j < seq; ++j) {
-        out[i * out_step + d] += weight[j] / sum * head.v[j * head.v_step + d];
+    SoftmaxOf(&weight, rule.sink);
+    for (size_t j = 0; j < seq; ++j) {
+      for (size_t d = 0; d < layer.v_head_dim; ++d) {
+        out[i * out_step + d] += weight[j] * head.v[j * head.v_step + d];
       }
     }
   }

@@ -3,16 +3,7 @@
 
 #include <cstdlib>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HEED_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define HEED_TEST_SANITIZED 1
-#endif
-#endif
-#ifndef HEED_TEST_SANITIZED
-#define HEED_TEST_SANITIZED 0
-#endif
+#include "tools/conformance/sanitized.h"
 
 namespace heed::test {
 

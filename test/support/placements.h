@@ -10,7 +10,7 @@
 
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
-#include "test/support/guarded.h"
+#include "tools/conformance/guarded.h"
 #include "tools/conformance/tensor.h"
 
 namespace heed::test {

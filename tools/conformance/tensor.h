@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "heed/tensor.hpp"
-#include "test/support/guarded.h"
-#include "test/support/mode.h"
+#include "tools/conformance/guarded.h"
 #include "tools/conformance/random.h"
+#include "tools/conformance/sanitized.h"
 
 namespace heed::test {
 
