@@ -15,6 +15,7 @@
 
 namespace {
 std::atomic<size_t> allocations = 0;
+std::atomic<size_t> most_bytes = SIZE_MAX;  // aligned_alloc() gives
 }  // namespace
 
 // operator new comes to malloc too. glibc's own functions remain reachable under these names.
@@ -42,6 +43,7 @@ void* memalign(size_t alignment, size_t size) noexcept {
 }
 void* aligned_alloc(size_t alignment, size_t size) noexcept {
   ++allocations;
+  if (size > most_bytes) return nullptr;
   return __libc_memalign(alignment, size);
 }
 int posix_memalign(void** memory, size_t alignment, size_t size) noexcept {
@@ -64,8 +66,9 @@ std::vector<float> NormalVector(size_t n) {
 // A Llama-like layer: 8 heads on 2 kv heads of 32, RoPE.
 constexpr size_t kWidth = 256, kPrompt = 200, kTokens = 20, kBatch = 2;
 
-MultiHeadAttention MakeLayer() {
+MultiHeadAttention MakeLayer(size_t window = 0) {
   MultiHeadAttentionConfig config;
+  config.window = window;
   config.d_in = kWidth;
   config.num_heads = 8;
   config.num_kv_heads = 2;
@@ -75,7 +78,8 @@ MultiHeadAttention MakeLayer() {
   MultiHeadAttentionWeights weights;
   weights.q.weight = weights.out.weight = TensorView(numbers.data(), {kWidth, kWidth});
   weights.k.weight = weights.v.weight = TensorView(numbers.data(), {64, kWidth});
-  Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights);
+  Context context;
+  Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, context);
   REQUIRE(layer.ok());
   return std::move(*layer);
 }
@@ -143,7 +147,9 @@ TEST_CASE("forward with dropout allocates nothing after the first prefill and de
 TEST_CASE("operations allocate nothing once they have seen a size, on one and two threads") {
   std::vector<float> q = NormalVector(300 * 256), k = NormalVector(3000 * 64), out(300 * 256);
   const TensorView keys(k.data(), {3000, 2, 32});
-  Result<PackedMatrix> packed = PackedMatrix::pack(TensorView(q.data(), {256, 300}));
+  Context packing;
+  Result<PackedMatrix> packed =
+      PackedMatrix::pack(TensorView(q.data(), {256, 300}), WeightLayout::kInOut, packing);
   REQUIRE(packed.ok());
   const std::vector<int32_t> positions(300, 7);
   for (size_t threads : {size_t{1}, size_t{2}}) {
@@ -177,6 +183,37 @@ TEST_CASE("operations allocate nothing once they have seen a size, on one and tw
     }
     CHECK(made == 0);
   }
+}
+
+TEST_CASE("a forward that gets no memory leaves a ring as it was, whichever step lacks it") {
+  constexpr size_t kHeld = 120, kNew = 65;
+  const MultiHeadAttention layer = MakeLayer(/*window=*/64);
+  Result<KvCache> ring =
+      KvCache::create({.num_kv_heads = 2, .head_dim = 32, .capacity = 100, .window = 64});
+  REQUIRE(ring.ok());
+  const std::vector<float> x = NormalVector((kHeld + kNew) * kWidth);
+  std::vector<float> y(x.size());
+  Context first;
+  REQUIRE(layer
+              .forward(TensorView(x.data(), {kHeld, kWidth}),
+                       MutableTensorView(y.data(), {kHeld, kWidth}), *ring, first)
+              .ok());
+  size_t refused = 0;
+  Status status;
+  for (size_t limit = 1024;; limit += limit / 2) {
+    Context context({.num_threads = 1});
+    most_bytes = limit;
+    status = layer.forward(TensorView(x.data() + kHeld * kWidth, {kNew, kWidth}),
+                           MutableTensorView(y.data(), {kNew, kWidth}), *ring, context);
+    most_bytes = SIZE_MAX;
+    if (status.ok()) break;
+    ++refused;
+    REQUIRE(status.code() == StatusCode::kOutOfMemory);
+    REQUIRE(ring->length() == kHeld);
+    REQUIRE(ring->first_held() == 0);
+  }
+  CHECK(refused > 5);
+  CHECK(ring->length() == kHeld + kNew);
 }
 
 TEST_CASE("a refused call allocates nothing") {

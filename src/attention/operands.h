@@ -53,7 +53,7 @@ class KeyBlocks {
   Source source_ = Source::kTensors;
   HeadsView k_, v_;
   TensorView block_table_;
-  const KvCache* cache_ = nullptr;
+  const KvCache::Impl* cache_ = nullptr;
 };
 
 }  // namespace heed

@@ -6,6 +6,7 @@
 #include "src/attention/dropout.h"
 #include "src/attention/plan.h"
 #include "src/base/check.h"
+#include "src/cache/kv_cache.h"
 
 namespace heed {
 namespace {
@@ -96,8 +97,8 @@ Status CheckRing(const AttentionPlan& plan) {
         "prefix_lens, kv_lens, key_mask, mask, dropout.mask, weights, key_scores: can't be used "
         "with a ring cache");
   }
-  const size_t held = cache->first_held();
-  if (held == 0 || plan.q_len + held + o.window <= cache->length() + 1) return Status();
+  const size_t held = KvCache::Impl::Of(*cache)->FirstHeldAt(plan.kv_len);
+  if (held == 0 || plan.q_len + held + o.window <= plan.kv_len + 1) return Status();
   return Status::Error(StatusCode::kInvalidArgument,
                        "q: has %zu queries, the first of which would see keys before %zu, which "
                        "the ring cache no longer holds",

@@ -61,16 +61,6 @@ Floats AllocateFloats(size_t count) {
   return Floats(static_cast<float*>(std::aligned_alloc(kAlignment, bytes)));
 }
 
-float* Context::Impl::Reserve(Buffer buffer, size_t count) {
-  const auto i = static_cast<size_t>(buffer);
-  if (buffers[i] == nullptr || buffer_floats[i] < count) {
-    buffers[i].reset();  // first, so that old and new are never held together
-    buffers[i] = AllocateFloats(count);
-    buffer_floats[i] = buffers[i] == nullptr ? 0 : count;
-  }
-  return buffers[i].get();
-}
-
 Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
   if (workspace_bytes < bytes) {
     workspace.reset();  // first, so that old and new are never held together
@@ -109,11 +99,6 @@ const char* Context::target() const {
   return impl_ != nullptr && impl_->status.ok() ? TargetName(impl_->target) : "";
 }
 
-size_t Context::workspace_bytes() const {
-  if (impl_ == nullptr) return 0;
-  size_t floats = 0;
-  for (size_t i = 0; i < kNumBuffers; ++i) floats += impl_->buffer_floats[i];
-  return impl_->workspace_bytes + floats * sizeof(float);
-}
+size_t Context::workspace_bytes() const { return impl_ != nullptr ? impl_->workspace_bytes : 0; }
 
 }  // namespace heed

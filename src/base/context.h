@@ -25,11 +25,6 @@ using Floats = std::unique_ptr<float[], FreeFloats>;
 // 64-byte aligned, uninitialized; null when there is no memory.
 Floats AllocateFloats(size_t count);
 
-// Buffers that calls reuse. One each per use, so that the layer can hold its own while the
-// operations it calls use theirs.
-enum class Buffer { kMatmulShared, kMatmulWorkers, kRope, kLayer };
-inline constexpr size_t kNumBuffers = 4;
-
 // Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
 struct TaskRunner {
   void (*run)(void* self, size_t num_tasks, size_t workers,
@@ -52,18 +47,12 @@ struct Context::Impl {
   const RopeKernels* rope = nullptr;
   const NormKernels* norm = nullptr;
   const AttentionKernels* attention = nullptr;
-  Floats buffers[kNumBuffers];
-  size_t buffer_floats[kNumBuffers] = {};
-
   Floats workspace;
   size_t workspace_bytes = 0;
 
-  // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when needed
-  // (contents are lost) and kept for the next call.
+  // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when
+  // needed (contents are lost) and kept for the next call.
   Status Reserve(size_t bytes, Arena* arena);
-
-  // At least `count` floats, grown when needed (contents are lost); null when there is no memory.
-  float* Reserve(Buffer buffer, size_t count);
 };
 
 // Ok, or why this context can't be used.

@@ -4,9 +4,17 @@
 #include <new>
 
 #include "src/base/check.h"
+#include "src/base/parallel.h"
 #include "src/cache/paged_kv_cache.h"
 
 namespace heed {
+namespace {
+
+constexpr PagedKvCacheConfig kNoConfig = {.block_size = 0};
+
+Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "cache: was moved from"); }
+
+}  // namespace
 
 void PagedKvCache::Destroy::operator()(Impl* impl) const { delete impl; }
 
@@ -20,26 +28,32 @@ Result<PagedKvCache> PagedKvCache::create(const PagedKvCacheConfig& config) {
   return cache;
 }
 
-const PagedKvCacheConfig& PagedKvCache::config() const { return impl_->config; }
+const PagedKvCacheConfig& PagedKvCache::config() const { return impl_ ? impl_->config : kNoConfig; }
 
 size_t PagedKvCache::bytes() const {
+  if (impl_ == nullptr) return 0;
   return impl_->config.num_blocks * impl_->config.block_size *
          (impl_->key_floats + impl_->value_floats) * sizeof(float);
 }
 
-size_t PagedKvCache::free_blocks() const { return impl_->free_blocks.size(); }
+size_t PagedKvCache::free_blocks() const { return impl_ ? impl_->free_blocks.size() : 0; }
 
 size_t PagedKvCache::num_sequences() const {
+  if (impl_ == nullptr) return 0;
   return impl_->sequences.size() - impl_->free_slots.size();
 }
 
 size_t PagedKvCache::references(size_t block) const {
-  return block < impl_->references.size() ? impl_->references[block] : 0;
+  return impl_ && block < impl_->references.size() ? impl_->references[block] : 0;
 }
 
-Result<PagedSequence> PagedKvCache::add() { return impl_->NewSequence(); }
+Result<PagedSequence> PagedKvCache::add() {
+  if (impl_ == nullptr) return MovedFrom();
+  return impl_->NewSequence();
+}
 
 Result<PagedSequence> PagedKvCache::fork(PagedSequence parent, size_t length) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* from = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(parent, &from));
   if (length > from->length) {
@@ -63,12 +77,14 @@ Result<PagedSequence> PagedKvCache::fork(PagedSequence parent, size_t length) {
 }
 
 Result<PagedSequence> PagedKvCache::fork(PagedSequence parent) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* from = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(parent, &from));
   return fork(parent, from->length);
 }
 
 Status PagedKvCache::free(PagedSequence sequence) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* found = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
   impl_->EndSequence(sequence);
@@ -76,35 +92,46 @@ Status PagedKvCache::free(PagedSequence sequence) {
 }
 
 Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* found = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
   return found->length;
 }
 
 Status PagedKvCache::append(std::span<const PagedSequence> sequences, const TensorView& k,
-                            const TensorView& v) {
+                            const TensorView& v, Context& context) {
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  if (impl_ == nullptr) return MovedFrom();
   const PagedKvCacheConfig& c = impl_->config;
   HEED_RETURN_IF_ERROR(impl_->FindDistinct(sequences));
   KvTokens tokens;
   HEED_RETURN_IF_ERROR(
       CheckKvTokens(k, v, sequences.size(), c.num_kv_heads, c.head_dim, c.v_head_dim, &tokens));
-  if (tokens.seq == 0) return Status();
-  const size_t needed = impl_->PlanAppend(sequences, tokens.seq);
-  const Status status = impl_->ReserveAppend(sequences, tokens.seq, needed);
+  const size_t seq = tokens.keys.len;
+  if (seq == 0 || sequences.empty()) return Status();
+  const size_t needed = impl_->PlanAppend(sequences, seq);
+  const Status status = impl_->ReserveAppend(sequences, seq, needed);
   if (!status.ok()) {
     impl_->UndoPlan(sequences);
     return status;
   }
-  for (size_t b = 0; b < sequences.size(); ++b) {
-    Impl::Sequence& s = impl_->At(sequences[b]);
-    impl_->Extend(s, s.length + tokens.seq);
-    for (size_t i = 0; i < tokens.seq; ++i) impl_->Write(s, s.length + i, tokens, b, i);
-    s.length += tokens.seq;
+  for (const PagedSequence& name : sequences) {
+    Impl::Sequence& s = impl_->At(name);
+    impl_->Extend(s, s.length + seq);
   }
+  const Context::Impl& impl = *context.impl();
+  const size_t tasks = sequences.size() * seq;
+  ForEachTask(impl, tasks, WorkersForTokens(impl, tasks, tokens), [&](size_t task, size_t) {
+    const size_t b = task / seq, i = task % seq;
+    const Impl::Sequence& s = impl_->At(sequences[b]);
+    impl_->Write(s, s.length + i, tokens, b, i);
+  });
+  for (const PagedSequence& name : sequences) impl_->At(name).length += seq;
   return Status();
 }
 
 Status PagedKvCache::truncate(PagedSequence sequence, size_t length) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* found = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
   if (length > found->length) {
@@ -118,6 +145,7 @@ Status PagedKvCache::truncate(PagedSequence sequence, size_t length) {
 }
 
 Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
+  if (impl_ == nullptr) return MovedFrom();
   size_t max_blocks = 1;  // so that the table is a tensor with data, also without tokens
   for (const PagedSequence& name : sequences) {
     const Impl::Sequence* sequence = nullptr;
@@ -127,8 +155,12 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
   Impl& m = *impl_;
   const size_t factors[] = {std::max(sequences.size(), size_t{1}), max_blocks, sizeof(int32_t)};
   size_t bytes = 0;
-  if (!Product(factors, 3, &bytes) || !m.table.Reserve(bytes / sizeof(int32_t)) ||
-      !m.lengths.Reserve(factors[0])) {
+  if (!Product(factors, 3, &bytes)) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "sequences: %zu of up to %zu blocks exceed the address space",
+                         sequences.size(), max_blocks);
+  }
+  if (!m.table.Reserve(bytes / sizeof(int32_t)) || !m.lengths.Reserve(factors[0])) {
     return OutOfMemory("block_table", bytes);
   }
   std::fill_n(m.table.data(), bytes / sizeof(int32_t), -1);

@@ -264,7 +264,7 @@ Status Call(const Data& data, const TensorView& q, const TensorView& k, const Te
                                 .v_head_dim = d.v_head_dim,
                                 .capacity = d.kv_len});
   if (!cache.ok()) return cache.status();
-  if (Status s = cache->append(k, v); !s.ok()) return s;
+  if (Status s = cache->append(k, v, context); !s.ok()) return s;
   return attention(q, *cache, out, o, context);
 }
 
