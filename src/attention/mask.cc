@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "src/attention/dropout.h"
+#include "src/base/math.h"
 
 namespace heed {
 namespace {

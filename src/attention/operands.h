@@ -11,8 +11,8 @@
 
 namespace heed {
 
-// One kv head of one sequence, with `len` keys. Key j is row begin + j of tensors, modulo 2^64: of a
-// part of the keys `begin` is negative.
+// One kv head of one sequence, with `len` keys. Key j is row begin + j of tensors, modulo 2^64: of
+// a part of the keys `begin` is negative.
 struct KeyHead {
   size_t batch, head, begin, len;
 };

@@ -17,8 +17,8 @@ namespace {
 constexpr size_t kTaskFloats = 393216;
 constexpr size_t kMaxTaskRows = 1024;
 // Several threads get about this many tasks each, because causal tasks are uneven. With 8 the
-// copying of keys, once per task, costs more than evenness gains (heed-bench --simulate-cores 64 and
-// 192).
+// copying of keys, once per task, costs more than evenness gains (heed-bench --simulate-cores 64
+// and 192).
 constexpr size_t kTasksPerThread = 4;
 // So few rows leave threads idle unless the keys are split as well.
 constexpr size_t kSplitRows = 32;

@@ -17,13 +17,13 @@ class GroupPrefetch {
 
   // For group g, in ascending order of those that see some of the block. `writes`: its outputs are
   // written after this block.
-  BlockPrefetch Next(size_t g, bool writes);
+  void Next(size_t g, bool writes, BlockPrefetch* prefetch);
 
  private:
   const Rows& rows_;
   const AttentionWorkspace& w_;
   size_t block_;
-  size_t part_ = 0, parts_;  // of the rows of the next block
+  size_t part_ = 0, parts_ = 1;  // of the rows of the next block
 };
 
 }  // namespace heed

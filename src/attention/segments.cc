@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/attention/prefetch.h"
+#include "src/base/math.h"
 #include "src/matmul/pack.h"
 
 namespace heed {
@@ -108,7 +109,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
           keys.v = plan.keys.Values(rows.keys(), block, w.values);
         }
         PrepareQueries(group, of_group);
-        keys.prefetch = prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group));
+        prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group), &keys.prefetch);
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
       }

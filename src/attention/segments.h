@@ -33,8 +33,8 @@ class SegmentEnd {
 void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t segment,
                    const AttentionWorkspace& w, const SegmentEnd& end);
 
-// The weights of one block of keys into w.weights, for a group of rows; false when none of them sees
-// any. `k`: the block's keys, found here when they are absent.
+// The weights of one block of keys into w.weights, for a group of rows; false when none of them
+// sees any. `k`: the block's keys, found here when they are absent.
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
                     const RowTotal& total, const AttentionWorkspace& w, Panels* k);
 

@@ -58,8 +58,8 @@ struct AttentionWorkspace {
   }
 };
 
-// What the second pass, over the weights, needs of the first: [batch, kv head, row] each; null where
-// no weights are asked for.
+// What the second pass, over the weights, needs of the first: [batch, kv head, row] each; null
+// where no weights are asked for.
 struct RowTotals {
   float *shift, *inverse;
 };

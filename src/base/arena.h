@@ -7,8 +7,8 @@
 namespace heed {
 
 // Without memory an arena only counts. So one function lays out what an operation needs, and says
-// beforehand how many bytes that is: see Context::Impl::Reserve. Copies go on from the same place, so
-// what one operation has finished with, the next can use again.
+// beforehand how many bytes that is: see Context::Impl::Reserve. Copies go on from the same place,
+// so what one operation has finished with, the next can use again.
 class Arena {
  public:
   static constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
@@ -22,7 +22,7 @@ class Arena {
     static_assert(alignof(T) <= kAlignment);
     void* at = memory_ == nullptr ? nullptr : memory_ + used_;
     size_t bytes = sizeof(T);
-    const bool overflows = (__builtin_mul_overflow(bytes, size_t{sizes}, &bytes) | ...);
+    const bool overflows = (__builtin_mul_overflow(bytes, size_t{sizes}, &bytes) || ...);
     if (overflows || __builtin_add_overflow(bytes, kAlignment - 1, &bytes) ||
         __builtin_add_overflow(used_, bytes / kAlignment * kAlignment, &used_)) {
       used_ = kTooMuch;

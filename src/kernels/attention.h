@@ -4,7 +4,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
@@ -38,8 +37,6 @@ inline size_t CountVisible(const uint64_t* visible, size_t r) {
   }
   return count;
 }
-
-inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 struct KeyBlock {
   Panels k;                        // [kKeyBlock / 16][head_dim][16]

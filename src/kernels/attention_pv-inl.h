@@ -65,7 +65,8 @@ struct RowTile {
 };
 
 // Row by row and run by run.
-inline void ValuesApart(const RowTile& tile, const PanelPair& v, const ValueRows& rows) {
+HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesApart(const RowTile& tile, const PanelPair& v,
+                                                      const ValueRows& rows) {
   constexpr float kOne = 1.0f;
   for (size_t r = 0; r < tile.count; ++r) {
     ValueRows row{rows.acc + r * rows.stride, rows.stride, rows.factor + r};
@@ -78,10 +79,11 @@ inline void ValuesApart(const RowTile& tile, const PanelPair& v, const ValueRows
 }
 
 // acc = acc * factor + p v for one tile of rows and two vectors of columns. A key that a row does
-// not see is not multiplied by 0 but left out, so that NaN and inf in it can't leak. A row that sees
-// no key of the block has nothing to rescale: its maximum stays.
-inline void ValuesOfTile(const RowTile& tile, const PanelPair& v, const ValueRows& rows,
-                         const PanelPair* next) {
+// not see is not multiplied by 0 but left out, so that NaN and inf in it can't leak. A row that
+// sees no key of the block has nothing to rescale: its maximum stays.
+HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfTile(const RowTile& tile, const PanelPair& v,
+                                                       const ValueRows& rows,
+                                                       const PanelPair* next) {
   const TileRange& range = tile.range;
   if (range.min_begin >= range.max_end) return;
   if (range.apart) return ValuesApart(tile, v, rows);
@@ -97,8 +99,9 @@ inline void ValuesOfTile(const RowTile& tile, const PanelPair& v, const ValueRow
   }
 }
 
-inline void Values(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
-                   const RowState& state, const float* factor, RowPrefetcher& prefetcher) {
+HWY_NOINLINE HWY_MAYBE_UNUSED static void Values(const QueryRows& t, const KeyBlock& block,
+                                                 const TileRanges& ranges, const RowState& state,
+                                                 const float* factor, RowPrefetcher& prefetcher) {
   const size_t width = TileColumns();
   const size_t v_panels = CeilDiv(t.v_head_dim, kPanel);
   for (size_t c = 0; c < t.v_head_dim; c += width) {

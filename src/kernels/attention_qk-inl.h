@@ -61,8 +61,9 @@ struct ScoreTile {
 
 // Scores of the rows against every key that their tile sees. Keys outside, rows inside: a panel of
 // keys stays in L1 for all rows.
-inline void Scores(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
-                   RowPrefetcher& prefetcher) {
+HWY_NOINLINE HWY_MAYBE_UNUSED static void Scores(const QueryRows& t, const KeyBlock& block,
+                                                 const TileRanges& ranges,
+                                                 RowPrefetcher& prefetcher) {
   const size_t width = TileColumns();
   for (size_t c = ranges.begin / width * width; c < ranges.end; c += width) {
     const auto panels = [&](const Panels& of) HWY_ATTR {

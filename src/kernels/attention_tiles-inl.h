@@ -42,7 +42,8 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
   return range;
 }
 
-// The ranges of all tiles of the rows, in the order of NextTileRows, and the keys that some row sees.
+// The ranges of all tiles of the rows, in the order of NextTileRows, and the keys that some row
+// sees.
 struct TileRanges {
   TileRange tiles[kScoreRows / kTileRows];
   size_t begin = kKeyBlock, end = 0;

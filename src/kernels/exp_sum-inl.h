@@ -1,4 +1,5 @@
-// Exponentials of a row and their sum in 16 lanes, and its folding: shared by softmax and attention.
+// Exponentials of a row and their sum in 16 lanes, and its folding: shared by softmax and
+// attention.
 #include <cstddef>
 
 #include "heed/numerics.hpp"

@@ -77,10 +77,11 @@ void Block(const MatmulBlock& t) {
   const size_t width = TileColumns();
   const size_t panels = CeilDiv(t.columns, kPanel);
   for (size_t c = 0; c < t.columns; c += width) {
-    const PanelPair b = PanelsAt({t.b}, t.b_panel_stride, panels, c);
+    const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
     const bool last = c + width >= t.columns;
     const float* next =
-        last ? t.prefetch_b : t.b + (c + width) / kPanel * t.b_panel_stride + (c + width) % kPanel;
+        last ? t.prefetch_b.f32()
+             : t.b.f32() + (c + width) / kPanel * t.b_panel_stride + (c + width) % kPanel;
     for (size_t r = 0, rows; r < t.rows; r += rows) {
       rows = NextTileRows(t.rows - r);
       const float* a = t.a + r * t.depth;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "src/kernels/layout.h"
+#include "src/kernels/panels.h"
 
 namespace heed {
 
@@ -12,11 +13,11 @@ namespace heed {
 struct MatmulBlock {
   const float* a = nullptr;  // tiles, see layout.h
   size_t rows = 0;
-  const float* b = nullptr;  // first panel, at this chunk's depth
+  Panels b;  // first panel, at this chunk's depth
   size_t b_panel_stride = 0;
   size_t columns = 0;
   size_t depth = 0;
-  const float* prefetch_b = nullptr;  // the panels that come next, prefetched; null: none
+  Panels prefetch_b;  // the panels that come next, or absent
   float* c = nullptr;
   ptrdiff_t c_stride = 0;
   bool first = true;            // c = chunk, else c += chunk

@@ -14,6 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+namespace {
+
 using DOne = hn::CappedTag<float, 1>;
 using VOne = hn::VFromD<DOne>;
 
@@ -76,6 +78,8 @@ void Rms(float* x, size_t rows, size_t n, const float* weight, float eps) {
   for (; row + 4 <= rows; row += 4) Rows<4>(x + row * n, n, weight, eps);
   for (; row < rows; ++row) Rows<1>(x + row * n, n, weight, eps);
 }
+
+}  // namespace
 
 extern const NormKernels kNormKernels;
 const NormKernels kNormKernels = {&Rms};

@@ -1,6 +1,7 @@
 // The running softmax of a group of rows: what one block of keys does to their maxima and sums.
 #include <algorithm>
 
+#include "src/base/math.h"
 #include "src/kernels/attention.h"
 
 #if defined(HEED_ONLINE_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -37,8 +38,8 @@ HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t en
 }
 
 // From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
-// to subtract from scores, factor[r] = what the row's sums so far are multiplied by. For all rows at
-// once, also for those whose maximum stays: a factor of 1 costs less than a branch.
+// to subtract from scores, factor[r] = what the row's sums so far are multiplied by. For all rows
+// at once, also for those whose maximum stays: a factor of 1 costs less than a branch.
 HWY_INLINE void RaiseMaxima(const float* HWY_RESTRICT before, const float* HWY_RESTRICT of_block,
                             size_t rows, float* HWY_RESTRICT raised, float* HWY_RESTRICT shift,
                             float* HWY_RESTRICT factor) {

@@ -9,6 +9,8 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+namespace {
+
 // (a, b) -> (a cos - b sin, b cos + a sin), the product subtracted or added first.
 template <class D, class V = hn::VFromD<D>>
 HWY_INLINE void Rotate(D d, V& a, V& b, const float* cos, const float* sin, size_t t) {
@@ -60,6 +62,8 @@ void Interleaved(const float* x, const float* cos, const float* sin, size_t pair
     y[2 * i + 1] = hn::GetLane(b);
   }
 }
+
+}  // namespace
 
 extern const RopeKernels kRopeKernels;
 const RopeKernels kRopeKernels = {&Half, &Interleaved};

@@ -1,5 +1,6 @@
 // What happens to the scores of one row between the scale and softmax: every score change of
 // AttentionOptions, and the hiding of keys.
+#include "src/base/math.h"
 #include "src/kernels/attention.h"
 
 #if defined(HEED_SCORES_INL_H_) == defined(HWY_TARGET_TOGGLE)

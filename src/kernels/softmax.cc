@@ -1,7 +1,6 @@
 #include "src/kernels/softmax.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "heed/numerics.hpp"
 
@@ -9,11 +8,14 @@
 #define HWY_TARGET_INCLUDE "src/kernels/softmax.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/base/math.h"
 #include "src/kernels/exp_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+
+namespace {
 
 using DF = DSum;
 
@@ -40,7 +42,7 @@ float ScaledMax(const float* HWY_RESTRICT x, float scale, size_t n) {
 void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
   const DF d;
   const float max = ScaledMax(x, scale, n);
-  const float shift = max == -std::numeric_limits<float>::infinity() ? 0.0f : max;
+  const float shift = max == kMinusInfinity ? 0.0f : max;
   HWY_ALIGN float sums[kSumLanes] = {};
   const size_t whole = n - n % kSumLanes;
   const auto vscale = hn::Set(d, scale), vshift = hn::Set(d, shift);
@@ -50,7 +52,7 @@ void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
       sums);
   if (whole < n) {  // a block of its own, filled up with exp(-inf) = +0, which changes no sum
     HWY_ALIGN float tail[kSumLanes];
-    std::fill_n(tail, kSumLanes, -std::numeric_limits<float>::infinity());
+    std::fill_n(tail, kSumLanes, kMinusInfinity);
     for (size_t j = whole; j < n; ++j) tail[j - whole] = x[j] * scale - shift;
     ExpAndSum(
         tail, tail, 0, kSumLanes, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; }, sums);
@@ -72,6 +74,8 @@ void ExpRow(const float* x, float* y, size_t n) {
   }
   for (; i < n; ++i) y[i] = ExpOne(x[i]);
 }
+
+}  // namespace
 
 extern const SoftmaxKernels kSoftmaxKernels;
 const SoftmaxKernels kSoftmaxKernels = {&SoftmaxRow, &ExpRow};

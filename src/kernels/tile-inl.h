@@ -25,8 +25,8 @@ using VF = hn::VFromD<DF>;
 HWY_INLINE size_t TileColumns() { return 2 * hn::Lanes(DF()); }
 
 // Rows of a register tile. 6 by two vectors are 12 accumulators, enough to hide the latency of two
-// fma a cycle, and with two vectors of b and a broadcast they fill 16 registers. Where there are 32,
-// 12 rows halve how often b is loaded.
+// fma a cycle, and with two vectors of b and a broadcast they fill 16 registers. Where there are
+// 32, 12 rows halve how often b is loaded.
 #if (HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3) || HWY_ARCH_ARM_V7 || HWY_ARCH_WASM || \
     HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 constexpr size_t kRegisterRows = kTileRows;
@@ -81,8 +81,8 @@ HWY_INLINE void StepRow(float a, VF v0, VF v1, VF& c0, VF& c1) {
   if constexpr (kColumns == Columns::kBoth) c1 = hn::MulAdd(broadcast, v1, c1);
 }
 
-// c[r] = fma chain over the steps k, ascending, of a[r * kRowStep + k * kDepthStep] * b[k], for R <=
-// kRegisterRows rows and two vectors of columns. b0 and b1 point at them and step by a panel's
+// c[r] = fma chain over the steps k, ascending, of a[r * kRowStep + k * kDepthStep] * b[k], for R
+// <= kRegisterRows rows and two vectors of columns. b0 and b1 point at them and step by a panel's
 // width; a and a6 at the rows from 0 and from 6 on. `rows.Load(d, r, c0, c1)` gives the start of
 // row r's chain, `rows.Store` takes its end; `prefetch.Step(k)` may prefetch, see prefetch-inl.h.
 // Accumulators are named because scalable vectors can't be array elements; those of rows >= R

@@ -1,0 +1,62 @@
+// What an attention plan says about memory: no run takes more, and none takes any by itself.
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <string>
+
+#include "heed/attention.hpp"
+#include "src/attention/attention.h"
+#include "test/support/attention.h"
+#include "test/support/compare.h"
+#include "test/support/contexts.h"
+#include "test/support/guarded.h"
+
+namespace heed::test {
+namespace {
+
+// attention() in two steps, in memory that ends at a guard page after exactly the plan's bytes.
+Status RunAtGuardPage(const AttentionProblem& p, const AttentionOptions& options, Context& context,
+                      Tensor<float>* out) {
+  Context::Impl& impl = *context.impl();
+  AttentionPlan plan;
+  const KeySource source = {p.k.view(), p.v.view()};
+  const Status status =
+      PlanAttention(p.q.view(), source, out->mutable_view(), options, impl, &plan);
+  if (!status.ok()) return status;
+  REQUIRE(plan.bytes > 0);
+  const Place place(Placement::kEndsAtGuard);
+  PlacedVector<char> memory(plan.bytes, '\x7f');
+  return RunAttention(plan, Arena(memory.data()), impl);
+}
+
+TEST_CASE("a run of attention keeps within the bytes of its plan, and takes no others") {
+  const AttentionShape kShapes[] = {
+      {2, 3, 17, 2, 1, 5, 3},                  // small
+      {1, 150, 150, 3, 3, 33, 17},             // several groups of rows
+      {1, 2, 3 * kSegmentKeys, 4, 2, 16, 20},  // split into segments
+  };
+  const AttentionSettings kSettings[] = {
+      {}, {.causal = true, .weights = true}, {.dropout = 0.3f}, {.mask = true}};
+  for (const AttentionShape& shape : kShapes) {
+    for (const AttentionSettings& settings : kSettings) {
+      const AttentionProblem problem(shape, settings);
+      for (Runner& runner : Runners()) {
+        INFO(shape << "; " << settings << "; " << runner.name);
+        const AttentionAnswer want = problem.Run(*runner.context);
+        const size_t held = runner.context->workspace_bytes();
+        Tensor<float> out({shape.batch, shape.q_len, shape.num_heads, shape.v_head_dim});
+        Tensor<float> weights({shape.batch, shape.num_heads, shape.q_len, shape.kv_len});
+        AttentionOptions options = problem.Options();
+        if (settings.weights) options.weights = weights.mutable_view();
+        const Status status = RunAtGuardPage(problem, options, *runner.context, &out);
+        REQUIRE(std::string(status.message()) == "");
+        CHECK(Difference(out.Dense(), want.out) == "");
+        if (settings.weights) CHECK(Difference(weights.Dense(), want.weights) == "");
+        CHECK(runner.context->workspace_bytes() == held);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace heed::test
