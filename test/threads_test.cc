@@ -99,7 +99,9 @@ TEST_CASE("the CPU quota is the least of the group's and those above it, rounded
   for (const auto& c : cases) {
     const FakeRoot root(c.files);
     REQUIRE(*root.path() != '\0');
-    for (const auto& [path, text] : c.files) CAPTURE(path + ": " + text);
+    std::string files;
+    for (const auto& [path, text] : c.files) files += path + ": " + text;
+    CAPTURE(files);
     CHECK(CpuQuota(root.path()) == c.cpus);
   }
   const FakeRoot long_path({{"/proc/self/cgroup", "0::/" + std::string(6000, 'a') + "\n"},
