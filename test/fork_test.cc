@@ -39,17 +39,6 @@ int InChild(const std::function<int()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-// Threads of this process; 0 where that is not known.
-size_t NumThreads() {
-  size_t count = 0;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it("/proc/self/task", error), end; !error && it != end;
-       it.increment(error)) {
-    ++count;
-  }
-  return count;
-}
-
 ContextOptions Threads(size_t n) {
   ContextOptions options;
   options.num_threads = n;
@@ -114,6 +103,17 @@ TEST_CASE("a child forked after a call computes the same bits, with the old Cont
 }
 
 #if defined(_OPENMP) && defined(__linux__)
+
+// Threads of this process; 0 where that is not known.
+size_t NumThreads() {
+  size_t count = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc/self/task", error), end; !error && it != end;
+       it.increment(error)) {
+    ++count;
+  }
+  return count;
+}
 
 // Emulators and ThreadSanitizer end a child that starts threads.
 #if defined(HEED_TEST_CROSS) || defined(__SANITIZE_THREAD__)
