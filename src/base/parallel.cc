@@ -38,7 +38,8 @@ void Work(void* arg, size_t worker) {
 
 #ifdef _OPENMP
 
-// The threads that OpenMP keeps for this thread, of its last parallel region in heed.
+// The threads that OpenMP keeps for this thread: those of its last parallel region in heed that had
+// several.
 struct Team {
   size_t size = 1;
   bool lost = false;  // this process was forked since, which takes the calling thread alone along
@@ -60,6 +61,8 @@ bool WatchForks() {
 // Up to `workers` threads: those that are there, and what the process may still have, since GNU's
 // OpenMP ends the process when it can't have a thread.
 size_t TeamFor(size_t workers) {
+  // Within a region of the host's OpenMP gives one thread, unless told otherwise.
+  if (omp_get_active_level() >= omp_get_max_active_levels()) return 1;
   if (team.lost || !WatchForks()) return 1;
   // A region within a region gets new threads each time, and a smaller one lets threads go.
   const size_t have = omp_get_level() == 0 ? team.size : 1;
@@ -72,7 +75,8 @@ void RunOnTeam(size_t workers, Job* job) {
 #pragma omp parallel num_threads(static_cast <int>(threads))
   {
     const auto worker = static_cast<size_t>(omp_get_thread_num());
-    if (worker == 0 && omp_get_level() == 1) team.size = static_cast<size_t>(omp_get_num_threads());
+    const auto size = static_cast<size_t>(omp_get_num_threads());
+    if (worker == 0 && omp_get_level() == 1 && size > 1) team.size = size;
     Work(job, worker);
   }
 }
