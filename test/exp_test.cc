@@ -33,7 +33,7 @@ std::vector<Kernel> Kernels() {
     const int64_t target = bits & -bits;
     for (const char* name : Targets()) {
       if (std::strcmp(name, hwy::TargetName(target)) == 0) {
-        kernels.push_back({family(name), GetSoftmaxKernels(target).exp_row});
+        kernels.push_back({family(name), KernelsOf<SoftmaxKernels>(target).exp_row});
       }
     }
   }

@@ -193,6 +193,20 @@ TEST_CASE(
 }
 
 // `known` was computed apart, with Python's math, from the formulas in Hugging Face's order.
+TEST_CASE("rope of no element returns at once, however many tokens there are") {
+  float* none = nullptr;
+  const int32_t position = 0;
+  constexpr size_t kMany = SIZE_MAX >> 24;
+  Context context;
+  for (const MutableTensorView& y :
+       {MutableTensorView(none, {kMany, 2, 0, 64}), MutableTensorView(none, {kMany, 2, 3, 0})}) {
+    CHECK(rope(y, TensorView(&position, {2}, {0}), y, {}, context).ok());
+    CHECK(rope(y, TensorView(&position, {kMany, 2}, {0, 0}), y, {}, context).ok());
+    CHECK(WrongRefusal(rope(y, TensorView(&position, {kMany, 3}, {0, 0}), y, {}, context),
+                       StatusCode::kInvalidArgument, "positions") == "");
+  }
+}
+
 TEST_CASE("scaled frequencies are those of the formulas and of published models") {
   for (const RopeScaling& scaling : Scalings()) {
     for (size_t rope_dim : {size_t{20}, size_t{64}, size_t{128}}) {

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <string>
+#include <type_traits>
 
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -60,6 +62,46 @@ TEST_CASE("impossible views are marked, not undefined") {
   CHECK(view.transpose(0, 3).rank == TensorView::kInvalidRank);
   CHECK(TensorView(data, {2, 3}, {1}).slice(0, 0, 1).rank == TensorView::kInvalidRank);
 }
+
+TEST_CASE("a slice whose address can't be computed is marked") {
+  float data[24] = {};
+  uint8_t bytes[24] = {};
+  const TensorView backwards(data + 23, {24}, {-1});
+  CHECK(backwards.slice(0, 20, 22).data == data + 3);
+  // Offsets that wrap, of which some would land near the data.
+  for (const ptrdiff_t stride : {PTRDIFF_MIN, PTRDIFF_MIN / 2, PTRDIFF_MIN / 4 + 1, PTRDIFF_MAX}) {
+    CAPTURE(stride);
+    CHECK(TensorView(data, {24}, {stride}).slice(0, 4, 5).rank == TensorView::kInvalidRank);
+    if (sizeof(size_t) == 8) {  // with less, half of the address space away may be an address
+      CHECK(TensorView(bytes, {24}, {stride}).slice(0, 4, 5).rank == TensorView::kInvalidRank);
+    }
+    CHECK(TensorView(data, {24}, {stride}).slice(0, 0, 1).data == data);
+  }
+  const TensorView far(data, {SIZE_MAX}, {-4});
+  CHECK(far.slice(0, SIZE_MAX / 4 + 1, SIZE_MAX / 4 + 2).rank == TensorView::kInvalidRank);
+  CHECK(far.slice(0, SIZE_MAX - 1, SIZE_MAX).rank == TensorView::kInvalidRank);
+}
+
+TEST_CASE("a slice without elements keeps the data's address, null too") {
+  float data[24] = {};
+  const float* none = nullptr;
+  CHECK(TensorView(data, {4, 6}).slice(0, 4, 4).data == data);
+  CHECK(TensorView(data, {4, 0}).slice(0, 3, 4).data == data);
+  CHECK(TensorView(data, {4, 0}, {PTRDIFF_MIN, 1}).slice(0, 3, 4).data == data);
+  CHECK(TensorView(none, {4, 0}).slice(0, 3, 4).data == nullptr);
+  CHECK(TensorView(none, {4, 0}).slice(0, 3, 4).rank == 2);
+}
+
+// heed writes to a MutableTensorView, so it can't be made from what is const.
+static_assert(std::is_constructible_v<MutableTensorView, float*, std::initializer_list<size_t>>);
+static_assert(
+    !std::is_constructible_v<MutableTensorView, const float*, std::initializer_list<size_t>>);
+static_assert(!std::is_constructible_v<MutableTensorView, const f16*, std::initializer_list<size_t>,
+                                       std::initializer_list<ptrdiff_t>>);
+static_assert(
+    !std::is_constructible_v<MutableTensorView, const void*, DType, const size_t*, size_t>);
+static_assert(!std::is_constructible_v<MutableTensorView, TensorView>);
+static_assert(std::is_convertible_v<MutableTensorView, TensorView>);
 
 TEST_CASE("num_elements is SIZE_MAX when the product overflows, and 0 when some size is 0") {
   const float* none = nullptr;

@@ -9,7 +9,9 @@
 namespace heed {
 
 // A thread pool of the caller's own. `run` must call body(arg, worker) once for each worker in
-// [0, num_workers), at the same time or one after another, and return when all have returned.
+// [0, num_workers), at the same time or one after another, and return when all have returned. Where
+// it drops workers and work is left undone, the function of heed returns kInvalidArgument and its
+// results hold anything.
 struct ParallelFor {
   void (*run)(void* pool, size_t num_workers, void (*body)(void* arg, size_t worker),
               void* arg) = nullptr;
@@ -17,8 +19,10 @@ struct ParallelFor {
 };
 
 struct ContextOptions {
-  // Threads a call may use; 0: as many as OpenMP would (1 in a build without it). Fewer are used
-  // when the work is small. Never changes a result.
+  // Threads a call may use; 0: as many as OpenMP would (OMP_NUM_THREADS, else the CPUs that the
+  // process's affinity leaves it), and no more than the CPU quota of its control group, rounded up (1
+  // in a build without OpenMP). Fewer are used when the work is small, or when the process may not
+  // have so many. Never changes a result.
   size_t num_threads = 0;
 
   // When set, used instead of OpenMP; num_threads then says how many workers to ask for (0: 1).
@@ -32,6 +36,18 @@ struct ContextOptions {
 // of its own: OpenMP's are used during calls, and the OpenMP settings of the calling thread are
 // left as they were. The workspace grows to the largest problem seen and is then reused: a call of
 // a size seen before allocates nothing.
+//
+// OpenMP starts no more threads than the limits on processes leave: the control group's, and, but for
+// root, the user's (RLIMIT_NPROC). GNU's OpenMP ends the process when a thread can't be had, which can
+// still happen where other limits bind (the kernel's threads-max and pid_max, address space for
+// stacks; for root of a user namespace, the user's), or others take the last threads in between.
+//
+// After a fork, in a child of a thread that had used several of OpenMP's threads in heed, that thread
+// computes alone: the others are not there. What OpenMP does in the host itself heed does not see.
+//
+// The host's floating-point settings (rounding, flushing of subnormals, traps; -ffast-math sets some)
+// change no result: every function of heed computes with the defaults, and leaves settings and raised
+// flags as it found them.
 class Context {
  public:
   explicit Context(const ContextOptions& options = {});

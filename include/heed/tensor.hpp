@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <type_traits>
 
 namespace heed {
 
@@ -58,7 +59,8 @@ struct TensorView {
   ptrdiff_t strides[kMaxRank] = {};
 
   // The rank of a view that was made from impossible arguments (more than kMaxRank sizes, another
-  // number of strides than of sizes, a slice past the end): every function refuses it.
+  // number of strides than of sizes, a slice past the end or beyond the address space): every
+  // function refuses it.
   static constexpr size_t kInvalidRank = SIZE_MAX;
 
   TensorView() = default;
@@ -85,11 +87,11 @@ struct TensorView {
 struct MutableTensorView : TensorView {
   MutableTensorView() = default;
   template <class T>
-  MutableTensorView(T* elements, std::initializer_list<size_t> sizes)
+  requires(!std::is_const_v<T>) MutableTensorView(T* elements, std::initializer_list<size_t> sizes)
       : TensorView(elements, sizes) {}
   template <class T>
-  MutableTensorView(T* elements, std::initializer_list<size_t> sizes,
-                    std::initializer_list<ptrdiff_t> steps)
+  requires(!std::is_const_v<T>) MutableTensorView(T* elements, std::initializer_list<size_t> sizes,
+                                                  std::initializer_list<ptrdiff_t> steps)
       : TensorView(elements, sizes, steps) {}
   MutableTensorView(void* elements, DType type, const size_t* sizes, size_t num_sizes,
                     const ptrdiff_t* steps = nullptr, size_t num_steps = 0)

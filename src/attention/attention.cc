@@ -7,6 +7,7 @@
 #include "src/attention/state.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 
 namespace heed {
@@ -120,35 +121,35 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
   }
 }
 
-void RunWhole(const AttentionPlan& plan, const AttentionMemory& memory,
-              const Context::Impl& context) {
+Status RunWhole(const AttentionPlan& plan, const AttentionMemory& memory,
+                const Context::Impl& context) {
   const size_t tasks = plan.batch * plan.k.heads * plan.row_blocks;
-  ForEachTask(plan, memory, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
+  return ForEachTask(plan, memory, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
     AttendRows(*context.attention, RowsOfTask(plan, task), w, memory.totals);
   });
 }
 
 // Few rows and many keys: a task is one segment of one row block; then rows merge their segments in
 // order.
-void RunSplit(const AttentionPlan& plan, const AttentionMemory& memory,
-              const Context::Impl& context) {
+Status RunSplit(const AttentionPlan& plan, const AttentionMemory& memory,
+                const Context::Impl& context) {
   const StateView& parts = memory.parts;
-  RunSegments(plan, parts, memory, context);
+  HEED_RETURN_IF_ERROR(RunSegments(plan, parts, memory, context));
   const size_t row_tasks = plan.batch * plan.k.heads * plan.row_blocks;
   const double merge_flops = 2.0 * static_cast<double>(plan.segments * plan.q.len * plan.q.heads) *
                              static_cast<double>(plan.out.dim);
-  ForEachTask(context, row_tasks, WorkersFor(context, row_tasks, merge_flops),
-              [&](size_t task, size_t) {
-                const Rows rows = RowsOfTask(plan, task);
-                FinishRows(*context.attention, rows, memory.totals, [&](size_t r) {
-                  const RowPartial total = PartOf(parts, 0, rows, r);
-                  if (*total.sum == 0.0f) ClearRow(total, plan.out.dim);  // as TakeSegment has it
-                  for (size_t s = 1; s < plan.segments; ++s) {
-                    TakeSegment(*context.attention, plan.out.dim, PartOf(parts, s, rows, r), total);
-                  }
-                  return total;
-                });
-              });
+  return ForEachTask(
+      context, row_tasks, WorkersFor(context, row_tasks, merge_flops), [&](size_t task, size_t) {
+        const Rows rows = RowsOfTask(plan, task);
+        FinishRows(*context.attention, rows, memory.totals, [&](size_t r) {
+          const RowPartial total = PartOf(parts, 0, rows, r);
+          if (*total.sum == 0.0f) ClearRow(total, plan.out.dim);  // as TakeSegment has it
+          for (size_t s = 1; s < plan.segments; ++s) {
+            TakeSegment(*context.attention, plan.out.dim, PartOf(parts, s, rows, r), total);
+          }
+          return total;
+        });
+      });
 }
 
 // Which of the asked-for heads and queries an index is; SIZE_MAX: none.
@@ -198,34 +199,36 @@ void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
 
 // A second pass over the scores, now that the totals are known: a task is one block of keys of one
 // kv head, against all its rows in order.
-void RunWeights(const AttentionPlan& plan, const AttentionMemory& memory,
-                const Context::Impl& context) {
+Status RunWeights(const AttentionPlan& plan, const AttentionMemory& memory,
+                  const Context::Impl& context) {
   const size_t blocks = CeilDiv(plan.kv_len, kKeyBlock), heads = plan.batch * plan.k.heads;
   const RowTotals& totals = memory.totals;
-  ForEachTask(plan, memory, heads * blocks, context, [&](size_t task, const AttentionWorkspace& w) {
-    const size_t block = task / heads, first = block * kKeyBlock;
-    const size_t b = task % heads / plan.k.heads, kv_head = task % plan.k.heads;
-    const size_t count = std::min(kKeyBlock, plan.kv_len - first);
-    for (size_t g = 0; g < plan.group && !plan.options.key_scores.absent(); ++g) {
-      std::fill_n(&MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first),
-                  count, 0.0f);
-    }
-    Panels k;
-    for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
-      const Rows rows(plan, b, kv_head, row_block);
-      if (rows.count == 0) break;
-      if (!AsksFor(rows)) continue;
-      PrepareRows(rows, w);
-      for (size_t r = 0; r < rows.count; r += kScoreRows) {
-        const Rows group = rows.Group(r);
-        const AttentionWorkspace of_group = w.Group(plan, r);
-        const RowTotal total = {totals.shift + FirstTotal(group),
-                                totals.inverse + FirstTotal(group)};
-        const bool seen = WeightsOfBlock(*context.attention, group, block, total, of_group, &k);
-        DeliverWeights(group, first, count, seen, of_group);
-      }
-    }
-  });
+  return ForEachTask(
+      plan, memory, heads * blocks, context, [&](size_t task, const AttentionWorkspace& w) {
+        const size_t block = task / heads, first = block * kKeyBlock;
+        const size_t b = task % heads / plan.k.heads, kv_head = task % plan.k.heads;
+        const size_t count = std::min(kKeyBlock, plan.kv_len - first);
+        for (size_t g = 0; g < plan.group && !plan.options.key_scores.absent(); ++g) {
+          std::fill_n(
+              &MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first), count,
+              0.0f);
+        }
+        Panels k;
+        for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
+          const Rows rows(plan, b, kv_head, row_block);
+          if (rows.count == 0) break;
+          if (!AsksFor(rows)) continue;
+          PrepareRows(rows, w);
+          for (size_t r = 0; r < rows.count; r += kScoreRows) {
+            const Rows group = rows.Group(r);
+            const AttentionWorkspace of_group = w.Group(plan, r);
+            const RowTotal total = {totals.shift + FirstTotal(group),
+                                    totals.inverse + FirstTotal(group)};
+            const bool seen = WeightsOfBlock(*context.attention, group, block, total, of_group, &k);
+            DeliverWeights(group, first, count, seen, of_group);
+          }
+        }
+      });
 }
 
 // Without queries no weight is added up.
@@ -240,6 +243,7 @@ void ZeroKeyScores(const AttentionPlan& plan) {
 
 Status Run(const TensorView& q, const KeySource& source, const MutableTensorView& out,
            const AttentionOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   Context::Impl& impl = *context.impl();
   AttentionPlan plan;
@@ -257,13 +261,9 @@ Status RunAttention(const AttentionPlan& plan, Arena arena, Context::Impl& conte
     return Status();
   }
   const AttentionMemory memory(plan, &arena);
-  if (plan.split) {
-    RunSplit(plan, memory, context);
-  } else {
-    RunWhole(plan, memory, context);
-  }
-  if (plan.wants_weights()) RunWeights(plan, memory, context);
-  return Status();
+  HEED_RETURN_IF_ERROR(plan.split ? RunSplit(plan, memory, context)
+                                  : RunWhole(plan, memory, context));
+  return plan.wants_weights() ? RunWeights(plan, memory, context) : Status();
 }
 
 Status attention(const TensorView& q, const TensorView& k, const TensorView& v,

@@ -1,6 +1,7 @@
 #include "src/attention/dropout.h"
 
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 
 namespace heed {
 namespace {
@@ -47,6 +48,7 @@ void DropoutMultipliers(float probability, uint64_t seed, uint32_t batch, uint32
 }
 
 Status dropout_mask(float probability, uint64_t seed, const MutableTensorView& mask) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckDropoutProbability(probability));
   HEED_RETURN_IF_ERROR(CheckOutput("mask", mask, DType::kF32, 4, 4));
   const size_t* shape = mask.shape;

@@ -2,6 +2,7 @@
 
 #include "src/attention/segments.h"
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 
 namespace heed {
 namespace {
@@ -93,6 +94,7 @@ Status CheckMerge(const AttentionState* parts, size_t num_parts, const TensorVie
 Status attention_partial(const TensorView& q, const TensorView& k, const TensorView& v,
                          size_t first_key, size_t kv_len, const AttentionState& state,
                          const AttentionOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckState(state));
   HEED_RETURN_IF_ERROR(CheckPartialOptions(options));
@@ -117,13 +119,13 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
   Context::Impl& impl = *context.impl();
   Arena arena;
   HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
-  RunSegments(plan, {state}, AttentionMemory(plan, &arena), impl);
-  return Status();
+  return RunSegments(plan, {state}, AttentionMemory(plan, &arena), impl);
 }
 
 Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
                        const MutableTensorView& out, const MutableTensorView& lse,
                        Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckMerge(parts, num_parts, sinks, out, lse));
   const size_t batch = out.shape[0], q_len = out.shape[1], heads = out.shape[2], n = out.shape[3];
@@ -136,7 +138,7 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
   counted.Take<float>(workers * stride);
   HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
   float* memory = arena.Take<float>(workers * stride);
-  ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
+  return ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
     const size_t b = task / heads, h = task % heads;
     float* acc = memory + worker * stride;
     for (size_t i = 0; i < q_len; ++i) {
@@ -153,12 +155,12 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
       if (!lse.absent()) MutableAt<float>(lse, b, h, i) = LogSumExp(max, sum);
     }
   });
-  return Status();
 }
 
 Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,
                        const TensorView& lse_b, const MutableTensorView& out,
                        const MutableTensorView& lse, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckMerge(nullptr, 0, {}, out, lse));
   for (const NamedView& side : {NamedView{"out_a", out_a}, NamedView{"out_b", out_b}}) {

@@ -7,6 +7,7 @@
 #include "src/attention/source.h"
 #include "src/attention/workspace.h"
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 #include "src/base/math.h"
 
 namespace heed {
@@ -153,6 +154,7 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
 }
 
 Status alibi_slopes(const MutableTensorView& slopes) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckOutput("slopes", slopes, DType::kF32, 1, 1));
   const size_t num_heads = slopes.shape[0];
   if (num_heads == 0) return Status();

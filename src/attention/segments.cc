@@ -134,11 +134,11 @@ RowPartial PartOf(const StateView& state, size_t segment, const Rows& rows, size
                   rows.sequence.q_begin + rows.query(r));
 }
 
-void RunSegments(const AttentionPlan& plan, const StateView& state, const AttentionMemory& memory,
-                 const Context::Impl& context) {
+Status RunSegments(const AttentionPlan& plan, const StateView& state, const AttentionMemory& memory,
+                   const Context::Impl& context) {
   const size_t tasks = plan.batch * plan.k.heads * plan.row_blocks * plan.segments;
   const size_t first = plan.first_key / kSegmentKeys;
-  ForEachTask(plan, memory, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
+  return ForEachTask(plan, memory, tasks, context, [&](size_t task, const AttentionWorkspace& w) {
     const size_t segment = task % plan.segments;
     const Rows rows = RowsOfTask(plan, task / plan.segments);
     if (rows.count == 0) return;

@@ -5,6 +5,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 
 namespace heed {
@@ -24,6 +25,7 @@ ptrdiff_t RowOffset(const TensorView& view, size_t index) {
 
 Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,
                Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 1, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 1, kMaxRank));
@@ -50,14 +52,13 @@ Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOpt
   const size_t task_rows = std::max<size_t>(1, 4096 / n);
   const size_t tasks = (rows + task_rows - 1) / task_rows;
   const size_t workers = WorkersFor(impl, tasks, kFlopsPerElement * static_cast<double>(count));
-  ForEachTask(impl, tasks, workers, [&](size_t task, size_t) {
+  return ForEachTask(impl, tasks, workers, [&](size_t task, size_t) {
     const size_t end = std::min(rows, (task + 1) * task_rows);
     for (size_t row = task * task_rows; row < end; ++row) {
       impl.softmax->row(static_cast<const float*>(x.data) + RowOffset(x, row), options.scale,
                         static_cast<float*>(y.mutable_data()) + RowOffset(y, row), n);
     }
   });
-  return Status();
 }
 
 }  // namespace heed

@@ -84,10 +84,11 @@ void PlanMemory(const Context::Impl& context, AttentionPlan* plan);
 
 // Runs visit(task, workspace) for all tasks of a pass of an attention call.
 template <class Visit>
-void ForEachTask(const AttentionPlan& plan, const AttentionMemory& memory, size_t tasks,
-                 const Context::Impl& context, const Visit& visit) {
-  ForEachTask(context, tasks, std::min(plan.workers, tasks),
-              [&](size_t task, size_t worker) { visit(task, memory.OfWorker(plan, worker)); });
+Status ForEachTask(const AttentionPlan& plan, const AttentionMemory& memory, size_t tasks,
+                   const Context::Impl& context, const Visit& visit) {
+  return ForEachTask(
+      context, tasks, std::min(plan.workers, tasks),
+      [&](size_t task, size_t worker) { visit(task, memory.OfWorker(plan, worker)); });
 }
 
 }  // namespace heed

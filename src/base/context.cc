@@ -1,5 +1,6 @@
 #include "src/base/context.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include <omp.h>
 #endif
 
+#include "src/base/process_limits.h"
 #include "src/base/targets.h"
 
 namespace heed {
@@ -18,7 +20,9 @@ constexpr size_t kAlignment = Arena::kAlignment;
 size_t DefaultThreads(const ContextOptions& options) {
   if (options.num_threads != 0) return options.num_threads;
 #ifdef _OPENMP
-  if (options.parallel_for.run == nullptr) return static_cast<size_t>(omp_get_max_threads());
+  if (options.parallel_for.run == nullptr) {
+    return std::min(static_cast<size_t>(omp_get_max_threads()), CpuQuota());
+  }
 #endif
   return 1;
 }
@@ -30,17 +34,13 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
   }
   impl->num_threads = DefaultThreads(options);
   impl->parallel_for = options.parallel_for;
-  impl->target = options.target == nullptr ? BestTarget() : TargetByName(options.target);
-  if (impl->target == 0) {
+  const int64_t target = options.target == nullptr ? BestTarget() : TargetByName(options.target);
+  if (target == 0) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "target: '%.40s' is not an instruction set of this build and CPU",
                          options.target);
   }
-  impl->matmul = &GetMatmulKernels(impl->target);
-  impl->softmax = &GetSoftmaxKernels(impl->target);
-  impl->rope = &GetRopeKernels(impl->target);
-  impl->norm = &GetNormKernels(impl->target);
-  impl->attention = &GetAttentionKernels(impl->target);
+  static_cast<Kernels&>(*impl) = Kernels{target};
   return Status();
 }
 
@@ -74,7 +74,11 @@ Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
 
 const Status& CheckContext(const Context& context) { return context.status(); }
 
-Status OutOfMemory(const char* what, size_t bytes) {
+Status OutOfMemory(const char* what, size_t count, size_t size) {
+  size_t bytes = 0;
+  if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX) {
+    return Status::Error(StatusCode::kOutOfMemory, "%s: is too large for the address space", what);
+  }
   return Status::Error(StatusCode::kOutOfMemory, "%s: could not allocate %zu bytes", what, bytes);
 }
 

@@ -32,7 +32,17 @@ struct TaskRunner {
   void* self = nullptr;
 };
 
-struct Context::Impl {
+// The kernels of one instruction set. A new table of kernels is a line here.
+struct Kernels {
+  int64_t target = 0;
+  const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
+  const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
+  const RopeKernels* rope = &KernelsOf<RopeKernels>(target);
+  const NormKernels* norm = &KernelsOf<NormKernels>(target);
+  const AttentionKernels* attention = &KernelsOf<AttentionKernels>(target);
+};
+
+struct Context::Impl : Kernels {
   Status status;
   size_t num_threads = 1;
   ParallelFor parallel_for;
@@ -41,12 +51,6 @@ struct Context::Impl {
   // sharing. Tests lower it to spread small problems too.
   double flops_per_worker = 1e6;
   size_t l2_bytes = L2CacheBytes();
-  int64_t target = 0;
-  const MatmulKernels* matmul = nullptr;
-  const SoftmaxKernels* softmax = nullptr;
-  const RopeKernels* rope = nullptr;
-  const NormKernels* norm = nullptr;
-  const AttentionKernels* attention = nullptr;
   Floats workspace;
   size_t workspace_bytes = 0;
 
@@ -58,6 +62,7 @@ struct Context::Impl {
 // Ok, or why this context can't be used.
 const Status& CheckContext(const Context& context);
 
-Status OutOfMemory(const char* what, size_t bytes);
+// Of `count` elements of `size` bytes.
+Status OutOfMemory(const char* what, size_t count, size_t size = 1);
 
 }  // namespace heed

@@ -4,6 +4,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 
@@ -58,6 +59,7 @@ void ConvertElements(const TensorView& from, const MutableTensorView& to, size_t
 }  // namespace
 
 Status convert(const TensorView& from, const MutableTensorView& to, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckFloatInput("from", from, 0, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckFloatInput("to", to, 0, kMaxRank));
@@ -70,11 +72,10 @@ Status convert(const TensorView& from, const MutableTensorView& to, Context& con
   const Context::Impl& impl = *context.impl();
   const size_t count = from.num_elements(), tasks = CeilDiv(count, kTaskElements);
   const double work = static_cast<double>(count) * kElementCost;
-  ForEachTask(impl, tasks, WorkersFor(impl, tasks, work), [&](size_t task, size_t) {
+  return ForEachTask(impl, tasks, WorkersFor(impl, tasks, work), [&](size_t task, size_t) {
     const size_t begin = task * kTaskElements;
     ConvertElements(from, to, begin, std::min(count, begin + kTaskElements));
   });
-  return Status();
 }
 
 }  // namespace heed

@@ -1,20 +1,23 @@
-// Work is cut into tasks that depend on the problem alone; threads take them one by one.
+// Work is cut into tasks, by the problem, the threads and the caches; no bit depends on the cut.
+// Threads take them one by one.
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include "src/base/context.h"
 
 namespace heed {
 
 // Calls task(arg, index, worker) for every index in [0, num_tasks), on up to `workers` threads;
-// worker is in [0, workers). Tasks begin in ascending order, so put the long ones first.
-void RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
-              void (*task)(void* arg, size_t index, size_t worker), void* arg);
+// worker is in [0, workers). Tasks begin in ascending order, so put the long ones first. Fails when
+// the caller's ParallelFor left some undone.
+Status RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
+                void (*task)(void* arg, size_t index, size_t worker), void* arg);
 
 template <class F>
-void ForEachTask(const Context::Impl& context, size_t num_tasks, size_t workers, F&& f) {
-  RunTasks(
+Status ForEachTask(const Context::Impl& context, size_t num_tasks, size_t workers, F&& f) {
+  return RunTasks(
       context, num_tasks, workers,
       [](void* arg, size_t index, size_t worker) {
         (*static_cast<std::remove_reference_t<F>*>(arg))(index, worker);

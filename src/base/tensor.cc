@@ -1,5 +1,6 @@
 #include "heed/tensor.hpp"
 
+#include <cstdint>
 #include <utility>
 
 namespace heed {
@@ -79,10 +80,16 @@ TensorView TensorView::slice(size_t dim, size_t begin, size_t end) const {
     return view;
   }
   view.shape[dim] = end - begin;
-  if (data != nullptr) {
-    const ptrdiff_t offset = static_cast<ptrdiff_t>(begin * size_of(dtype)) * strides[dim];
-    view.data = static_cast<const char*>(data) + offset;
+  if (data == nullptr || view.num_elements() == 0) return view;  // no element, so no address
+  ptrdiff_t offset = 0;
+  uintptr_t address = 0;
+  if (__builtin_mul_overflow(begin, strides[dim], &offset) ||
+      __builtin_mul_overflow(offset, size_of(dtype), &offset) ||
+      __builtin_add_overflow(reinterpret_cast<uintptr_t>(data), offset, &address)) {
+    view.rank = kInvalidRank;
+    return view;
   }
+  view.data = static_cast<const char*>(data) + offset;
   return view;
 }
 

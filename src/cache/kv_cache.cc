@@ -4,6 +4,7 @@
 #include <new>
 
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/kernels/layout.h"
 
@@ -129,6 +130,7 @@ size_t KvCache::first_held() const { return impl_ ? impl_->first_held : 0; }
 size_t KvCache::room() const { return impl_ ? impl_->room() : 0; }
 
 Status KvCache::append(const TensorView& k, const TensorView& v, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckCache(*this));
   Impl& m = *impl_;
@@ -147,11 +149,11 @@ Status KvCache::append(const TensorView& k, const TensorView& v, Context& contex
   m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on
   const Context::Impl& impl = *context.impl();
   const size_t heads = c.batch * c.num_kv_heads;
-  ForEachTask(impl, heads, WorkersForTokens(impl, heads, tokens), [&](size_t head, size_t) {
-    m.Write(head / c.num_kv_heads, head % c.num_kv_heads, tokens);
-  });
-  m.length += seq;
-  return Status();
+  const Status status = ForEachTask(
+      impl, heads, WorkersForTokens(impl, heads, tokens),
+      [&](size_t head, size_t) { m.Write(head / c.num_kv_heads, head % c.num_kv_heads, tokens); });
+  if (status.ok()) m.length += seq;
+  return status;
 }
 
 Status KvCache::truncate(size_t length) {

@@ -52,7 +52,7 @@ Status PagedKvCache::Impl::Allocate() {
   values = AllocateFloats(tokens * value_floats);
   if (keys == nullptr || values == nullptr || !references.Reserve(c.num_blocks) ||
       !free_blocks.Reserve(c.num_blocks)) {
-    return OutOfMemory("cache", tokens * (key_floats + value_floats) * sizeof(float));
+    return OutOfMemory("cache", tokens * (key_floats + value_floats), sizeof(float));
   }
   for (size_t i = 0; i < c.num_blocks; ++i) {
     references.Push(0);
@@ -160,7 +160,7 @@ Status PagedKvCache::Impl::ReserveAppend(std::span<const PagedSequence> names, s
   for (const PagedSequence& name : names) {
     Sequence& s = At(name);
     const size_t blocks = BlocksFor(s.length + seq);
-    if (!s.blocks.Reserve(blocks)) return OutOfMemory("sequence", blocks * sizeof(int32_t));
+    if (!s.blocks.Reserve(blocks)) return OutOfMemory("sequence", blocks, sizeof(int32_t));
   }
   return Status();
 }

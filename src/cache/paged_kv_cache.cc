@@ -4,6 +4,7 @@
 #include <new>
 
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/cache/paged_kv_cache.h"
 
@@ -66,7 +67,7 @@ Result<PagedSequence> PagedKvCache::fork(PagedSequence parent, size_t length) {
   const size_t blocks = impl_->BlocksFor(length);
   if (!child.blocks.Reserve(blocks)) {
     impl_->EndSequence(*name);
-    return OutOfMemory("sequence", blocks * sizeof(int32_t));
+    return OutOfMemory("sequence", blocks, sizeof(int32_t));
   }
   for (size_t i = 0; i < blocks; ++i) {
     child.blocks.Push(from->blocks[i]);
@@ -100,6 +101,7 @@ Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
 
 Status PagedKvCache::append(std::span<const PagedSequence> sequences, const TensorView& k,
                             const TensorView& v, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   if (impl_ == nullptr) return MovedFrom();
   const PagedKvCacheConfig& c = impl_->config;
@@ -121,13 +123,18 @@ Status PagedKvCache::append(std::span<const PagedSequence> sequences, const Tens
   }
   const Context::Impl& impl = *context.impl();
   const size_t tasks = sequences.size() * seq;
-  ForEachTask(impl, tasks, WorkersForTokens(impl, tasks, tokens), [&](size_t task, size_t) {
-    const size_t b = task / seq, i = task % seq;
-    const Impl::Sequence& s = impl_->At(sequences[b]);
-    impl_->Write(s, s.length + i, tokens, b, i);
-  });
-  for (const PagedSequence& name : sequences) impl_->At(name).length += seq;
-  return Status();
+  const Status written =
+      ForEachTask(impl, tasks, WorkersForTokens(impl, tasks, tokens), [&](size_t task, size_t) {
+        const size_t b = task / seq, i = task % seq;
+        const Impl::Sequence& s = impl_->At(sequences[b]);
+        impl_->Write(s, s.length + i, tokens, b, i);
+      });
+  for (const PagedSequence& name : sequences) {
+    Impl::Sequence& s = impl_->At(name);
+    if (written.ok()) s.length += seq;
+    impl_->DropBlocks(s, impl_->BlocksFor(s.length));
+  }
+  return written;
 }
 
 Status PagedKvCache::truncate(PagedSequence sequence, size_t length) {

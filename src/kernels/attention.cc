@@ -91,9 +91,8 @@ float ExpOfOne(float x) { return ExpOne(x); }
 
 }  // namespace
 
-extern const AttentionKernels kAttentionKernels;
-const AttentionKernels kAttentionKernels = {&Attend, &Weights, &Merge,   &Scale,
-                                            &Fold,   &Finish,  &ExpOfOne};
+constexpr AttentionKernels kKernels = {&Attend, &Weights, &Merge,   &Scale,
+                                       &Fold,   &Finish,  &ExpOfOne};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -101,13 +100,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace heed {
 
-const AttentionKernels& GetAttentionKernels(int64_t target) {
-#define HEED_VISIT(TARGET, NAMESPACE) \
-  if (target == TARGET) return NAMESPACE::kAttentionKernels;
-  HWY_VISIT_TARGETS(HEED_VISIT)
-#undef HEED_VISIT
-  return HWY_STATIC_NAMESPACE::kAttentionKernels;
-}
+HEED_DISPATCH(AttentionKernels)
 
 }  // namespace heed
 #endif  // HWY_ONCE

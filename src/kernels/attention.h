@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "src/kernels/dispatch.h"
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
 #include "src/kernels/prefetch.h"
@@ -84,6 +85,7 @@ struct AttentionKernels {
   float (*exp)(float x);  // of one number, x <= 0 or NaN
 };
 
-const AttentionKernels& GetAttentionKernels(int64_t target);
+template <>
+const AttentionKernels& KernelsOf<AttentionKernels>(int64_t target);
 
 }  // namespace heed

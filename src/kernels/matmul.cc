@@ -143,8 +143,7 @@ void RowTimes(const RowTimesMatrix& t) {
 
 }  // namespace
 
-extern const MatmulKernels kMatmulKernels;
-const MatmulKernels kMatmulKernels = {&Block, &RowTimes};
+constexpr MatmulKernels kKernels = {&Block, &RowTimes};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -152,13 +151,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace heed {
 
-const MatmulKernels& GetMatmulKernels(int64_t target) {
-#define HEED_VISIT(TARGET, NAMESPACE) \
-  if (target == TARGET) return NAMESPACE::kMatmulKernels;
-  HWY_VISIT_TARGETS(HEED_VISIT)
-#undef HEED_VISIT
-  return HWY_STATIC_NAMESPACE::kMatmulKernels;
-}
+HEED_DISPATCH(MatmulKernels)
 
 }  // namespace heed
 #endif  // HWY_ONCE

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "src/kernels/dispatch.h"
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
 
@@ -41,7 +42,7 @@ struct MatmulKernels {
   void (*row_times_matrix)(const RowTimesMatrix&);
 };
 
-// `target`: one bit of the HWY_* target masks, among those compiled.
-const MatmulKernels& GetMatmulKernels(int64_t target);
+template <>
+const MatmulKernels& KernelsOf<MatmulKernels>(int64_t target);
 
 }  // namespace heed

@@ -81,8 +81,7 @@ void Rms(float* x, size_t rows, size_t n, const float* weight, float eps) {
 
 }  // namespace
 
-extern const NormKernels kNormKernels;
-const NormKernels kNormKernels = {&Rms};
+constexpr NormKernels kKernels = {&Rms};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -90,13 +89,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace heed {
 
-const NormKernels& GetNormKernels(int64_t target) {
-#define HEED_VISIT(TARGET, NAMESPACE) \
-  if (target == TARGET) return NAMESPACE::kNormKernels;
-  HWY_VISIT_TARGETS(HEED_VISIT)
-#undef HEED_VISIT
-  return HWY_STATIC_NAMESPACE::kNormKernels;
-}
+HEED_DISPATCH(NormKernels)
 
 }  // namespace heed
 #endif  // HWY_ONCE

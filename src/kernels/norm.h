@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "src/kernels/dispatch.h"
+
 namespace heed {
 
 struct NormKernels {
@@ -12,6 +14,7 @@ struct NormKernels {
   void (*rms)(float* x, size_t rows, size_t n, const float* weight, float eps);
 };
 
-const NormKernels& GetNormKernels(int64_t target);
+template <>
+const NormKernels& KernelsOf<NormKernels>(int64_t target);
 
 }  // namespace heed

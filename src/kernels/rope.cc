@@ -65,8 +65,7 @@ void Interleaved(const float* x, const float* cos, const float* sin, size_t pair
 
 }  // namespace
 
-extern const RopeKernels kRopeKernels;
-const RopeKernels kRopeKernels = {&Half, &Interleaved};
+constexpr RopeKernels kKernels = {&Half, &Interleaved};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -74,13 +73,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace heed {
 
-const RopeKernels& GetRopeKernels(int64_t target) {
-#define HEED_VISIT(TARGET, NAMESPACE) \
-  if (target == TARGET) return NAMESPACE::kRopeKernels;
-  HWY_VISIT_TARGETS(HEED_VISIT)
-#undef HEED_VISIT
-  return HWY_STATIC_NAMESPACE::kRopeKernels;
-}
+HEED_DISPATCH(RopeKernels)
 
 }  // namespace heed
 #endif  // HWY_ONCE

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "src/kernels/dispatch.h"
+
 namespace heed {
 
 // Rotates `pairs` channel pairs of x into y (which may be x) by the given cosines and sines.
@@ -12,6 +14,7 @@ struct RopeKernels {
   void (*interleaved)(const float* x, const float* cos, const float* sin, size_t pairs, float* y);
 };
 
-const RopeKernels& GetRopeKernels(int64_t target);
+template <>
+const RopeKernels& KernelsOf<RopeKernels>(int64_t target);
 
 }  // namespace heed

@@ -77,8 +77,7 @@ void ExpRow(const float* x, float* y, size_t n) {
 
 }  // namespace
 
-extern const SoftmaxKernels kSoftmaxKernels;
-const SoftmaxKernels kSoftmaxKernels = {&SoftmaxRow, &ExpRow};
+constexpr SoftmaxKernels kKernels = {&SoftmaxRow, &ExpRow};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -86,13 +85,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace heed {
 
-const SoftmaxKernels& GetSoftmaxKernels(int64_t target) {
-#define HEED_VISIT(TARGET, NAMESPACE) \
-  if (target == TARGET) return NAMESPACE::kSoftmaxKernels;
-  HWY_VISIT_TARGETS(HEED_VISIT)
-#undef HEED_VISIT
-  return HWY_STATIC_NAMESPACE::kSoftmaxKernels;
-}
+HEED_DISPATCH(SoftmaxKernels)
 
 }  // namespace heed
 #endif  // HWY_ONCE

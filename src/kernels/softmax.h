@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "src/kernels/dispatch.h"
+
 namespace heed {
 
 struct SoftmaxKernels {
@@ -13,6 +15,7 @@ struct SoftmaxKernels {
   void (*exp_row)(const float* x, float* y, size_t n);
 };
 
-const SoftmaxKernels& GetSoftmaxKernels(int64_t target);
+template <>
+const SoftmaxKernels& KernelsOf<SoftmaxKernels>(int64_t target);
 
 }  // namespace heed

@@ -6,6 +6,7 @@
 #include "src/attention/attention.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/cache/kv_cache.h"
 
@@ -80,13 +81,13 @@ Status NormHeads(const TensorView& heads, const float* weight, float eps,
   const size_t seq = heads.shape[1], tokens = heads.shape[0] * seq, dim = heads.shape[3];
   constexpr double kFlopsPerElement = 8;
   const double flops = kFlopsPerElement * static_cast<double>(heads.num_elements());
-  ForEachTask(context, tokens, WorkersFor(context, tokens, flops), [&](size_t token, size_t) {
-    const ptrdiff_t offset = static_cast<ptrdiff_t>(token / seq) * heads.strides[0] +
-                             static_cast<ptrdiff_t>(token % seq) * heads.strides[1];
-    context.norm->rms(static_cast<float*>(Writable(heads).mutable_data()) + offset, heads.shape[2],
-                      dim, weight, eps);
-  });
-  return Status();
+  return ForEachTask(
+      context, tokens, WorkersFor(context, tokens, flops), [&](size_t token, size_t) {
+        const ptrdiff_t offset = static_cast<ptrdiff_t>(token / seq) * heads.strides[0] +
+                                 static_cast<ptrdiff_t>(token % seq) * heads.strides[1];
+        context.norm->rms(static_cast<float*>(Writable(heads).mutable_data()) + offset,
+                          heads.shape[2], dim, weight, eps);
+      });
 }
 
 // What the layer itself keeps during a call.
@@ -297,6 +298,7 @@ void MultiHeadAttention::Destroy::operator()(Impl* impl) const { delete impl; }
 
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,
                                    const ForwardOptions& options, Context& context) const {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   if (impl_ == nullptr) return MovedFrom();
   ForwardPlan plan;

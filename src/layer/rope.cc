@@ -5,6 +5,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/math.h"
 #include "src/base/parallel.h"
 
@@ -20,6 +21,17 @@ void RopeAngles(int32_t position, const double* frequencies, double factor, size
     sin[t] = static_cast<float>(s * factor);
     cos[t] = static_cast<float>(c * factor);
   }
+}
+
+Status CheckPositionsShape(const TensorView& positions, size_t batch, size_t len) {
+  HEED_RETURN_IF_ERROR(CheckInput("positions", positions, DType::kI32, 1, 2));
+  const bool shared = positions.rank == 1;
+  if (positions.shape[positions.rank - 1] != len || (!shared && positions.shape[0] != batch)) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "positions: shape is %s, must be [%zu] or [%zu, %zu]",
+                         ShapeText(positions).text, len, batch, len);
+  }
+  return Status();
 }
 
 // Of x and y, whatever the positions.
@@ -62,13 +74,8 @@ void PlanTokens(const Context::Impl& context, RopePlan* plan) {
 }  // namespace
 
 Status CheckPositions(const TensorView& positions, size_t batch, size_t len) {
-  HEED_RETURN_IF_ERROR(CheckInput("positions", positions, DType::kI32, 1, 2));
+  HEED_RETURN_IF_ERROR(CheckPositionsShape(positions, batch, len));
   const bool shared = positions.rank == 1;
-  if (positions.shape[positions.rank - 1] != len || (!shared && positions.shape[0] != batch)) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "positions: shape is %s, must be [%zu] or [%zu, %zu]",
-                         ShapeText(positions).text, len, batch, len);
-  }
   for (size_t b = 0; b < (shared ? 1 : batch); ++b) {
     for (size_t i = 0; i < len; ++i) {
       if (PositionAt(positions, b, i) < 0) {
@@ -107,10 +114,12 @@ Status PlanRope(const TensorView& x, const TensorView& positions, const MutableT
   HEED_RETURN_IF_ERROR(CheckRotated(x, y));
   *plan = {.x = AsHeads(x), .y = AsHeads(y), .positions = positions, .options = options};
   HEED_RETURN_IF_ERROR(CheckRope(options, plan->x.dim, &plan->rope_dim));
+  plan->empty = x.num_elements() == 0;
+  // Positions of no element are not read: with strides of 0 there may be any number of them.
+  if (plan->empty) return CheckPositionsShape(positions, plan->x.batch, plan->x.len);
   HEED_RETURN_IF_ERROR(CheckPositions(positions, plan->x.batch, plan->x.len));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "positions", positions));
-  plan->empty = x.num_elements() == 0;
-  if (!plan->empty) PlanTokens(context, plan);
+  PlanTokens(context, plan);
   return Status();
 }
 
@@ -131,7 +140,7 @@ Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) 
   const size_t pairs = plan.rope_dim / 2;
   const double factor = RopeFrequencies(plan.options, plan.rope_dim, memory.frequencies);
   const auto rotate = plan.options.interleaved ? context.rope->interleaved : context.rope->half;
-  ForEachTask(context, x.batch * x.len, plan.workers, [&](size_t token, size_t worker) {
+  return ForEachTask(context, x.batch * x.len, plan.workers, [&](size_t token, size_t worker) {
     float* cos = memory.angles + worker * plan.rope_dim;
     float* sin = cos + pairs;
     const size_t b = token / x.len, i = token % x.len;
@@ -145,11 +154,11 @@ Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) 
       if (from != to) std::copy(from + plan.rope_dim, from + x.dim, to + plan.rope_dim);
     }
   });
-  return Status();
 }
 
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
             const RopeOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   Context::Impl& impl = *context.impl();
   RopePlan plan;

@@ -7,6 +7,7 @@
 #include "heed/convert.hpp"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/layer/multi_head_attention.h"
 #include "src/layer/rope.h"
 
@@ -105,7 +106,7 @@ Status JoinBiases(const Projection* projections, size_t count, Context& context,
   }
   if (!any) return Status();
   joined->reset(new (std::nothrow) float[total]());
-  if (*joined == nullptr) return OutOfMemory("biases", total * sizeof(float));
+  if (*joined == nullptr) return OutOfMemory("biases", total, sizeof(float));
   float* to = joined->get();
   for (size_t i = 0; i < count; to += projections[i].out, ++i) {
     if (projections[i].weights->bias.absent()) continue;
@@ -203,6 +204,7 @@ size_t MultiHeadAttention::Impl::bytes() const {
 Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
                                                       const MultiHeadAttentionWeights& weights,
                                                       Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   MultiHeadAttention layer;
   layer.impl_.reset(new (std::nothrow) Impl);

@@ -103,7 +103,7 @@ void PackRows(const Product2d& p, PackedRows a, float* tiles) {
 Status PackAllRows(const Product2d& p, float* tiles, const Context::Impl& context) {
   const size_t chunks = CeilDiv(p.k, kSumChunk), tasks = chunks * CeilDiv(p.m, kPackRows);
   const double work = static_cast<double>(p.m) * static_cast<double>(p.k) * kPackCost;
-  ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
+  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
     const size_t k = task % chunks * kSumChunk, row = task / chunks * kPackRows;
     const size_t depth = std::min(kSumChunk, p.k - k);
     PackTiles(p.a + static_cast<ptrdiff_t>(row) * p.a_row + static_cast<ptrdiff_t>(k) * p.a_k,
@@ -127,7 +127,7 @@ Status FarRows(const Product2d& p, const Panels& b, float* workspace,
   const size_t workers = WorkersFor(context, grid.tasks(), Flops(p));
   const size_t tile_floats = grid.TileFloats(p.k);
   const float* panels = b.f32();
-  ForEachTask(context, grid.tasks(), workers, [&](size_t task, size_t worker) {
+  return ForEachTask(context, grid.tasks(), workers, [&](size_t task, size_t worker) {
     float* tiles = workspace + worker * tile_floats;
     const size_t row = task % grid.row_blocks * grid.rows;
     const size_t column = task / grid.row_blocks * grid.columns;
@@ -139,7 +139,6 @@ Status FarRows(const Product2d& p, const Panels& b, float* workspace,
                  [&](size_t at, size_t from) { return panels + at * p.k + from * kPanel; });
     }
   });
-  return Status();
 }
 
 // Packs columns [first, first + columns) as PackedMatrix does, on all threads.
@@ -148,7 +147,7 @@ Status PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t
   const size_t chunks = CeilDiv(p.k, kSumChunk);
   const size_t tasks = chunks * CeilDiv(columns, kPackColumns);
   const double work = static_cast<double>(p.k) * static_cast<double>(columns) * kPackCost;
-  ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
+  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
     const size_t k = task % chunks * kSumChunk, column = task / chunks * kPackColumns;
     PackPanels(b.at(k, first + column), b.k_stride, b.column_stride, std::min(kSumChunk, p.k - k),
                std::min(kPackColumns, columns - column), panels + column * p.k + k * kPanel,
@@ -160,13 +159,12 @@ Status PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t
 Status NearPacked(const MatmulPlan& plan, const float* tiles, const Context::Impl& context) {
   const Product2d& p = plan.p;
   const float* panels = plan.packed.f32();
-  ForEachTask(context, CeilDiv(p.n, kShareColumns), plan.workers, [&](size_t task, size_t) {
+  return ForEachTask(context, CeilDiv(p.n, kShareColumns), plan.workers, [&](size_t task, size_t) {
     const size_t column = task * kShareColumns;
     RunStretch(*context.matmul, p, {0, p.m, 0, p.k, tiles}, column,
                std::min(kShareColumns, p.n - column), p.k * kPanel,
                [&](size_t at, size_t k) { return panels + at * p.k + k * kPanel; });
   });
-  return Status();
 }
 
 // b as given: each task owns some columns, packs a stretch of them and takes it from cache.
@@ -175,21 +173,21 @@ Status NearPlain(const MatmulPlan& plan, const float* tiles, float* workspace,
   const Product2d& p = plan.p;
   const PlainMatrix& b = plan.plain;
   const size_t depth = std::min(p.k, kStretch);
-  ForEachTask(context, CeilDiv(p.n, kShareColumns), plan.workers, [&](size_t task, size_t worker) {
-    float* panels = workspace + worker * plan.worker_floats;
-    const size_t column = task * kShareColumns;
-    const size_t columns = std::min(kShareColumns, p.n - column);
-    for (size_t k = 0; k < p.k; k += kStretch) {
-      const size_t end = std::min(p.k, k + kStretch);
-      PackPanels(b.at(k, column), b.k_stride, b.column_stride, end - k, columns, panels,
-                 depth * kPanel);
-      RunStretch(*context.matmul, p, {0, p.m, k, end, tiles + k * p.m}, column, columns,
-                 depth * kPanel, [&](size_t at, size_t from) {
-                   return panels + (at - column) * depth + (from - k) * kPanel;
-                 });
-    }
-  });
-  return Status();
+  return ForEachTask(context, CeilDiv(p.n, kShareColumns), plan.workers,
+                     [&](size_t task, size_t worker) {
+                       float* panels = workspace + worker * plan.worker_floats;
+                       const size_t column = task * kShareColumns;
+                       const size_t columns = std::min(kShareColumns, p.n - column);
+                       for (size_t k = 0; k < p.k; k += kStretch) {
+                         const size_t end = std::min(p.k, k + kStretch);
+                         PackPanels(b.at(k, column), b.k_stride, b.column_stride, end - k, columns,
+                                    panels, depth * kPanel);
+                         RunStretch(*context.matmul, p, {0, p.m, k, end, tiles + k * p.m}, column,
+                                    columns, depth * kPanel, [&](size_t at, size_t from) {
+                                      return panels + (at - column) * depth + (from - k) * kPanel;
+                                    });
+                       }
+                     });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/kernels/matmul.h"
 #include "src/matmul/blocks.h"
@@ -74,27 +75,28 @@ void PlanOneRow(const Context::Impl& context, MatmulPlan* plan) {
 
 Status RunOneRow(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
   const Product2d& p = plan.p;
-  ForEachTask(context, CeilDiv(p.n, plan.columns), plan.workers, [&](size_t task, size_t worker) {
-    RowTimesMatrix chunk;
-    const size_t column = task * plan.columns;
-    chunk.columns = std::min(plan.columns, p.n - column);
-    chunk.acc = memory.workers + worker * plan.worker_floats;
-    chunk.a_stride = p.a_k;
-    chunk.b_stride = plan.plain.k_stride;
-    chunk.prefetch = p.n > context.l2_bytes / sizeof(float) / p.k;
-    float* c = p.c + column;
-    for (size_t k = 0; k < p.k; k += kSumChunk) {
-      chunk.depth = std::min(kSumChunk, p.k - k);
-      chunk.a = p.a + static_cast<ptrdiff_t>(k) * p.a_k;
-      chunk.b = plan.plain.at(k, column);
-      context.matmul->row_times_matrix(chunk);
-      for (size_t j = 0; j < chunk.columns; ++j) {
-        c[j] = k == 0 ? chunk.acc[j] : c[j] + chunk.acc[j];
-      }
-    }
-    for (size_t j = 0; j < chunk.columns && p.bias != nullptr; ++j) c[j] += p.bias[column + j];
-  });
-  return Status();
+  return ForEachTask(context, CeilDiv(p.n, plan.columns), plan.workers,
+                     [&](size_t task, size_t worker) {
+                       RowTimesMatrix chunk;
+                       const size_t column = task * plan.columns;
+                       chunk.columns = std::min(plan.columns, p.n - column);
+                       chunk.acc = memory.workers + worker * plan.worker_floats;
+                       chunk.a_stride = p.a_k;
+                       chunk.b_stride = plan.plain.k_stride;
+                       chunk.prefetch = p.n > context.l2_bytes / sizeof(float) / p.k;
+                       float* c = p.c + column;
+                       for (size_t k = 0; k < p.k; k += kSumChunk) {
+                         chunk.depth = std::min(kSumChunk, p.k - k);
+                         chunk.a = p.a + static_cast<ptrdiff_t>(k) * p.a_k;
+                         chunk.b = plan.plain.at(k, column);
+                         context.matmul->row_times_matrix(chunk);
+                         for (size_t j = 0; j < chunk.columns; ++j) {
+                           c[j] = k == 0 ? chunk.acc[j] : c[j] + chunk.acc[j];
+                         }
+                       }
+                       for (size_t j = 0; j < chunk.columns && p.bias != nullptr; ++j)
+                         c[j] += p.bias[column + j];
+                     });
 }
 
 // After the checks.
@@ -117,6 +119,7 @@ void PlanTasks(const Context::Impl& context, bool rows_of_b, MatmulPlan* plan) {
 template <class Matrix>
 Status Multiply(const TensorView& a, const Matrix& b, const MutableTensorView& c,
                 const MatmulOptions& options, Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   Context::Impl& impl = *context.impl();
   MatmulPlan plan;

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "src/base/check.h"
+#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 #include "src/kernels/layout.h"
@@ -76,11 +77,11 @@ Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout 
   }
   const size_t padded = RoundUp(out, kColumnPad), floats = in * padded;
   data = AllocateFloats(floats);
-  if (data == nullptr) return OutOfMemory("packed matrix", floats * sizeof(float));
+  if (data == nullptr) return OutOfMemory("packed matrix", floats, sizeof(float));
   if (floats == 0) return Status();
   const size_t tasks = CeilDiv(padded, kPackColumns);
   const double work = static_cast<double>(floats) * kPackCost;
-  ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
+  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
     const size_t begin = task * kPackColumns, end = std::min(padded, begin + kPackColumns);
     if (end > out) std::fill(data.get() + begin * in, data.get() + end * in, 0.0f);
     size_t first = 0;  // column of matrix i
@@ -91,7 +92,6 @@ Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout 
       first = last;
     }
   });
-  return Status();
 }
 
 void PackedMatrix::Destroy::operator()(Impl* impl) const { delete impl; }
@@ -111,6 +111,7 @@ Result<PackedMatrix> PackedMatrix::pack(const TensorView& b, WeightLayout layout
 
 Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout,
                                         Context& context) {
+  const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   PackedMatrix packed;
   if (packed.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));

@@ -1,0 +1,100 @@
+// Pools of the caller's own that leave out workers.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "heed/context.hpp"
+#include "src/base/context.h"
+#include "test/support/compare.h"
+#include "test/support/operations.h"
+#include "test/support/refusal.h"
+
+namespace heed::test {
+namespace {
+
+// Calls the workers of its first `whole` loops, of the next those from `begin` to `end`, and then
+// all again.
+struct DroppingPool {
+  size_t whole = SIZE_MAX, begin = 0, end = 0;
+  size_t loops = 0;
+  size_t shift = 0;  // of every worker's number in that loop
+
+  static void Run(void* pool, size_t num_workers, void (*body)(void* arg, size_t worker),
+                  void* arg) {
+    auto* self = static_cast<DroppingPool*>(pool);
+    const bool drops = self->loops++ == self->whole;
+    const size_t first = drops ? self->begin : 0, last = drops ? self->end : num_workers;
+    for (size_t worker = first; worker < std::min(last, num_workers); ++worker) {
+      body(arg, drops ? worker + self->shift : worker);
+    }
+  }
+};
+
+struct PoolFixture {
+  PoolFixture() {
+    ContextOptions options;
+    options.num_threads = 3;
+    options.parallel_for = {&DroppingPool::Run, &pool};
+    context = Context(options);
+    context.impl()->flops_per_worker = 1;
+  }
+  DroppingPool pool;
+  Context context;
+  Operations operations;
+};
+
+TEST_CASE_FIXTURE(PoolFixture,
+                  "a pool that calls no worker is refused in every loop of every function") {
+  size_t dropped = 0;
+  for (const size_t l2_bytes : {context.impl()->l2_bytes, size_t{4096}}) {  // other ways of matmul
+    context.impl()->l2_bytes = l2_bytes;
+    for (const Operation& operation : operations.all()) {
+      CAPTURE(operation.name);
+      for (pool.whole = 0;; ++pool.whole) {
+        CAPTURE(pool.whole);
+        pool.loops = 0;
+        const Status status = operation.call(context);
+        if (pool.loops <= pool.whole) {
+          CHECK(status.ok());
+          break;
+        }
+        ++dropped;
+        CHECK(WrongRefusal(status, StatusCode::kInvalidArgument, "parallel_for") == "");
+      }
+    }
+  }
+  CHECK(dropped >= 20);
+}
+
+TEST_CASE_FIXTURE(PoolFixture, "a pool that drops some workers does the work with the others") {
+  Context plain;
+  for (const Operation& operation : operations.all()) {
+    CAPTURE(operation.name);
+    CHECK(operation.call(plain).ok());
+    const std::vector<float> want = *operation.out;
+    std::fill(operation.out->begin(), operation.out->end(), -1.0f);
+    pool.loops = pool.whole = 0;
+    pool.begin = 1;
+    pool.end = 2;
+    CHECK(operation.call(context).ok());
+    CHECK(Difference(*operation.out, want) == "");
+  }
+}
+
+TEST_CASE_FIXTURE(PoolFixture, "a worker that was not asked for does nothing") {
+  pool.end = 3;
+  pool.shift = 3;
+  for (const Operation& operation : operations.all()) {
+    CAPTURE(operation.name);
+    pool.loops = pool.whole = 0;
+    const Status status = operation.call(context);
+    if (pool.loops == 0) continue;
+    CHECK(WrongRefusal(status, StatusCode::kInvalidArgument, "parallel_for") == "");
+  }
+}
+
+}  // namespace
+}  // namespace heed::test
