@@ -97,8 +97,15 @@ void KvCache::Impl::Write(size_t sequence, size_t kv_head, const KvTokens& token
     }
     const float* value = tokens.values.row(sequence, i, kv_head);
     float* v = block + kKeyBlock * config.head_dim + at * kPanel;
-    for (size_t d = 0; d < config.v_head_dim; ++d, value += tokens.values.dim_stride) {
-      v[d / kPanel * kKeyBlock * kPanel + d % kPanel] = *value;
+    for (size_t d = 0; d < config.v_head_dim; d += kPanel, v += kKeyBlock * kPanel) {
+      const size_t width = std::min(kPanel, config.v_head_dim - d);
+      if (tokens.values.dim_stride == 1) {
+        std::copy_n(value + d, width, v);
+        continue;
+      }
+      for (size_t c = 0; c < width; ++c) {
+        v[c] = value[static_cast<ptrdiff_t>(d + c) * tokens.values.dim_stride];
+      }
     }
   }
 }

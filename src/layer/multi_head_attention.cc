@@ -42,7 +42,6 @@ Status PlanProjection(const TensorView& from, const PackedMatrix& weights,
                       size_t seq, const Context::Impl& context, ProjectionPlan* plan) {
   MatmulOptions options;
   if (bias != nullptr) options.bias = TensorView(bias.get(), {weights.out()});
-  *plan = {};
   TensorView one_from, one_to;
   if (!Flatten(from, batch, seq, &one_from) || !Flatten(to, batch, seq, &one_to)) {
     one_from = FirstSequence(from);
@@ -239,7 +238,6 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
     source.new_tokens = seq;
   }
   const MutableTensorView out = Writable(HeadsOf(heads, batch, seq, 0, c.num_heads, c.v_head_dim));
-  plan->attention = {};
   HEED_RETURN_IF_ERROR(
       PlanAttention(plan->q, source, out, OptionsFor(options), context, &plan->attention));
   if (has_out) {
@@ -269,6 +267,7 @@ Status MultiHeadAttention::Impl::PlanForward(const TensorView& x, const MutableT
   HEED_RETURN_IF_ERROR(PlanSteps(x, y, options, arena, context, plan));
   if (plan->bytes <= context.workspace_bytes) return Status();
   HEED_RETURN_IF_ERROR(context.Reserve(plan->bytes, &arena));
+  plan->attention = {};
   return PlanSteps(x, y, options, arena, context, plan);
 }
 
