@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "heed/attention.hpp"
 #include "src/attention/operands.h"
+#include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/heads_view.h"
 #include "src/kernels/attention.h"
@@ -21,12 +23,24 @@ struct KeySource {
   size_t first_key = 0, total_keys = SIZE_MAX;
 };
 
-// One sequence of the batch.
+// One sequence of the batch: the lengths and tables of the caller, read once.
 struct Sequence {
   size_t q_begin = 0, q_len = 0;  // rows of q, out and lse
-  // Key j is row kv_begin + j of k and v, modulo 2^64: of a part of the keys kv_begin is negative.
-  size_t kv_begin = 0, kv_len = 0;
-  ptrdiff_t position = 0;  // of its first query
+  ptrdiff_t kv_begin = 0;         // the row of key 0 in k and v; negative for a part of the keys
+  size_t kv_len = 0;
+  ptrdiff_t position = 0;           // of its first query
+  size_t prefix_len = 0;            // AttentionOptions::prefix_lens
+  const int32_t* blocks = nullptr;  // of pages: those that hold its keys
+
+  size_t row_of_key(size_t j) const {
+    return static_cast<size_t>(kv_begin + static_cast<ptrdiff_t>(j));
+  }
+};
+
+// The heads or queries whose weights are asked for, read once.
+struct Chosen {
+  bool all = true;
+  std::span<const int32_t> indices = {};  // ascending
 };
 
 // Rows are the queries of one kv head, token by token and within a token head by head, so that all
@@ -38,7 +52,10 @@ struct AttentionPlan {
   AttentionOptions options;
   float scale = 1.0f;
   size_t batch = 1, group = 1, acc_stride = 0;
-  size_t q_len = 0, kv_len = 0;  // the longest sequence's
+  size_t q_len = 0, kv_len = 0;         // the longest sequence's
+  const Sequence* sequences = nullptr;  // [batch], in the context until its next plan
+  Chosen weights_heads, weights_queries;
+  bool writes_nothing = false;  // all results are empty, so lengths and tables were not read
 
   size_t row_block = 0;   // rows of a task
   size_t row_blocks = 0;  // per sequence and kv head
@@ -55,18 +72,19 @@ struct AttentionPlan {
   bool part() const { return source.total_keys != SIZE_MAX; }  // only some of the keys are there
   bool packed() const { return !options.cu_seqlens_q.absent(); }
   bool wants_weights() const { return !options.weights.absent() || !options.key_scores.absent(); }
-  Sequence sequence(size_t b) const;
+  const Sequence& sequence(size_t b) const { return sequences[b]; }
 };
 
-// Checks everything and fills `plan`. How rows are cut into tasks depends on the context's threads
-// and caches; no row's arithmetic does.
+// Checks everything and fills `plan`. `outputs`: `out` and what else the call writes beside the
+// options' results. How rows are cut into tasks depends on the context's threads and caches; no
+// row's arithmetic does.
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
-                     const AttentionOptions& options, const Context::Impl& context,
-                     AttentionPlan* plan);
+                     std::span<const NamedView> outputs, const AttentionOptions& options,
+                     Context::Impl& context, AttentionPlan* plan);
+
+// Refuses a size of 2^31 or more: lengths are i32, and no product of sizes overflows then.
+Status CheckSize(const char* name, size_t size);
 
 double AttentionFlops(const AttentionPlan& plan);
-
-// Of PlanAttention: the options against the shapes that `plan` holds.
-Status CheckAttentionOptions(const AttentionPlan& plan);
 
 }  // namespace heed

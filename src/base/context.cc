@@ -44,6 +44,17 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
   return Status();
 }
 
+Status Grow(size_t bytes, Floats* memory, size_t* held, Arena* arena) {
+  if (*held < bytes) {
+    memory->reset();  // first, so that old and new are never held together
+    *memory = AllocateFloats(CeilDiv(bytes, sizeof(float)));
+    *held = *memory == nullptr ? 0 : bytes;
+    if (*memory == nullptr) return OutOfMemory("workspace", bytes);
+  }
+  *arena = Arena(memory->get());
+  return Status();
+}
+
 const Status& NoContext() {
   static const Status status =
       Status::Error(StatusCode::kInvalidArgument, "context: was moved from, or had no memory");
@@ -72,14 +83,14 @@ float* Context::Impl::Reserve(Buffer buffer, size_t count) {
 }
 
 Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
-  if (workspace_bytes < bytes) {
-    workspace.reset();  // first, so that old and new are never held together
-    workspace = AllocateFloats(CeilDiv(bytes, sizeof(float)));
-    workspace_bytes = workspace == nullptr ? 0 : bytes;
-    if (workspace == nullptr) return OutOfMemory("workspace", bytes);
-  }
-  *arena = Arena(workspace.get());
-  return Status();
+  return Grow(bytes, &workspace, &workspace_bytes, arena);
+}
+
+Status Context::Impl::ReservePlan(size_t bytes, Arena* arena) {
+  // In pages, so that a block table that grows entry by entry seldom needs new memory.
+  constexpr size_t kPage = 4096;
+  const size_t pages = bytes < SIZE_MAX - kPage ? RoundUp(bytes, kPage) : bytes;
+  return Grow(pages, &plan_memory, &plan_bytes, arena);
 }
 
 const Status& CheckContext(const Context& context) { return context.status(); }
@@ -113,7 +124,7 @@ size_t Context::workspace_bytes() const {
   if (impl_ == nullptr) return 0;
   size_t floats = 0;
   for (size_t i = 0; i < kNumBuffers; ++i) floats += impl_->buffer_floats[i];
-  return impl_->workspace_bytes + floats * sizeof(float);
+  return impl_->workspace_bytes + impl_->plan_bytes + floats * sizeof(float);
 }
 
 }  // namespace heed

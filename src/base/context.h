@@ -58,9 +58,16 @@ struct Context::Impl {
   Floats workspace;
   size_t workspace_bytes = 0;
 
-  // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when needed
-  // (contents are lost) and kept for the next call.
+  // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when
+  // needed (contents are lost) and kept for the next call.
   Status Reserve(size_t bytes, Arena* arena);
+
+  Floats plan_memory;
+  size_t plan_bytes = 0;
+
+  // The same for what a plan copies from the caller. It holds until the next plan: what runs the
+  // plan may use Reserve.
+  Status ReservePlan(size_t bytes, Arena* arena);
 
   // At least `count` floats, grown when needed (contents are lost); null when there is no memory.
   float* Reserve(Buffer buffer, size_t count);

@@ -7,6 +7,11 @@
 #include "src/cache/paged_kv_cache.h"
 
 namespace heed {
+namespace {
+
+Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "cache: was moved from"); }
+
+}  // namespace
 
 void PagedKvCache::Destroy::operator()(Impl* impl) const { delete impl; }
 
@@ -20,26 +25,36 @@ Result<PagedKvCache> PagedKvCache::create(const PagedKvCacheConfig& config) {
   return cache;
 }
 
-const PagedKvCacheConfig& PagedKvCache::config() const { return impl_->config; }
+const PagedKvCacheConfig& PagedKvCache::config() const {
+  static constexpr PagedKvCacheConfig kNone;
+  return impl_ != nullptr ? impl_->config : kNone;
+}
 
 size_t PagedKvCache::bytes() const {
+  if (impl_ == nullptr) return 0;
   return impl_->config.num_blocks * impl_->config.block_size *
          (impl_->key_floats + impl_->value_floats) * sizeof(float);
 }
 
-size_t PagedKvCache::free_blocks() const { return impl_->free_blocks.size(); }
+size_t PagedKvCache::free_blocks() const {
+  return impl_ != nullptr ? impl_->free_blocks.size() : 0;
+}
 
 size_t PagedKvCache::num_sequences() const {
-  return impl_->sequences.size() - impl_->free_slots.size();
+  return impl_ != nullptr ? impl_->sequences.size() - impl_->free_slots.size() : 0;
 }
 
 size_t PagedKvCache::references(size_t block) const {
-  return block < impl_->references.size() ? impl_->references[block] : 0;
+  return impl_ != nullptr && block < impl_->references.size() ? impl_->references[block] : 0;
 }
 
-Result<PagedSequence> PagedKvCache::add() { return impl_->NewSequence(); }
+Result<PagedSequence> PagedKvCache::add() {
+  if (impl_ == nullptr) return MovedFrom();
+  return impl_->NewSequence();
+}
 
 Result<PagedSequence> PagedKvCache::fork(PagedSequence parent, size_t length) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* from = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(parent, &from));
   if (length > from->length) {
@@ -63,12 +78,14 @@ Result<PagedSequence> PagedKvCache::fork(PagedSequence parent, size_t length) {
 }
 
 Result<PagedSequence> PagedKvCache::fork(PagedSequence parent) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* from = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(parent, &from));
   return fork(parent, from->length);
 }
 
 Status PagedKvCache::free(PagedSequence sequence) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* found = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
   impl_->EndSequence(sequence);
@@ -76,6 +93,7 @@ Status PagedKvCache::free(PagedSequence sequence) {
 }
 
 Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* found = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
   return found->length;
@@ -83,11 +101,16 @@ Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
 
 Status PagedKvCache::append(std::span<const PagedSequence> sequences, const TensorView& k,
                             const TensorView& v) {
+  if (impl_ == nullptr) return MovedFrom();
   const PagedKvCacheConfig& c = impl_->config;
   HEED_RETURN_IF_ERROR(impl_->FindDistinct(sequences));
   KvTokens tokens;
   HEED_RETURN_IF_ERROR(
       CheckKvTokens(k, v, sequences.size(), c.num_kv_heads, c.head_dim, c.v_head_dim, &tokens));
+  const TensorView pool_k = impl_->KeyPool(), pool_v = impl_->ValuePool();
+  const NamedView pool[] = {{"the cache's k", &pool_k}, {"the cache's v", &pool_v}};
+  const NamedView inputs[] = {{"k", &k}, {"v", &v}};
+  HEED_RETURN_IF_ERROR(CheckNoOverlaps(pool, inputs));
   if (tokens.seq == 0) return Status();
   const size_t needed = impl_->PlanAppend(sequences, tokens.seq);
   const Status status = impl_->ReserveAppend(sequences, tokens.seq, needed);
@@ -105,6 +128,7 @@ Status PagedKvCache::append(std::span<const PagedSequence> sequences, const Tens
 }
 
 Status PagedKvCache::truncate(PagedSequence sequence, size_t length) {
+  if (impl_ == nullptr) return MovedFrom();
   const Impl::Sequence* found = nullptr;
   HEED_RETURN_IF_ERROR(impl_->Find(sequence, &found));
   if (length > found->length) {
@@ -118,6 +142,7 @@ Status PagedKvCache::truncate(PagedSequence sequence, size_t length) {
 }
 
 Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
+  if (impl_ == nullptr) return MovedFrom();
   size_t max_blocks = 1;  // so that the table is a tensor with data, also without tokens
   for (const PagedSequence& name : sequences) {
     const Impl::Sequence* sequence = nullptr;
@@ -127,7 +152,8 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
   Impl& m = *impl_;
   const size_t factors[] = {std::max(sequences.size(), size_t{1}), max_blocks, sizeof(int32_t)};
   size_t bytes = 0;
-  if (!Product(factors, 3, &bytes) || !m.table.Reserve(bytes / sizeof(int32_t)) ||
+  if (!Product(factors, 3, &bytes)) bytes = SIZE_MAX;
+  if (bytes == SIZE_MAX || !m.table.Reserve(bytes / sizeof(int32_t)) ||
       !m.lengths.Reserve(factors[0])) {
     return OutOfMemory("block_table", bytes);
   }
@@ -137,10 +163,9 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
     m.lengths[b] = static_cast<int32_t>(s.length);
     std::copy_n(s.blocks.data(), s.blocks.size(), m.table.data() + b * max_blocks);
   }
-  const PagedKvCacheConfig& c = m.config;
   PagedKv kv;
-  kv.k = TensorView(m.keys.get(), {c.num_blocks, c.block_size, c.num_kv_heads, c.head_dim});
-  kv.v = TensorView(m.values.get(), {c.num_blocks, c.block_size, c.num_kv_heads, c.v_head_dim});
+  kv.k = m.KeyPool();
+  kv.v = m.ValuePool();
   kv.block_table = TensorView(m.table.data(), {sequences.size(), max_blocks});
   kv.seq_lens = TensorView(m.lengths.data(), {sequences.size()});
   return kv;
