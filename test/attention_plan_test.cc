@@ -20,8 +20,9 @@ Status RunAtGuardPage(const AttentionProblem& p, const AttentionOptions& options
   Context::Impl& impl = *context.impl();
   AttentionPlan plan;
   const KeySource source = {p.k.view(), p.v.view()};
-  const Status status =
-      PlanAttention(p.q.view(), source, out->mutable_view(), options, impl, &plan);
+  const MutableTensorView view = out->mutable_view();
+  const NamedView outputs[] = {{"out", &view}};
+  const Status status = PlanAttention(p.q.view(), source, view, outputs, options, impl, &plan);
   if (!status.ok()) return status;
   REQUIRE(plan.bytes > 0);
   const Place place(Placement::kEndsAtGuard);

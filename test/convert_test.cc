@@ -141,7 +141,8 @@ TEST_CASE("convert goes between any two formats, in any layout, and copies f32 t
 TEST_CASE("convert of no element returns at once, however many there are in other dimensions") {
   float* none = nullptr;
   const MutableTensorView to(none, {SIZE_MAX >> 24, 0, 7});
-  CHECK(convert(TensorView(none, {SIZE_MAX >> 24, 0, 7}, {0, 0, 0}), to).ok());
+  Context context;
+  CHECK(convert(TensorView(none, {SIZE_MAX >> 24, 0, 7}, {0, 0, 0}), to, context).ok());
 }
 
 }  // namespace

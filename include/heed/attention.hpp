@@ -45,6 +45,26 @@ enum class CausalAlignment : uint8_t {
 // A query that sees no key gives zeros, never NaN. What is hidden never leaks, even NaN or inf.
 //
 // A score is made in this order: scale * (q . k), soft cap, ALiBi, additive mask.
+//
+// What a kind of call can't have (x), because it means nothing there or needs all keys. A ring is a
+// KvCache with a window; a part is attention_partial().
+//
+//                     cu_seqlens  KvCache  ring  PagedKv  part
+//   alibi_slopes
+//   sinks                                                 x
+//   prefix_lens                            x
+//   kv_lens           x                    x     x
+//   key_mask          x                    x
+//   mask              x                    x
+//   tree_mask         x
+//   cu_seqlens_q                  x        x              x
+//   cu_seqlens_k                  x        x     x        x
+//   dropout.mask      x                    x
+//   lse                                                   x
+//   weights           x                    x              x
+//   weights_heads     x                    x              x
+//   weights_queries   x                    x              x
+//   key_scores        x                    x              x
 struct AttentionOptions {
   std::optional<float> scale = {};  // multiplies q.k; finite; unset: 1 / sqrt(head_dim)
   // c > 0: score = c tanh(score / c) (Gemma 2, arXiv 2408.00118). 0: none.
@@ -87,9 +107,8 @@ struct AttentionOptions {
 
   // i32 [batch + 1]: sequences of different lengths one after the other. q and out are then
   // [total_q, heads, dim], k and v [total_kv, heads, dim]; sequence b owns the rows cu_seqlens[b]
-  // ... cu_seqlens[b + 1] - 1, the first is 0, the last the total, and none decreases. Give both, or with
-  // PagedKv only cu_seqlens_q. lse is [num_heads, total_q]. mask, key_mask, tree_mask, kv_lens, dropout.mask, weights and key_scores can't be used
-  // with it.
+  // ... cu_seqlens[b + 1] - 1, the first is 0, the last the total, and none decreases. Give both,
+  // or with PagedKv only cu_seqlens_q. lse is [num_heads, total_q].
   TensorView cu_seqlens_q = {};
   TensorView cu_seqlens_k = {};
 
@@ -105,8 +124,8 @@ struct AttentionOptions {
   MutableTensorView weights = {};
   TensorView weights_heads = {};
   TensorView weights_queries = {};
-  // f32 [batch, num_heads, kv_len], unit stride along kv_len: the weights of each key summed over the
-  // queries, ascending, before dropout: what cache eviction ranks keys by (Zhang et al., arXiv
+  // f32 [batch, num_heads, kv_len], unit stride along kv_len: the weights of each key summed over
+  // the queries, ascending, before dropout: what cache eviction ranks keys by (Zhang et al., arXiv
   // 2306.14048).
   MutableTensorView key_scores = {};
 };
@@ -122,25 +141,33 @@ struct AttentionOptions {
 // kv head h / (num_heads / num_kv_heads). Any size may be 0 where that makes sense: without queries
 // nothing is written, without keys the output is zeros (and lse -inf). head_dim is at least 1.
 //
-// The output, lse, weights and key_scores must not overlap the inputs or each other.
+// The output, lse, weights and key_scores must not overlap each other or anything that the call
+// reads: q, k and v, the pages, block_table and seq_lens, and every other view of `options`.
+// Lengths, tables and chosen heads and queries are copied, each element once, before anything is
+// written.
+//
+// No size may reach 2^31 (only a ring may have seen more tokens). With nothing to write, because
+// out and every result asked for are empty, a call checks shapes and returns; it does not look at
+// lengths and tables then.
 //
 // The result for a query depends on that query and the keys it sees alone: the same bits in a
 // batch or alone, as a whole, in chunks or token by token (kv_len growing), with any number of
 // threads.
 //
-// Workspace: bounded per thread by the tile, plus (v_head_dim rounded up to 32, plus 2) * 4 bytes for
-// each query, head and segment where few queries meet many keys, plus 8 bytes for each query and
-// head where weights or key_scores are asked for.
+// Workspace: bounded per thread by the tile, plus (v_head_dim rounded up to 32, plus 2) * 4 bytes
+// for each query, head and segment where few queries meet many keys, plus 8 bytes for each query
+// and head where weights or key_scores are asked for, plus 56 bytes for each sequence, 4 for each
+// entry of block_table, and 4 for each of weights_heads and weights_queries.
 //
 // Errors: kInvalidArgument (shapes that disagree, heads that do not divide, null data, overflow,
-// overlap, scale not finite, options that contradict each other, lengths that are negative, decrease or
-// do not fit), kUnsupported (dtype), kOutOfMemory.
+// overlap, scale not finite, options that contradict each other or the kind of call, lengths that
+// are negative, decrease or do not fit), kUnsupported (dtype, a size of 2^31), kOutOfMemory.
 Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
                  const MutableTensorView& out, const AttentionOptions& options, Context& context);
 
 // The same against a cache: kv_len is cache.length(), the batch is the cache's. The tokens of q are
 // usually the last ones appended. Against a ring cache options.window must be set and fit (see
-// KvCacheConfig); weights, key_scores and masks over kv_len can't be used.
+// KvCacheConfig).
 Status attention(const TensorView& q, const KvCache& cache, const MutableTensorView& out,
                  const AttentionOptions& options, Context& context);
 
@@ -157,17 +184,19 @@ struct PagedKv {
 
 // The same against paged keys and values: q is [batch, q_len, num_heads, head_dim] or packed by
 // options.cu_seqlens_q, kv_len of a sequence is seq_lens[b], that of masks and weights the largest.
-// Slots past seq_lens are never read. Errors also: an entry of block_table that is needed and not
-// in [0, num_blocks).
+// Slots past seq_lens are never read. Errors also: kInvalidArgument for an entry of block_table
+// that is needed and not in [0, num_blocks).
 Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView& out,
                  const AttentionOptions& options, Context& context);
 
 // The slopes of the ALiBi paper for num_heads heads: with n the largest power of two <= num_heads,
 // 2^(-8 (h + 1) / n) for h < n, and then every other slope of 2n heads. slopes f32 [num_heads].
+// Errors: kInvalidArgument, kUnsupported (dtype).
 Status alibi_slopes(const MutableTensorView& slopes);
 
 // What DropoutOptions{probability, seed} multiplies the weights by, 0 or 1 / (1 - probability):
 //   mask  f32 [batch, num_heads, q_len, kv_len], any strides
+// Errors: kInvalidArgument, kUnsupported (dtype).
 Status dropout_mask(float probability, uint64_t seed, const MutableTensorView& mask);
 
 }  // namespace heed

@@ -26,10 +26,10 @@ struct AttentionState {
 // and v hold those keys alone, while positions, rules and masks of `options` are those of the
 // whole. segments = k's kv_len / kSegmentKeys, rounded up.
 //   q  f32 [batch, q_len, num_heads, head_dim], k and v as in attention()
-// first_key is a multiple of kSegmentKeys, and so is the end unless it is kv_len. Options that
-// belong to the whole (lse, weights, key_scores, sinks) or to other layouts (cu_seqlens) are
-// refused: sinks are given to merge_attention().
-// Errors: as attention().
+// first_key is a multiple of kSegmentKeys, and so is the end unless it is kv_len. Options of the
+// whole are refused, see the table at AttentionOptions: sinks are given to merge_attention(). The
+// views of `state` must not overlap each other or anything that the call reads. Errors: as
+// attention().
 Status attention_partial(const TensorView& q, const TensorView& k, const TensorView& v,
                          size_t first_key, size_t kv_len, const AttentionState& state,
                          const AttentionOptions& options, Context& context);
@@ -40,7 +40,8 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
 //   out    f32 [batch, q_len, num_heads, v_head_dim], unit stride along v_head_dim
 //   lse    f32 [batch, num_heads, q_len] or absent
 // Without parts, or where no part saw a key: zeros, and an lse of -inf (the sink, if there is one).
-// out and lse must not overlap the parts. Errors: kInvalidArgument, kUnsupported, kOutOfMemory.
+// out and lse must not overlap each other, the parts or sinks. Errors: kInvalidArgument,
+// kUnsupported (dtype), kOutOfMemory.
 Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
                        const MutableTensorView& out, const MutableTensorView& lse,
                        Context& context);
@@ -53,7 +54,8 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
 //   out_a, out_b, out  f32 [batch, q_len, num_heads, v_head_dim]; out has unit stride along
 //                      v_head_dim and may be out_a or out_b itself
 //   lse_a, lse_b, lse  f32 [batch, num_heads, q_len]; lse may be absent, or lse_a or lse_b itself
-// A side whose lse is -inf contributes nothing. Errors: kInvalidArgument, kUnsupported.
+// Results must not overlap otherwise. A side whose lse is -inf contributes nothing. Errors:
+// kInvalidArgument, kUnsupported (dtype).
 Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,
                        const TensorView& lse_b, const MutableTensorView& out,
                        const MutableTensorView& lse, Context& context);

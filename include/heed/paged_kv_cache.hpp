@@ -69,7 +69,7 @@ class PagedKvCache {
   // Adds seq tokens at the end of each of the sequences, all of them or none.
   //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides; batch: as many as sequences
   //   v  f32 [batch, seq, num_kv_heads, v_head_dim]
-  // batch may be left out when it is 1.
+  // batch may be left out when it is 1. k and v must not lie in this cache's own memory.
   // Errors: kInvalidArgument (a sequence twice, too), kUnsupported (dtype), kCapacityExceeded (more
   // blocks than free_blocks() are needed), kOutOfMemory.
   Status append(std::span<const PagedSequence> sequences, const TensorView& k, const TensorView& v,

@@ -153,20 +153,20 @@ Status RunSplit(const AttentionPlan& plan, const AttentionMemory& memory,
 }
 
 // Which of the asked-for heads and queries an index is; SIZE_MAX: none.
-size_t ChosenPlace(const TensorView& chosen, size_t index) {
-  if (chosen.absent()) return index;
-  for (size_t n = 0; n < chosen.shape[0]; ++n) {
-    if (static_cast<size_t>(At<int32_t>(chosen, n)) == index) return n;
-  }
-  return SIZE_MAX;
+size_t ChosenPlace(const Chosen& chosen, size_t index) {
+  if (chosen.all) return index;
+  const auto found =
+      std::find(chosen.indices.begin(), chosen.indices.end(), static_cast<int32_t>(index));
+  if (found == chosen.indices.end()) return SIZE_MAX;
+  return static_cast<size_t>(found - chosen.indices.begin());
 }
 
 // Whether weights of any of the rows were asked for.
 bool AsksFor(const Rows& rows) {
-  const AttentionOptions& o = rows.plan.options;
-  if (!o.key_scores.absent() || o.weights_queries.absent()) return true;
-  for (size_t n = 0; n < o.weights_queries.shape[0]; ++n) {
-    const auto query = static_cast<size_t>(At<int32_t>(o.weights_queries, n));
+  const Chosen& queries = rows.plan.weights_queries;
+  if (!rows.plan.options.key_scores.absent() || queries.all) return true;
+  for (const int32_t index : queries.indices) {
+    const auto query = static_cast<size_t>(index);
     if (query >= rows.query(0) && query <= rows.query(rows.count - 1)) return true;
   }
   return false;
@@ -185,7 +185,8 @@ void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
       for (size_t j = w.block.begin[r]; j < w.block.end[r]; ++j) sums[j] += from[j];
     }
     if (o.weights.absent()) continue;
-    const size_t head = ChosenPlace(o.weights_heads, h), query = ChosenPlace(o.weights_queries, i);
+    const size_t head = ChosenPlace(rows.plan.weights_heads, h);
+    const size_t query = ChosenPlace(rows.plan.weights_queries, i);
     if (head == SIZE_MAX || query == SIZE_MAX) continue;
     float* to = &MutableAt<float>(o.weights, rows.batch, head, query, first);
     std::fill_n(to, count, 0.0f);
@@ -247,7 +248,8 @@ Status Run(const TensorView& q, const KeySource& source, const MutableTensorView
   HEED_RETURN_IF_ERROR(CheckContext(context));
   Context::Impl& impl = *context.impl();
   AttentionPlan plan;
-  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, options, impl, &plan));
+  const NamedView outputs[] = {{"out", &out}};
+  HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, outputs, options, impl, &plan));
   Arena arena;
   HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
   return RunAttention(plan, arena, impl);
@@ -256,6 +258,7 @@ Status Run(const TensorView& q, const KeySource& source, const MutableTensorView
 }  // namespace
 
 Status RunAttention(const AttentionPlan& plan, Arena arena, Context::Impl& context) {
+  if (plan.writes_nothing) return Status();
   if (plan.empty()) {
     ZeroKeyScores(plan);
     return Status();

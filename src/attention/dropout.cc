@@ -51,6 +51,7 @@ Status dropout_mask(float probability, uint64_t seed, const MutableTensorView& m
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckDropoutProbability(probability));
   HEED_RETURN_IF_ERROR(CheckOutput("mask", mask, DType::kF32, 4, 4));
+  if (mask.num_elements() == 0) return Status();
   const size_t* shape = mask.shape;
   auto* data = static_cast<float*>(mask.mutable_data());
   for (size_t b = 0; b < shape[0]; ++b) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
 #include "src/attention/plan.h"
 #include "src/attention/rows.h"
@@ -32,8 +31,7 @@ struct KeyRange {
 struct VisibleKeys {
   KeyRange kept, near;
 };
-inline VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence& sequence,
-                            size_t i) {
+inline VisibleKeys RuleKeys(const AttentionPlan& plan, const Sequence& sequence, size_t i) {
   const AttentionOptions& o = plan.options;
   if (!o.causal) return {{}, {0, sequence.kv_len}};
   const auto clamped = [&](ptrdiff_t key) {
@@ -42,14 +40,11 @@ inline VisibleKeys RuleKeys(const AttentionPlan& plan, size_t b, const Sequence&
   const ptrdiff_t position = sequence.position + static_cast<ptrdiff_t>(i);
   VisibleKeys keys;
   keys.near.end = clamped(position + 1);
-  if (o.window > 0 && o.window <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max())) {
+  if (o.window > 0) {  // and below q_len + kv_len
     keys.near.begin = clamped(position + 1 - static_cast<ptrdiff_t>(o.window));
     keys.kept.end = std::min(o.sink_tokens, keys.near.end);
   }
-  if (!o.prefix_lens.absent()) {
-    const size_t prefix = static_cast<size_t>(At<int32_t>(o.prefix_lens, b));
-    keys.kept.end = std::max(keys.kept.end, std::min(prefix, sequence.kv_len));
-  }
+  keys.kept.end = std::max(keys.kept.end, std::min(sequence.prefix_len, sequence.kv_len));
   if (keys.kept.end < keys.near.begin) return keys;
   return {{}, {0, std::max(keys.kept.end, keys.near.end)}};
 }

@@ -16,11 +16,9 @@ KeyBlocks KeyBlocks::OfTensors(const HeadsView& k, const HeadsView& v) {
   return blocks;
 }
 
-KeyBlocks KeyBlocks::OfPages(const HeadsView& k, const HeadsView& v,
-                             const TensorView& block_table) {
+KeyBlocks KeyBlocks::OfPages(const HeadsView& k, const HeadsView& v) {
   KeyBlocks blocks = OfTensors(k, v);
   blocks.source_ = Source::kPages;
-  blocks.block_table_ = block_table;
   return blocks;
 }
 
@@ -65,17 +63,18 @@ void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, siz
   const size_t to = first + (end - first) * (part + 1) / parts;
   for (const HeadsView* view : {&k_, &v_}) {
     for (size_t j = from; j < to && view->dim_stride == 1; ++j) {
-      prefetch->rows.Add(view->row(head.batch, head.begin + j, head.head), view->dim);
+      prefetch->rows.Add(view->row(head.batch, head.row(j), head.head), view->dim);
     }
   }
 }
 
-size_t KeyBlocks::Elements(size_t len) const {
+double KeyBlocks::Elements(size_t len) const {
   if (source_ == Source::kCache) {
     const KvCacheConfig& c = cache_->config;
-    return c.batch * len * c.num_kv_heads * (c.head_dim + c.v_head_dim);
+    return static_cast<double>(c.batch * c.num_kv_heads * (c.head_dim + c.v_head_dim)) *
+           static_cast<double>(len);
   }
-  return k_.batch * k_.len * k_.heads * k_.dim + v_.batch * v_.len * v_.heads * v_.dim;
+  return k_.elements() + v_.elements();
 }
 
 // Calls pack(row of the first key, its place in the block, how many) for the runs of keys that lie
@@ -84,15 +83,14 @@ template <class Pack>
 void KeyBlocks::ForEachRun(const HeadsView& view, const KeyHead& head, size_t first, size_t count,
                            const Pack& pack) const {
   if (source_ == Source::kTensors) {
-    pack(view.row(head.batch, head.begin + first, head.head), size_t{0}, count);
+    pack(view.row(head.batch, head.row(first), head.head), size_t{0}, count);
     return;
   }
   const size_t block_size = view.len;
   for (size_t at = 0; at < count;) {
     const size_t token = first + at, slot = token % block_size;
     const size_t run = std::min(block_size - slot, count - at);
-    const size_t page =
-        static_cast<size_t>(At<int32_t>(block_table_, head.batch, token / block_size));
+    const auto page = static_cast<size_t>(head.blocks[token / block_size]);
     pack(view.row(page, slot, head.head), at, run);
     at += run;
   }

@@ -2,28 +2,31 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "heed/kv_cache.hpp"
-#include "heed/tensor.hpp"
 #include "src/base/heads_view.h"
 #include "src/kernels/panels.h"
 #include "src/kernels/prefetch.h"
 
 namespace heed {
 
-// One kv head of one sequence, with `len` keys. Key j is row begin + j of tensors, modulo 2^64: of
-// a part of the keys `begin` is negative.
+// One kv head of one sequence.
 struct KeyHead {
-  size_t batch, head, begin, len;
+  size_t batch, head;
+  ptrdiff_t begin;  // the row of key 0 in tensors; negative for a part of the keys
+  size_t len;
+  const int32_t* blocks;  // of pages: those that hold its keys
+
+  size_t row(size_t j) const { return static_cast<size_t>(begin + static_cast<ptrdiff_t>(j)); }
 };
 
 class KeyBlocks {
  public:
   KeyBlocks() = default;
   static KeyBlocks OfTensors(const HeadsView& k, const HeadsView& v);
-  // k and v [block, slot, ...]; block_table i32 [batch, blocks].
-  static KeyBlocks OfPages(const HeadsView& k, const HeadsView& v, const TensorView& block_table);
-  static KeyBlocks OfCache(const KvCache& cache);  // a ring too
+  static KeyBlocks OfPages(const HeadsView& k, const HeadsView& v);  // [block, slot, ...]
+  static KeyBlocks OfCache(const KvCache& cache);                    // a ring too
 
   // Panels of the keys [block * kKeyBlock, head.len) of which there are at most kKeyBlock. A cache
   // holds them; others are packed into `scratch`, of KeyScratch() or ValueScratch() floats.
@@ -39,7 +42,7 @@ class KeyBlocks {
                     BlockPrefetch* prefetch) const;
 
   // Elements of `len` keys and values of each sequence, or of all tensors or pages.
-  size_t Elements(size_t len) const;
+  double Elements(size_t len) const;
 
  private:
   enum class Source { kTensors, kPages, kCache };
@@ -52,7 +55,6 @@ class KeyBlocks {
 
   Source source_ = Source::kTensors;
   HeadsView k_, v_;
-  TensorView block_table_;
   const KvCache::Impl* cache_ = nullptr;
 };
 

@@ -1,7 +1,7 @@
-// Checks of AttentionOptions against the shapes of a call.
+#include "src/attention/options.h"
+
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
 
 #include "src/attention/dropout.h"
 #include "src/attention/plan.h"
@@ -11,66 +11,85 @@
 namespace heed {
 namespace {
 
-Status CheckShape(const char* name, const TensorView& view, std::initializer_list<size_t> want) {
-  if (view.rank == want.size() && std::equal(want.begin(), want.end(), view.shape)) return Status();
-  return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be %s", name,
-                       ShapeText(view).text,
-                       ShapeText(TensorView(nullptr, view.dtype, want.begin(), want.size())).text);
-}
-
-// Absent, or of this dtype and shape.
-Status CheckGiven(const char* name, const TensorView& view, DType dtype,
-                  std::initializer_list<size_t> want) {
-  if (view.absent()) return Status();
-  HEED_RETURN_IF_ERROR(CheckInput(name, view, dtype, want.size(), want.size()));
-  return CheckShape(name, view, want);
-}
+// Not known, because the lengths were not read: any size will do.
+constexpr size_t kUnknown = SIZE_MAX;
 
 Status Contradiction(const char* what) {
   return Status::Error(StatusCode::kInvalidArgument, "%s", what);
 }
 
-Status CheckScores(const AttentionPlan& plan) {
-  const AttentionOptions& o = plan.options;
-  if (o.scale && !std::isfinite(*o.scale)) {
-    return Status::Error(StatusCode::kInvalidArgument, "scale: is %g, must be finite",
-                         static_cast<double>(*o.scale));
-  }
-  if (!(o.logits_soft_cap >= 0.0f) || !std::isfinite(o.logits_soft_cap) ||
-      (o.logits_soft_cap > 0.0f && !std::isfinite(1.0f / o.logits_soft_cap))) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "logits_soft_cap: is %g, must be 0 or positive and finite",
-                         static_cast<double>(o.logits_soft_cap));
-  }
-  HEED_RETURN_IF_ERROR(CheckGiven("alibi_slopes", o.alibi_slopes, DType::kF32, {plan.q.heads}));
-  return CheckGiven("sinks", o.sinks, DType::kF32, {plan.q.heads});
+// "with a ring cache" for one bit of `forms`.
+const char* TextOf(uint32_t forms) {
+  if ((forms & kPacked) != 0) return "with cu_seqlens";
+  if ((forms & kRing) != 0) return "with a ring cache";
+  if ((forms & kCache) != 0) return "with a KvCache";
+  if ((forms & kPages) != 0) return "with pages, whose seq_lens say the lengths";
+  return "for a part of the keys";
 }
 
-// i32 [batch], each in [0, most].
-Status CheckLengths(const char* name, const TensorView& lengths, size_t batch, size_t most) {
-  HEED_RETURN_IF_ERROR(CheckGiven(name, lengths, DType::kI32, {batch}));
-  for (size_t b = 0; b < batch && !lengths.absent(); ++b) {
-    const int32_t length = At<int32_t>(lengths, b);
-    if (length < 0 || static_cast<size_t>(length) > most) {
-      return Status::Error(StatusCode::kInvalidArgument, "%s: element %zu is %d, must be 0 to %zu",
-                           name, b, length, most);
-    }
-  }
-  return Status();
+size_t ChosenSize(const TensorView& chosen, size_t all) {
+  return chosen.absent() ? all : chosen.shape[0];
 }
 
-Status CheckRules(const AttentionPlan& plan) {
+size_t SizeOf(Extent extent, const AttentionPlan& plan) {
   const AttentionOptions& o = plan.options;
-  if (o.causal_alignment != CausalAlignment::kBottomRight &&
-      o.causal_alignment != CausalAlignment::kTopLeft) {
-    return Status::Error(StatusCode::kInvalidArgument, "causal_alignment: %d does not exist",
-                         static_cast<int>(o.causal_alignment));
+  switch (extent) {
+    case Extent::kOffsets:
+      return plan.batch + 1;
+    case Extent::kHeads:
+    case Extent::kOneOrHeads:
+      return plan.q.heads;
+    case Extent::kQueries:
+      return plan.q_len;
+    case Extent::kRows:
+      return plan.q.len;
+    case Extent::kKeys:
+      return plan.writes_nothing && plan.source.paged != nullptr ? kUnknown : plan.kv_len;
+    case Extent::kChosenHeads:
+      return ChosenSize(o.weights_heads, plan.q.heads);
+    case Extent::kChosenQueries:
+      return ChosenSize(o.weights_queries, plan.q_len);
+    case Extent::kNone:
+    case Extent::kAny:
+      break;
   }
-  if (o.window > 0 && !o.causal) return Contradiction("window: needs causal");
-  if (o.sink_tokens > 0 && o.window == 0) return Contradiction("sink_tokens: needs a window");
-  if (!o.prefix_lens.absent() && !o.causal) return Contradiction("prefix_lens: needs causal");
-  HEED_RETURN_IF_ERROR(CheckLengths("prefix_lens", o.prefix_lens, plan.batch, size_t{INT32_MAX}));
-  return CheckLengths("kv_lens", o.kv_lens, plan.batch, plan.kv_len);
+  return kUnknown;
+}
+
+Status CheckUse(const OptionView& row, const TensorView& view, DType dtype, size_t min_rank,
+                size_t max_rank) {
+  if (row.use == Use::kInput) return CheckInput(row.name, view, dtype, min_rank, max_rank);
+  const auto& output = static_cast<const MutableTensorView&>(view);
+  if (row.use == Use::kOutput) return CheckOutput(row.name, output, dtype, min_rank, max_rank);
+  return CheckRowOutput(row.name, output, min_rank, max_rank);
+}
+
+// That a view is absent, or has the dtype and shape of its row.
+Status CheckView(const OptionView& row, const AttentionPlan& plan) {
+  const TensorView& view = row.of(plan.options);
+  if (view.absent()) return Status();
+  size_t extents = 0;
+  while (extents < std::size(row.extents) && row.extents[extents] != Extent::kNone) ++extents;
+  const bool batch = row.lead == Lead::kBatch || row.lead == Lead::kMaybeBatch ||
+                     (row.lead == Lead::kBatchUnlessPacked && !plan.packed());
+  const size_t max_rank = extents + (batch ? 1 : 0);
+  const size_t min_rank = row.lead == Lead::kMaybeBatch ? extents : max_rank;
+  const DType dtype = view.dtype == row.other_dtype ? row.other_dtype : row.dtype;
+  HEED_RETURN_IF_ERROR(CheckUse(row, view, dtype, min_rank, max_rank));
+  size_t want[kMaxRank] = {};
+  const size_t lead = view.rank - extents;
+  if (lead == 1) want[0] = plan.batch;
+  bool same = lead == 0 || view.shape[0] == plan.batch;
+  for (size_t i = 0; i < extents; ++i) {
+    const size_t size = SizeOf(row.extents[i], plan), is = view.shape[lead + i];
+    const bool one = row.extents[i] == Extent::kOneOrHeads && is == 1;
+    want[lead + i] = size == kUnknown || one ? is : size;
+    same &= want[lead + i] == is;
+  }
+  if (same) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be %s", row.name,
+                       ShapeText(view).text,
+                       ShapeText(TensorView(nullptr, dtype, want, view.rank)).text);
 }
 
 // A ring holds the keys of its window alone, and so answers only what asks for no others.
@@ -91,12 +110,6 @@ Status CheckRing(const AttentionPlan& plan) {
                          "sink_tokens: is %zu, the ring cache keeps %zu", o.sink_tokens,
                          ring.sink_tokens);
   }
-  if (!o.prefix_lens.absent() || !o.kv_lens.absent() || !o.key_mask.absent() || !o.mask.absent() ||
-      !o.dropout.mask.absent() || plan.wants_weights()) {
-    return Contradiction(
-        "prefix_lens, kv_lens, key_mask, mask, dropout.mask, weights, key_scores: can't be used "
-        "with a ring cache");
-  }
   const size_t held = KvCache::Impl::Of(*cache)->FirstHeldAt(plan.kv_len);
   if (held == 0 || plan.q_len + held + o.window <= plan.kv_len + 1) return Status();
   return Status::Error(StatusCode::kInvalidArgument,
@@ -105,125 +118,79 @@ Status CheckRing(const AttentionPlan& plan) {
                        plan.q_len, held);
 }
 
-Status CheckMask(const AttentionPlan& plan) {
-  const TensorView& mask = plan.options.mask;
-  if (mask.absent()) return Status();
-  const DType dtype = mask.dtype == DType::kU8 ? DType::kU8 : DType::kF32;
-  HEED_RETURN_IF_ERROR(CheckInput("mask", mask, dtype, 3, 4));
-  const size_t heads = mask.shape[mask.rank - 3] == 1 ? 1 : plan.q.heads;
-  return mask.rank == 3 ? CheckShape("mask", mask, {heads, plan.q_len, plan.kv_len})
-                        : CheckShape("mask", mask, {plan.batch, heads, plan.q_len, plan.kv_len});
-}
-
-Status CheckTreeMask(const AttentionPlan& plan) {
-  const AttentionOptions& o = plan.options;
-  if (o.tree_mask.absent()) return Status();
-  if (!o.causal || o.causal_alignment != CausalAlignment::kBottomRight) {
+Status CheckRules(const AttentionOptions& o) {
+  if (o.causal_alignment != CausalAlignment::kBottomRight &&
+      o.causal_alignment != CausalAlignment::kTopLeft) {
+    return Status::Error(StatusCode::kInvalidArgument, "causal_alignment: %d does not exist",
+                         static_cast<int>(o.causal_alignment));
+  }
+  if (o.window > 0 && !o.causal) return Contradiction("window: needs causal");
+  if (o.sink_tokens > 0 && o.window == 0) return Contradiction("sink_tokens: needs a window");
+  if (!o.prefix_lens.absent() && !o.causal) return Contradiction("prefix_lens: needs causal");
+  if (!o.tree_mask.absent() && (!o.causal || o.causal_alignment != CausalAlignment::kBottomRight)) {
     return Contradiction("tree_mask: needs causal, bottom-right");
   }
-  HEED_RETURN_IF_ERROR(CheckInput("tree_mask", o.tree_mask, DType::kU8, 2, 3));
-  HEED_RETURN_IF_ERROR(
-      o.tree_mask.rank == 2
-          ? CheckShape("tree_mask", o.tree_mask, {plan.q_len, plan.q_len})
-          : CheckShape("tree_mask", o.tree_mask, {plan.batch, plan.q_len, plan.q_len}));
-  for (size_t b = 0; b < plan.batch; ++b) {
-    if (plan.sequence(b).position < 0) {
-      return Status::Error(StatusCode::kInvalidArgument,
-                           "tree_mask: sequence %zu has %zu keys, must have those of its %zu "
-                           "queries",
-                           b, plan.sequence(b).kv_len, plan.q_len);
-    }
+  if (o.weights.absent() && (!o.weights_heads.absent() || !o.weights_queries.absent())) {
+    return Contradiction("weights_heads, weights_queries: need weights");
   }
   return Status();
 }
 
-Status CheckDropout(const AttentionPlan& plan) {
-  const DropoutOptions& dropout = plan.options.dropout;
-  HEED_RETURN_IF_ERROR(CheckDropoutProbability(dropout.probability));
-  if (dropout.mask.absent()) return Status();
-  HEED_RETURN_IF_ERROR(CheckGiven("dropout.mask", dropout.mask, DType::kF32,
-                                  {plan.batch, plan.q.heads, plan.q_len, plan.kv_len}));
-  if (dropout.probability == 0.0f) return Status();
+Status CheckNumbers(const AttentionOptions& o) {
+  if (o.scale && !std::isfinite(*o.scale)) {
+    return Status::Error(StatusCode::kInvalidArgument, "scale: is %g, must be finite",
+                         static_cast<double>(*o.scale));
+  }
+  if (!(o.logits_soft_cap >= 0.0f) || !std::isfinite(o.logits_soft_cap) ||
+      (o.logits_soft_cap > 0.0f && !std::isfinite(1.0f / o.logits_soft_cap))) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "logits_soft_cap: is %g, must be 0 or positive and finite",
+                         static_cast<double>(o.logits_soft_cap));
+  }
+  HEED_RETURN_IF_ERROR(CheckDropoutProbability(o.dropout.probability));
+  if (o.dropout.mask.absent() || o.dropout.probability == 0.0f) return Status();
   return Contradiction("dropout: a mask and a probability are given, must be one of them");
 }
 
-// i32 [n], ascending, each below `limit`; absent: all. Their number in `count`.
-Status CheckChosen(const char* name, const TensorView& chosen, size_t limit, size_t* count) {
-  *count = limit;
-  if (chosen.absent()) return Status();
-  HEED_RETURN_IF_ERROR(CheckInput(name, chosen, DType::kI32, 1, 1));
-  *count = chosen.shape[0];
-  int64_t last = -1;
-  for (size_t n = 0; n < *count; ++n) {
-    const int32_t index = At<int32_t>(chosen, n);
-    if (index <= last || static_cast<size_t>(index) >= limit) {
-      return Status::Error(StatusCode::kInvalidArgument,
-                           "%s: element %zu is %d, must ascend and be below %zu", name, n, index,
-                           limit);
-    }
-    last = index;
-  }
-  return Status();
-}
-
-Status CheckResults(const AttentionPlan& plan) {
-  const AttentionOptions& o = plan.options;
-  if (!o.lse.absent()) {
-    const size_t rank = plan.packed() ? 2 : 3;
-    HEED_RETURN_IF_ERROR(CheckOutput("lse", o.lse, DType::kF32, rank, rank));
-    HEED_RETURN_IF_ERROR(plan.packed()
-                             ? CheckShape("lse", o.lse, {plan.q.heads, plan.q.len})
-                             : CheckShape("lse", o.lse, {plan.batch, plan.q.heads, plan.q_len}));
-  }
-  size_t heads = 0, queries = 0;
-  HEED_RETURN_IF_ERROR(CheckChosen("weights_heads", o.weights_heads, plan.q.heads, &heads));
-  HEED_RETURN_IF_ERROR(CheckChosen("weights_queries", o.weights_queries, plan.q_len, &queries));
-  if (!o.weights.absent()) {
-    HEED_RETURN_IF_ERROR(CheckRowOutput("weights", o.weights, 4, 4));
-    HEED_RETURN_IF_ERROR(
-        CheckShape("weights", o.weights, {plan.batch, heads, queries, plan.kv_len}));
-  } else if (!o.weights_heads.absent() || !o.weights_queries.absent()) {
-    return Contradiction("weights_heads, weights_queries: need weights");
-  }
-  if (o.key_scores.absent()) return Status();
-  HEED_RETURN_IF_ERROR(CheckRowOutput("key_scores", o.key_scores, 3, 3));
-  return CheckShape("key_scores", o.key_scores, {plan.batch, plan.q.heads, plan.kv_len});
-}
-
-Status CheckPacked(const AttentionPlan& plan) {
-  const AttentionOptions& o = plan.options;
-  const struct {
-    const char* name;
-    const TensorView& view;
-  } others[] = {{"mask", o.mask},
-                {"key_mask", o.key_mask},
-                {"tree_mask", o.tree_mask},
-                {"kv_lens", o.kv_lens},
-                {"dropout.mask", o.dropout.mask},
-                {"weights", o.weights},
-                {"key_scores", o.key_scores}};
-  for (const auto& other : others) {
-    if (plan.packed() && !other.view.absent()) {
-      return Status::Error(StatusCode::kInvalidArgument, "%s: can't be used with cu_seqlens",
-                           other.name);
-    }
+// The queries' own tokens must be among the keys.
+Status CheckTree(const AttentionPlan& plan) {
+  if (plan.options.tree_mask.absent() || plan.writes_nothing) return Status();
+  for (size_t b = 0; b < plan.batch; ++b) {
+    if (plan.sequence(b).position >= 0) continue;
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "tree_mask: sequence %zu has %zu keys, must have those of its %zu queries",
+                         b, plan.sequence(b).kv_len, plan.q_len);
   }
   return Status();
 }
 
 }  // namespace
 
-Status CheckAttentionOptions(const AttentionPlan& plan) {
-  HEED_RETURN_IF_ERROR(CheckPacked(plan));
-  HEED_RETURN_IF_ERROR(CheckScores(plan));
-  HEED_RETURN_IF_ERROR(CheckRules(plan));
+Status CheckForms(uint32_t forms, const AttentionOptions& options) {
+  for (const OptionView& row : kOptionViews) {
+    const uint32_t refused = row.refused_by & forms;
+    if (refused == 0 || row.of(options).absent()) continue;
+    return Status::Error(StatusCode::kInvalidArgument, "%s: can't be used %s", row.name,
+                         TextOf(refused));
+  }
+  return Status();
+}
+
+Status CheckSettings(const AttentionPlan& plan) {
+  HEED_RETURN_IF_ERROR(CheckNumbers(plan.options));
+  HEED_RETURN_IF_ERROR(CheckRules(plan.options));
+  for (const OptionView& row : kOptionViews) {
+    if (IsList(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
+  }
+  return Status();
+}
+
+Status CheckViews(const AttentionPlan& plan) {
   HEED_RETURN_IF_ERROR(CheckRing(plan));
-  HEED_RETURN_IF_ERROR(
-      CheckGiven("key_mask", plan.options.key_mask, DType::kU8, {plan.batch, plan.kv_len}));
-  HEED_RETURN_IF_ERROR(CheckMask(plan));
-  HEED_RETURN_IF_ERROR(CheckTreeMask(plan));
-  HEED_RETURN_IF_ERROR(CheckDropout(plan));
-  return CheckResults(plan);
+  for (const OptionView& row : kOptionViews) {
+    if (!IsList(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
+  }
+  return CheckTree(plan);
 }
 
 }  // namespace heed

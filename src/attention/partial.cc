@@ -7,25 +7,30 @@
 namespace heed {
 namespace {
 
-struct NamedView {
-  const char* name;
-  TensorView view;
-};
-
-Status CheckSameShape(const NamedView& a, const NamedView& want) {
-  if (a.view.rank == want.view.rank &&
-      std::equal(want.view.shape, want.view.shape + want.view.rank, a.view.shape)) {
+Status CheckSameShape(const char* name, const TensorView& view, const char* want_name,
+                      const TensorView& want) {
+  if (view.rank == want.rank && std::equal(want.shape, want.shape + want.rank, view.shape)) {
     return Status();
   }
   return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be that of %s, %s",
-                       a.name, ShapeText(a.view).text, want.name, ShapeText(want.view).text);
+                       name, ShapeText(view).text, want_name, ShapeText(want).text);
 }
+
+// The views of a state.
+struct StateViews {
+  NamedView views[3];
+
+  explicit StateViews(const AttentionState& state)
+      : views{{"state.max", &state.max}, {"state.sum", &state.sum}, {"state.acc", &state.acc}} {
+    static_assert(sizeof(AttentionState) == sizeof(views) / sizeof(NamedView) * sizeof(TensorView));
+  }
+};
 
 Status CheckState(const AttentionState& state) {
   HEED_RETURN_IF_ERROR(CheckOutput("state.max", state.max, DType::kF32, 4, 4));
   HEED_RETURN_IF_ERROR(CheckOutput("state.sum", state.sum, DType::kF32, 4, 4));
   HEED_RETURN_IF_ERROR(CheckRowOutput("state.acc", state.acc, 5, 5));
-  HEED_RETURN_IF_ERROR(CheckSameShape({"state.sum", state.sum}, {"state.max", state.max}));
+  HEED_RETURN_IF_ERROR(CheckSameShape("state.sum", state.sum, "state.max", state.max));
   const size_t* acc = state.acc.shape;
   const size_t* max = state.max.shape;
   if (acc[0] != max[0] || acc[1] != max[1] || acc[2] != max[3] || acc[3] != max[2]) {
@@ -34,9 +39,7 @@ Status CheckState(const AttentionState& state) {
                          "v_head_dim] where state.max is %s",
                          ShapeText(state.acc).text, ShapeText(state.max).text);
   }
-  HEED_RETURN_IF_ERROR(CheckNoOverlap("state.sum", state.sum, "state.max", state.max));
-  HEED_RETURN_IF_ERROR(CheckNoOverlap("state.acc", state.acc, "state.max", state.max));
-  return CheckNoOverlap("state.acc", state.acc, "state.sum", state.sum);
+  return CheckNoOverlaps(StateViews(state).views, {});
 }
 
 // acc without its segments: shaped as an output.
@@ -44,33 +47,30 @@ MutableTensorView WithoutSegments(const MutableTensorView& acc) {
   return MutableTensorView(acc.mutable_data(), acc.dtype, acc.shape + 1, 4, acc.strides + 1, 4);
 }
 
-Status CheckPartialOptions(const AttentionOptions& o) {
-  if (!o.lse.absent() || !o.weights.absent() || !o.key_scores.absent() || !o.sinks.absent() ||
-      !o.cu_seqlens_q.absent() || !o.cu_seqlens_k.absent()) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "options: lse, weights, key_scores, sinks and cu_seqlens can't be used "
-                         "for a part of the keys");
-  }
-  return Status();
+bool Empty(const TensorView& view) { return view.absent() || view.num_elements() == 0; }
+
+// out and lse, and that they do not overlap.
+Status CheckResults(const MutableTensorView& out, const MutableTensorView& lse) {
+  HEED_RETURN_IF_ERROR(CheckRowOutput("out", out, 4, 4));
+  if (lse.absent()) return Status();
+  const size_t shape[] = {out.shape[0], out.shape[2], out.shape[1]};
+  HEED_RETURN_IF_ERROR(CheckOutput("lse", lse, DType::kF32, 3, 3));
+  HEED_RETURN_IF_ERROR(CheckSameShape("lse", lse, "[batch, num_heads, q_len]",
+                                      TensorView(nullptr, DType::kF32, shape, 3)));
+  return CheckNoOverlap("lse", lse, "out", out);
 }
 
 Status CheckMerge(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
                   const MutableTensorView& out, const MutableTensorView& lse) {
-  HEED_RETURN_IF_ERROR(CheckRowOutput("out", out, 4, 4));
-  const size_t* shape = out.shape;
-  const size_t lse_shape[] = {shape[0], shape[2], shape[1]};
-  if (!lse.absent()) {
-    HEED_RETURN_IF_ERROR(CheckOutput("lse", lse, DType::kF32, 3, 3));
-    HEED_RETURN_IF_ERROR(CheckSameShape(
-        {"lse", lse},
-        {"[batch, num_heads, q_len]", TensorView(nullptr, DType::kF32, lse_shape, 3)}));
-  }
+  HEED_RETURN_IF_ERROR(CheckResults(out, lse));
   if (!sinks.absent()) {
     HEED_RETURN_IF_ERROR(CheckInput("sinks", sinks, DType::kF32, 1, 1));
-    HEED_RETURN_IF_ERROR(CheckSameShape(
-        {"sinks", sinks}, {"[num_heads]", TensorView(nullptr, DType::kF32, shape + 2, 1)}));
+    HEED_RETURN_IF_ERROR(CheckSameShape("sinks", sinks, "[num_heads]",
+                                        TensorView(nullptr, DType::kF32, out.shape + 2, 1)));
   }
-  HEED_RETURN_IF_ERROR(CheckNoOverlap("lse", lse, "out", out));
+  const NamedView outputs[] = {{"out", &out}, {"lse", &lse}};
+  const NamedView of_all[] = {{"sinks", &sinks}};
+  HEED_RETURN_IF_ERROR(CheckNoOverlaps(outputs, of_all));
   if (num_parts > 0 && parts == nullptr) {
     return Status::Error(StatusCode::kInvalidArgument, "parts: is null, num_parts is %zu",
                          num_parts);
@@ -78,15 +78,21 @@ Status CheckMerge(const AttentionState* parts, size_t num_parts, const TensorVie
   for (size_t p = 0; p < num_parts; ++p) {
     HEED_RETURN_IF_ERROR(CheckState(parts[p]));
     HEED_RETURN_IF_ERROR(
-        CheckSameShape({"state.acc of a part", WithoutSegments(parts[p].acc)}, {"out", out}));
-    for (const NamedView& input :
-         {NamedView{"state.max", parts[p].max}, NamedView{"state.sum", parts[p].sum},
-          NamedView{"state.acc", parts[p].acc}}) {
-      HEED_RETURN_IF_ERROR(CheckNoOverlap("out", out, input.name, input.view));
-      HEED_RETURN_IF_ERROR(CheckNoOverlap("lse", lse, input.name, input.view));
-    }
+        CheckSameShape("state.acc of a part", WithoutSegments(parts[p].acc), "out", out));
+    HEED_RETURN_IF_ERROR(CheckNoOverlaps(outputs, StateViews(parts[p]).views));
   }
   return Status();
+}
+
+// An input of the other form: of this shape, and in no result but `own`, which may be the same view.
+Status CheckSide(const NamedView& side, const char* want_name, const TensorView& want,
+                 const NamedView& own, const NamedView& other) {
+  HEED_RETURN_IF_ERROR(CheckInput(side.name, *side.view, DType::kF32, want.rank, want.rank));
+  HEED_RETURN_IF_ERROR(CheckSameShape(side.name, *side.view, want_name, want));
+  if (!SameView(*own.view, *side.view)) {
+    HEED_RETURN_IF_ERROR(CheckNoOverlap(own.name, *own.view, side.name, *side.view));
+  }
+  return CheckNoOverlap(other.name, *other.view, side.name, *side.view);
 }
 
 }  // namespace
@@ -97,25 +103,17 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckState(state));
-  HEED_RETURN_IF_ERROR(CheckPartialOptions(options));
+  HEED_RETURN_IF_ERROR(CheckSize("kv_len", kv_len));
   AttentionPlan plan;
   KeySource source = {k, v, nullptr, nullptr, first_key, kv_len};
-  HEED_RETURN_IF_ERROR(
-      PlanAttention(q, source, WithoutSegments(state.acc), options, *context.impl(), &plan));
-  for (const NamedView& output :
-       {NamedView{"state.max", state.max}, NamedView{"state.sum", state.sum},
-        NamedView{"state.acc", state.acc}}) {
-    for (const NamedView& input : {NamedView{"q", q}, NamedView{"k", k}, NamedView{"v", v},
-                                   NamedView{"mask", options.mask}}) {
-      HEED_RETURN_IF_ERROR(CheckNoOverlap(output.name, output.view, input.name, input.view));
-    }
-  }
+  HEED_RETURN_IF_ERROR(PlanAttention(q, source, WithoutSegments(state.acc), StateViews(state).views,
+                                     options, *context.impl(), &plan));
   if (state.max.shape[0] != plan.segments) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "state: has %zu segments, must have %zu for %zu keys", state.max.shape[0],
                          plan.segments, plan.k.len);
   }
-  if (plan.empty()) return Status();
+  if (plan.writes_nothing || plan.empty()) return Status();
   Context::Impl& impl = *context.impl();
   Arena arena;
   HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
@@ -128,11 +126,12 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckMerge(parts, num_parts, sinks, out, lse));
+  if (Empty(out) && Empty(lse)) return Status();
   const size_t batch = out.shape[0], q_len = out.shape[1], heads = out.shape[2], n = out.shape[3];
   Context::Impl& impl = *context.impl();
   const size_t tasks = batch * heads, stride = RoundUp(n + 1, kPanel);
-  const double flops =
-      2.0 * static_cast<double>(num_parts * tasks * q_len) * static_cast<double>(n);
+  const double flops = 2.0 * static_cast<double>(num_parts) * static_cast<double>(tasks * q_len) *
+                       static_cast<double>(n);
   const size_t workers = WorkersFor(impl, tasks, flops);
   Arena counted, arena;
   counted.Take<float>(workers * stride);
@@ -162,25 +161,16 @@ Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const T
                        const MutableTensorView& lse, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
-  HEED_RETURN_IF_ERROR(CheckMerge(nullptr, 0, {}, out, lse));
-  for (const NamedView& side : {NamedView{"out_a", out_a}, NamedView{"out_b", out_b}}) {
-    HEED_RETURN_IF_ERROR(CheckInput(side.name, side.view, DType::kF32, 4, 4));
-    HEED_RETURN_IF_ERROR(CheckSameShape(side, {"out", out}));
-    if (!SameView(out, side.view)) {
-      HEED_RETURN_IF_ERROR(CheckNoOverlap("out", out, side.name, side.view));
-    }
-    HEED_RETURN_IF_ERROR(CheckNoOverlap("lse", lse, side.name, side.view));
-  }
+  HEED_RETURN_IF_ERROR(CheckResults(out, lse));
   const size_t want[] = {out.shape[0], out.shape[2], out.shape[1]};
-  const NamedView shape = {"[batch, num_heads, q_len]", TensorView(nullptr, DType::kF32, want, 3)};
-  for (const NamedView& side : {NamedView{"lse_a", lse_a}, NamedView{"lse_b", lse_b}}) {
-    HEED_RETURN_IF_ERROR(CheckInput(side.name, side.view, DType::kF32, 3, 3));
-    HEED_RETURN_IF_ERROR(CheckSameShape(side, shape));
-    if (!SameView(lse, side.view)) {
-      HEED_RETURN_IF_ERROR(CheckNoOverlap("lse", lse, side.name, side.view));
-    }
-    HEED_RETURN_IF_ERROR(CheckNoOverlap("out", out, side.name, side.view));
-  }
+  const TensorView lse_shape(nullptr, DType::kF32, want, 3);
+  const char* lse_text = "[batch, num_heads, q_len]";
+  const NamedView of_out = {"out", &out}, of_lse = {"lse", &lse};
+  HEED_RETURN_IF_ERROR(CheckSide({"out_a", &out_a}, "out", out, of_out, of_lse));
+  HEED_RETURN_IF_ERROR(CheckSide({"out_b", &out_b}, "out", out, of_out, of_lse));
+  HEED_RETURN_IF_ERROR(CheckSide({"lse_a", &lse_a}, lse_text, lse_shape, of_lse, of_out));
+  HEED_RETURN_IF_ERROR(CheckSide({"lse_b", &lse_b}, lse_text, lse_shape, of_lse, of_out));
+  if (Empty(out) && Empty(lse)) return Status();
   const AttentionKernels& kernels = *context.impl()->attention;
   for (size_t b = 0; b < want[0]; ++b) {
     for (size_t h = 0; h < want[1]; ++h) {

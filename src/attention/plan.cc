@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "src/attention/options.h"
 #include "src/attention/source.h"
 #include "src/attention/workspace.h"
 #include "src/base/check.h"
@@ -27,52 +28,86 @@ constexpr size_t kSplitRows = 32;
 // segments of the whole stream.
 constexpr size_t kSplitWindow = 4 * kSegmentKeys;
 
-struct Named {
-  const char* name;
-  TensorView view;
-};
+uint32_t FormsOf(const KeySource& source, const AttentionOptions& options) {
+  uint32_t forms = 0;
+  if (!options.cu_seqlens_q.absent()) forms |= kPacked;
+  if (source.cache != nullptr) forms |= kCache;
+  if (source.cache != nullptr && source.cache->config().window != 0) forms |= kRing;
+  if (source.paged != nullptr) forms |= kPages;
+  if (source.total_keys != SIZE_MAX) forms |= kPartOfKeys;
+  return forms;
+}
 
-Status CheckOverlaps(const AttentionPlan& plan, const TensorView& q, const TensorView& out) {
-  const AttentionOptions& o = plan.options;
-  const bool paged = plan.source.paged != nullptr;
-  const Named inputs[] = {{"q", q},
-                          {"k", paged ? plan.source.paged->k : plan.source.k},
-                          {"v", paged ? plan.source.paged->v : plan.source.v},
-                          {"mask", o.mask},
-                          {"key_mask", o.key_mask},
-                          {"alibi_slopes", o.alibi_slopes},
-                          {"sinks", o.sinks},
-                          {"tree_mask", o.tree_mask},
-                          {"dropout.mask", o.dropout.mask}};
-  const Named outputs[] = {
-      {"out", out}, {"lse", o.lse}, {"weights", o.weights}, {"key_scores", o.key_scores}};
-  for (const Named& output : outputs) {
-    for (const Named& input : inputs) {
-      HEED_RETURN_IF_ERROR(CheckNoOverlap(output.name, output.view, input.name, input.view));
+// Every view of a call, by what the call does with it.
+class CallViews {
+ public:
+  CallViews(const AttentionPlan& plan, const TensorView& q, std::span<const NamedView> outputs) {
+    static_assert(sizeof(PagedKv) == 4 * sizeof(TensorView));
+    inputs_[num_inputs_++] = {"q", &q};
+    const PagedKv* paged = plan.source.paged;
+    inputs_[num_inputs_++] = {"k", paged != nullptr ? &paged->k : &plan.source.k};
+    inputs_[num_inputs_++] = {"v", paged != nullptr ? &paged->v : &plan.source.v};
+    if (paged != nullptr) {
+      inputs_[num_inputs_++] = {"block_table", &paged->block_table};
+      inputs_[num_inputs_++] = {"seq_lens", &paged->seq_lens};
     }
-    for (const Named& other : outputs) {
-      if (&other == &output) break;
-      HEED_RETURN_IF_ERROR(CheckNoOverlap(output.name, output.view, other.name, other.view));
+    for (const NamedView& output : outputs) outputs_[num_outputs_++] = output;
+    for (const OptionView& row : kOptionViews) {
+      const NamedView view = {row.name, &row.of(plan.options)};
+      if (view.view->absent()) continue;
+      (row.use == Use::kInput ? inputs_[num_inputs_++] : outputs_[num_outputs_++]) = view;
     }
   }
+
+  Status CheckOverlaps() const {
+    return CheckNoOverlaps({outputs_, num_outputs_}, {inputs_, num_inputs_});
+  }
+
+  bool WritesNothing() const {
+    return std::all_of(outputs_, outputs_ + num_outputs_,
+                       [](const NamedView& output) { return output.view->num_elements() == 0; });
+  }
+
+ private:
+  NamedView inputs_[5 + std::size(kOptionViews)];
+  NamedView outputs_[3 + std::size(kOptionViews)];  // the most is the three of an AttentionState
+  size_t num_inputs_ = 0, num_outputs_ = 0;
+};
+
+Status CheckSizes(const AttentionPlan& plan) {
+  const struct {
+    const char* name;
+    size_t size;
+  } sizes[] = {{"batch", plan.batch},
+               {"q_len", plan.q.len},
+               {"num_heads", plan.q.heads},
+               {"head_dim", plan.q.dim},
+               {"v_head_dim", plan.v.dim},
+               {"num_kv_heads", plan.k.heads},
+               {plan.source.paged != nullptr ? "block_size" : "kv_len", plan.k.len},
+               {plan.source.paged != nullptr ? "num_blocks" : "batch", plan.k.batch}};
+  for (const auto& [name, size] : sizes) HEED_RETURN_IF_ERROR(CheckSize(name, size));
   return Status();
 }
 
 Status CheckDims(const TensorView& out, const AttentionPlan& plan) {
-  if (plan.q.dim == 0 || plan.k.dim != plan.q.dim) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "q: head_dim is %zu, must be at least 1 and that of k, %zu", plan.q.dim,
-                         plan.k.dim);
+  if (plan.q.dim == 0) {
+    return Status::Error(StatusCode::kInvalidArgument, "q: head_dim is 0, must be at least 1");
+  }
+  if (plan.k.dim != plan.q.dim) {
+    return Status::Error(StatusCode::kInvalidArgument, "q: head_dim is %zu, must be that of k, %zu",
+                         plan.q.dim, plan.k.dim);
   }
   if (plan.k.heads == 0 || plan.q.heads == 0 || plan.q.heads % plan.k.heads != 0) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "num_heads: is %zu, must be a positive multiple of num_kv_heads, %zu",
                          plan.q.heads, plan.k.heads);
   }
-  HEED_RETURN_IF_ERROR(CheckHeads("out", out, plan.q.batch, plan.q.heads));
+  const char* name = plan.part() ? "state.acc" : "out";
+  HEED_RETURN_IF_ERROR(CheckHeads(name, out, plan.q.batch, plan.q.heads));
   if (plan.out.len != plan.q.len || plan.out.dim != plan.v.dim) {
     return Status::Error(StatusCode::kInvalidArgument,
-                         "out: shape is %s, must have q_len %zu and v_head_dim %zu",
+                         "%s: shape is %s, must have q_len %zu and v_head_dim %zu", name,
                          ShapeText(out).text, plan.q.len, plan.v.dim);
   }
   return Status();
@@ -93,35 +128,30 @@ void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   plan->split = rows <= kSplitRows && plan->segments > 1 && (window == 0 || window > kSplitWindow);
 }
 
-size_t OperandFloats(const AttentionPlan& plan) {
-  size_t floats = plan.keys.Elements(plan.kv_len);
-  for (const HeadsView* view : {&plan.q, &plan.out}) {
-    floats += view->batch * view->len * view->heads * view->dim;
+double OperandElements(const AttentionPlan& plan) {
+  return plan.q.elements() + plan.out.elements() + plan.keys.Elements(plan.kv_len);
+}
+
+// So that nothing can read them twice.
+void ForgetLists(AttentionOptions* options) {
+  for (const OptionView& row : kOptionViews) {
+    if (IsList(row)) const_cast<TensorView&>(row.of(*options)).data = nullptr;
   }
-  return floats;
+}
+
+// A window that holds every key from any query is none.
+void DropIdleWindow(AttentionPlan* plan) {
+  if (plan->options.window < plan->q_len || plan->options.window - plan->q_len < plan->kv_len) {
+    return;
+  }
+  plan->options.window = plan->options.sink_tokens = 0;
 }
 
 }  // namespace
 
-Sequence AttentionPlan::sequence(size_t b) const {
-  Sequence s = {0, q_len, size_t{0} - first_key, kv_len, 0};
-  if (packed()) {
-    s.q_begin = static_cast<size_t>(At<int32_t>(options.cu_seqlens_q, b));
-    s.q_len = static_cast<size_t>(At<int32_t>(options.cu_seqlens_q, b + 1)) - s.q_begin;
-  }
-  if (!options.cu_seqlens_k.absent()) {
-    s.kv_begin = static_cast<size_t>(At<int32_t>(options.cu_seqlens_k, b));
-    s.kv_len = static_cast<size_t>(At<int32_t>(options.cu_seqlens_k, b + 1)) - s.kv_begin;
-  }
-  if (source.paged != nullptr) {
-    s.kv_len = static_cast<size_t>(At<int32_t>(source.paged->seq_lens, b));
-  } else if (!options.kv_lens.absent()) {
-    s.kv_len = static_cast<size_t>(At<int32_t>(options.kv_lens, b));
-  }
-  if (options.causal_alignment == CausalAlignment::kBottomRight) {
-    s.position = static_cast<ptrdiff_t>(s.kv_len) - static_cast<ptrdiff_t>(s.q_len);
-  }
-  return s;
+Status CheckSize(const char* name, size_t size) {
+  if (size <= size_t{INT32_MAX}) return Status();
+  return Status::Error(StatusCode::kUnsupported, "%s: is %zu, must be below 2^31", name, size);
 }
 
 double AttentionFlops(const AttentionPlan& plan) {
@@ -133,22 +163,30 @@ double AttentionFlops(const AttentionPlan& plan) {
 }
 
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
-                     const AttentionOptions& options, const Context::Impl& context,
-                     AttentionPlan* plan) {
-  HEED_RETURN_IF_ERROR(CheckInput("q", q, DType::kF32, 3, 4));
-  HEED_RETURN_IF_ERROR(CheckRowOutput("out", out, 3, 4));
-  plan->out = AsHeads(out);
+                     std::span<const NamedView> outputs, const AttentionOptions& options,
+                     Context::Impl& context, AttentionPlan* plan) {
   plan->source = source;
   plan->options = options;
+  HEED_RETURN_IF_ERROR(CheckForms(FormsOf(source, options), options));
+  HEED_RETURN_IF_ERROR(CheckInput("q", q, DType::kF32, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckRowOutput(plan->part() ? "state.acc" : "out", out, 3, 4));
+  plan->out = AsHeads(out);
   HEED_RETURN_IF_ERROR(PlanQueries(q, plan));
   HEED_RETURN_IF_ERROR(PlanKeys(source, plan));
   HEED_RETURN_IF_ERROR(CheckDims(out, *plan));
-  HEED_RETURN_IF_ERROR(CheckAttentionOptions(*plan));
-  HEED_RETURN_IF_ERROR(CheckOverlaps(*plan, q, out));
+  HEED_RETURN_IF_ERROR(CheckSizes(*plan));
+  HEED_RETURN_IF_ERROR(CheckSettings(*plan));
+  const CallViews views(*plan, q, outputs);
+  plan->writes_nothing = views.WritesNothing();
+  if (!plan->writes_nothing) HEED_RETURN_IF_ERROR(ReadLengths(context, plan));
+  HEED_RETURN_IF_ERROR(CheckViews(*plan));
+  HEED_RETURN_IF_ERROR(views.CheckOverlaps());
+  ForgetLists(&plan->options);
+  DropIdleWindow(plan);
   plan->group = plan->q.heads / plan->k.heads;
   plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));
   CutIntoTasks(context.num_threads, plan);
-  plan->prefetch = OperandFloats(*plan) > context.l2_bytes / sizeof(float);
+  plan->prefetch = OperandElements(*plan) > static_cast<double>(context.l2_bytes / sizeof(float));
   PlanMemory(context, plan);
   return Status();
 }

@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "heed/attention.hpp"
 #include "src/attention/operands.h"
+#include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/heads_view.h"
 #include "src/kernels/attention.h"
@@ -22,12 +24,24 @@ struct KeySource {
   size_t new_tokens = 0;  // of a cache, that will have been appended to it before the plan is run
 };
 
-// One sequence of the batch.
+// One sequence of the batch: the lengths and tables of the caller, read once.
 struct Sequence {
   size_t q_begin = 0, q_len = 0;  // rows of q, out and lse
-  // Key j is row kv_begin + j of k and v, modulo 2^64: of a part of the keys kv_begin is negative.
-  size_t kv_begin = 0, kv_len = 0;
-  ptrdiff_t position = 0;  // of its first query
+  ptrdiff_t kv_begin = 0;         // the row of key 0 in k and v; negative for a part of the keys
+  size_t kv_len = 0;
+  ptrdiff_t position = 0;           // of its first query
+  size_t prefix_len = 0;            // AttentionOptions::prefix_lens
+  const int32_t* blocks = nullptr;  // of pages: those that hold its keys
+
+  size_t row_of_key(size_t j) const {
+    return static_cast<size_t>(kv_begin + static_cast<ptrdiff_t>(j));
+  }
+};
+
+// The heads or queries whose weights are asked for, read once.
+struct Chosen {
+  bool all = true;
+  std::span<const int32_t> indices = {};  // ascending
 };
 
 // Rows are the queries of one kv head, token by token and within a token head by head, so that all
@@ -39,7 +53,10 @@ struct AttentionPlan {
   AttentionOptions options;
   float scale = 1.0f;
   size_t batch = 1, group = 1, acc_stride = 0;
-  size_t q_len = 0, kv_len = 0;  // the longest sequence's
+  size_t q_len = 0, kv_len = 0;         // the longest sequence's
+  const Sequence* sequences = nullptr;  // [batch], in the context until its next plan
+  Chosen weights_heads, weights_queries;
+  bool writes_nothing = false;  // all results are empty, so lengths and tables were not read
 
   size_t row_block = 0;   // rows of a task
   size_t row_blocks = 0;  // per sequence and kv head
@@ -48,25 +65,27 @@ struct AttentionPlan {
   bool split = false;     // a task is one segment, and rows are merged afterwards
   bool prefetch = false;  // operands, which don't fit in L2 together
 
-  size_t workers = 1;  // threads at most
-  size_t bytes = 0;    // of memory that the run takes, see RunAttention
+  size_t workers = 1;       // threads at most
+  size_t bytes = 0;         // of memory that the run takes, see RunAttention
+  size_t worker_bytes = 0;  // of them for each worker
 
   bool empty() const { return batch == 0 || q_len == 0; }
   bool part() const { return source.total_keys != SIZE_MAX; }  // only some of the keys are there
   bool packed() const { return !options.cu_seqlens_q.absent(); }
   bool wants_weights() const { return !options.weights.absent() || !options.key_scores.absent(); }
-  Sequence sequence(size_t b) const;
+  const Sequence& sequence(size_t b) const { return sequences[b]; }
 };
 
-// Checks everything and fills `plan`. How rows are cut into tasks depends on the context's threads
-// and caches; no row's arithmetic does.
+// Checks everything and fills `plan`. `outputs`: `out` and what else the call writes beside the
+// options' results. How rows are cut into tasks depends on the context's threads and caches; no
+// row's arithmetic does.
 Status PlanAttention(const TensorView& q, const KeySource& source, const MutableTensorView& out,
-                     const AttentionOptions& options, const Context::Impl& context,
-                     AttentionPlan* plan);
+                     std::span<const NamedView> outputs, const AttentionOptions& options,
+                     Context::Impl& context, AttentionPlan* plan);
+
+// Refuses a size of 2^31 or more: lengths are i32, and no product of sizes overflows then.
+Status CheckSize(const char* name, size_t size);
 
 double AttentionFlops(const AttentionPlan& plan);
-
-// Of PlanAttention: the options against the shapes that `plan` holds.
-Status CheckAttentionOptions(const AttentionPlan& plan);
 
 }  // namespace heed

@@ -48,7 +48,9 @@ struct Rows {
   ptrdiff_t position_of(size_t query) const {
     return sequence.position + static_cast<ptrdiff_t>(query);
   }
-  KeyHead keys() const { return {batch, kv_head, sequence.kv_begin, sequence.kv_len}; }
+  KeyHead keys() const {
+    return {batch, kv_head, sequence.kv_begin, sequence.kv_len, sequence.blocks};
+  }
 };
 
 // The rows of a task that counts sequences and kv heads inside, row blocks outside from the last:

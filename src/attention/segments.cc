@@ -74,7 +74,7 @@ void PrepareQueries(const Rows& group, const AttentionWorkspace& w) {
 
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
   rows.ForEach([&](size_t r, size_t i, size_t h) {
-    const VisibleKeys keys = RuleKeys(rows.plan, rows.batch, rows.sequence, i);
+    const VisibleKeys keys = RuleKeys(rows.plan, rows.sequence, i);
     w.keys_of[r] = keys;
     if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, h);
     RowGroup& group = w.groups[r / kScoreRows];

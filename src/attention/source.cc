@@ -8,32 +8,6 @@
 namespace heed {
 namespace {
 
-// i32 [batch + 1], from 0 to `total` and never down; the longest sequence in `longest`.
-Status CheckOffsets(const char* name, const TensorView& offsets, size_t batch, size_t total,
-                    size_t* longest) {
-  HEED_RETURN_IF_ERROR(CheckInput(name, offsets, DType::kI32, 1, 1));
-  if (offsets.shape[0] != batch + 1) {
-    return Status::Error(StatusCode::kInvalidArgument, "%s: has %zu elements, must have %zu", name,
-                         offsets.shape[0], batch + 1);
-  }
-  if (At<int32_t>(offsets, 0) != 0 ||
-      static_cast<int64_t>(At<int32_t>(offsets, batch)) != static_cast<int64_t>(total)) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "%s: goes from %d to %d, must go from 0 to the %zu rows", name,
-                         At<int32_t>(offsets, 0), At<int32_t>(offsets, batch), total);
-  }
-  *longest = 0;
-  for (size_t b = 0; b < batch; ++b) {
-    const int32_t begin = At<int32_t>(offsets, b), end = At<int32_t>(offsets, b + 1);
-    if (end < begin) {
-      return Status::Error(StatusCode::kInvalidArgument,
-                           "%s: decreases from %d to %d at element %zu", name, begin, end, b + 1);
-    }
-    *longest = std::max(*longest, static_cast<size_t>(end - begin));
-  }
-  return Status();
-}
-
 // The tensors hold only some of the keys.
 Status PlanPart(const KeySource& source, AttentionPlan* plan) {
   const size_t first = source.first_key, total = source.total_keys;
@@ -72,16 +46,12 @@ Status PlanTensors(const KeySource& source, AttentionPlan* plan) {
                          "k, v: ranks are %zu and %zu, must be 3 with cu_seqlens_k", source.k.rank,
                          source.v.rank);
   }
-  return CheckOffsets("cu_seqlens_k", plan->options.cu_seqlens_k, plan->batch, plan->k.len,
-                      &plan->kv_len);
+  return Status();
 }
 
 Status PlanCache(const KvCache& cache, size_t new_tokens, AttentionPlan* plan) {
   HEED_RETURN_IF_ERROR(CheckCache(cache));
   const KvCacheConfig& c = cache.config();
-  if (plan->packed() || !plan->options.cu_seqlens_k.absent()) {
-    return Status::Error(StatusCode::kInvalidArgument, "cu_seqlens: can't be used with a KvCache");
-  }
   plan->k.batch = plan->v.batch = c.batch;
   plan->k.heads = plan->v.heads = c.num_kv_heads;
   plan->k.dim = c.head_dim;
@@ -94,35 +64,7 @@ Status PlanCache(const KvCache& cache, size_t new_tokens, AttentionPlan* plan) {
   return Status();
 }
 
-Status CheckBlockTable(const PagedKv& paged, size_t batch, size_t* longest) {
-  const size_t num_blocks = paged.k.shape[0], block_size = paged.k.shape[1];
-  for (size_t b = 0; b < batch; ++b) {
-    const int32_t len = At<int32_t>(paged.seq_lens, b);
-    if (len < 0 || static_cast<size_t>(len) > paged.block_table.shape[1] * block_size) {
-      return Status::Error(StatusCode::kInvalidArgument,
-                           "seq_lens: element %zu is %d, must be 0 to %zu (blocks of the table "
-                           "times block_size)",
-                           b, len, paged.block_table.shape[1] * block_size);
-    }
-    for (size_t n = 0; n * block_size < static_cast<size_t>(len); ++n) {
-      const int32_t block = At<int32_t>(paged.block_table, b, n);
-      if (block < 0 || static_cast<size_t>(block) >= num_blocks) {
-        return Status::Error(StatusCode::kInvalidArgument,
-                             "block_table: element [%zu, %zu] is %d, must be 0 to %zu", b, n, block,
-                             num_blocks - 1);
-      }
-    }
-    *longest = std::max(*longest, static_cast<size_t>(len));
-  }
-  return Status();
-}
-
 Status PlanPages(const PagedKv& paged, AttentionPlan* plan) {
-  if (!plan->options.cu_seqlens_k.absent() || !plan->options.kv_lens.absent()) {
-    return Status::Error(
-        StatusCode::kInvalidArgument,
-        "cu_seqlens_k, kv_lens: can't be used with pages, whose seq_lens say the lengths");
-  }
   HEED_RETURN_IF_ERROR(CheckInput("k", paged.k, DType::kF32, 4, 4));
   HEED_RETURN_IF_ERROR(CheckInput("v", paged.v, DType::kF32, 4, 4));
   HEED_RETURN_IF_ERROR(CheckInput("block_table", paged.block_table, DType::kI32, 2, 2));
@@ -140,8 +82,129 @@ Status PlanPages(const PagedKv& paged, AttentionPlan* plan) {
   }
   plan->k = AsHeads(paged.k);
   plan->v = AsHeads(paged.v);
+  return CheckSize("max_blocks", paged.block_table.shape[1]);
+}
+
+int32_t Read(const TensorView& list, size_t i) { return At<int32_t>(list, i); }
+
+// One of `lengths`, in [0, most].
+Status ReadLength(const char* name, const TensorView& lengths, size_t b, size_t most,
+                  size_t* length) {
+  const int32_t value = Read(lengths, b);
+  if (value < 0 || static_cast<size_t>(value) > most) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: element %zu is %d, must be 0 to %zu",
+                         name, b, value, most);
+  }
+  *length = static_cast<size_t>(value);
+  return Status();
+}
+
+// Walks i32 [batch + 1] from 0 to `total`, never down: visit(b, begin, end).
+template <class Visit>
+Status ReadOffsets(const char* name, const TensorView& offsets, size_t batch, size_t total,
+                   const Visit& visit) {
+  int32_t begin = Read(offsets, 0);
+  const int32_t first = begin;
+  for (size_t b = 0; b < batch; ++b) {
+    const int32_t end = Read(offsets, b + 1);
+    if (end < begin) {
+      return Status::Error(StatusCode::kInvalidArgument,
+                           "%s: decreases from %d to %d at element %zu", name, begin, end, b + 1);
+    }
+    visit(b, begin, static_cast<size_t>(end - begin));
+    begin = end;
+  }
+  if (first == 0 && static_cast<size_t>(begin) == total) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "%s: goes from %d to %d, must go from 0 to the %zu rows", name, first, begin,
+                       total);
+}
+
+// i32 [n], ascending, each below `limit`.
+Status ReadChosen(const char* name, const TensorView& from, size_t limit, int32_t* to,
+                  Chosen* chosen) {
+  if (from.absent()) return Status();
+  int64_t last = -1;
+  for (size_t n = 0; n < from.shape[0]; ++n) {
+    const int32_t index = Read(from, n);
+    if (index <= last || static_cast<size_t>(index) >= limit) {
+      return Status::Error(StatusCode::kInvalidArgument,
+                           "%s: element %zu is %d, must ascend and be below %zu", name, n, index,
+                           limit);
+    }
+    last = to[n] = index;
+  }
+  *chosen = {false, {to, from.shape[0]}};
+  return Status();
+}
+
+// What ReadLengths copies to.
+struct Copies {
+  Sequence* sequences;
+  int32_t *heads, *queries, *blocks;
+
+  Copies(const AttentionPlan& plan, Arena* arena) {
+    const AttentionOptions& o = plan.options;
+    sequences = arena->Take<Sequence>(plan.batch);
+    heads = arena->TakeIf<int32_t>(!o.weights_heads.absent(), o.weights_heads.shape[0]);
+    queries = arena->TakeIf<int32_t>(!o.weights_queries.absent(), o.weights_queries.shape[0]);
+    const PagedKv* paged = plan.source.paged;
+    const size_t most =  // of a sequence of less than 2^31 keys
+        paged == nullptr
+            ? 0
+            : std::min(paged->block_table.shape[1], CeilDiv(size_t{INT32_MAX}, paged->k.shape[1]));
+    blocks = arena->TakeIf<int32_t>(paged != nullptr, plan.batch * most);
+  }
+};
+
+// The blocks that hold the first kv_len tokens of sequence b; `to` moves behind them.
+Status ReadBlocks(const PagedKv& paged, size_t b, size_t kv_len, int32_t** to) {
+  const size_t num_blocks = paged.k.shape[0], count = CeilDiv(kv_len, paged.k.shape[1]);
+  for (size_t n = 0; n < count; ++n) {
+    const int32_t block = At<int32_t>(paged.block_table, b, n);
+    if (block < 0 || static_cast<size_t>(block) >= num_blocks) {
+      return Status::Error(StatusCode::kInvalidArgument,
+                           "block_table: element [%zu, %zu] is %d, must be one of the pool's %zu "
+                           "blocks, counted from 0",
+                           b, n, block, num_blocks);
+    }
+    *(*to)++ = block;
+  }
+  return Status();
+}
+
+// How many keys each sequence has, and which blocks hold them.
+Status ReadPages(const PagedKv& paged, AttentionPlan* plan, const Copies& copies) {
+  const size_t most = paged.block_table.shape[1] * paged.k.shape[1];
+  int32_t* blocks = copies.blocks;
   plan->kv_len = 0;
-  return CheckBlockTable(paged, plan->batch, &plan->kv_len);
+  for (size_t b = 0; b < plan->batch; ++b) {
+    Sequence& s = copies.sequences[b];
+    HEED_RETURN_IF_ERROR(ReadLength("seq_lens", paged.seq_lens, b, most, &s.kv_len));
+    s.blocks = blocks;
+    HEED_RETURN_IF_ERROR(ReadBlocks(paged, b, s.kv_len, &blocks));
+    plan->kv_len = std::max(plan->kv_len, s.kv_len);
+  }
+  return Status();
+}
+
+Status ReadPacked(AttentionPlan* plan, Sequence* sequences) {
+  const AttentionOptions& o = plan->options;
+  plan->q_len = 0;
+  HEED_RETURN_IF_ERROR(ReadOffsets("cu_seqlens_q", o.cu_seqlens_q, plan->batch, plan->q.len,
+                                   [&](size_t b, int32_t begin, size_t len) {
+                                     sequences[b].q_begin = static_cast<size_t>(begin);
+                                     sequences[b].q_len = len;
+                                     plan->q_len = std::max(plan->q_len, len);
+                                   }));
+  if (o.cu_seqlens_k.absent()) return Status();
+  plan->kv_len = 0;
+  return ReadOffsets("cu_seqlens_k", o.cu_seqlens_k, plan->batch, plan->k.len,
+                     [&](size_t b, int32_t begin, size_t len) {
+                       sequences[b].kv_begin = begin;
+                       sequences[b].kv_len = len;
+                       plan->kv_len = std::max(plan->kv_len, len);
+                     });
 }
 
 }  // namespace
@@ -173,7 +236,7 @@ Status PlanQueries(const TensorView& q, AttentionPlan* plan) {
                          "cu_seqlens_q: is empty, must have batch + 1 elements");
   }
   plan->batch = offsets.shape[0] - 1;
-  return CheckOffsets("cu_seqlens_q", offsets, plan->batch, plan->q.len, &plan->q_len);
+  return Status();
 }
 
 Status PlanKeys(const KeySource& source, AttentionPlan* plan) {
@@ -183,12 +246,46 @@ Status PlanKeys(const KeySource& source, AttentionPlan* plan) {
   }
   if (source.paged != nullptr) {
     HEED_RETURN_IF_ERROR(PlanPages(*source.paged, plan));
-    plan->keys = KeyBlocks::OfPages(plan->k, plan->v, source.paged->block_table);
+    plan->keys = KeyBlocks::OfPages(plan->k, plan->v);
     return Status();
   }
   HEED_RETURN_IF_ERROR(PlanTensors(source, plan));
   plan->keys = KeyBlocks::OfTensors(plan->k, plan->v);
   return Status();
+}
+
+Status ReadLengths(Context::Impl& context, AttentionPlan* plan) {
+  Arena arena;
+  Copies(*plan, &arena);
+  HEED_RETURN_IF_ERROR(context.ReservePlan(arena.used(), &arena));
+  const Copies copies(*plan, &arena);
+  const AttentionOptions& o = plan->options;
+  const ptrdiff_t first_key = static_cast<ptrdiff_t>(plan->first_key);
+  for (size_t b = 0; b < plan->batch; ++b) {
+    Sequence& s = copies.sequences[b];
+    s = {0, plan->q_len, -first_key, plan->kv_len, 0, 0, nullptr};
+    if (!o.kv_lens.absent()) {
+      HEED_RETURN_IF_ERROR(ReadLength("kv_lens", o.kv_lens, b, plan->kv_len, &s.kv_len));
+    }
+    if (!o.prefix_lens.absent()) {
+      HEED_RETURN_IF_ERROR(
+          ReadLength("prefix_lens", o.prefix_lens, b, size_t{INT32_MAX}, &s.prefix_len));
+    }
+  }
+  if (plan->packed()) HEED_RETURN_IF_ERROR(ReadPacked(plan, copies.sequences));
+  if (plan->source.paged != nullptr) {
+    HEED_RETURN_IF_ERROR(ReadPages(*plan->source.paged, plan, copies));
+  }
+  for (size_t b = 0; b < plan->batch; ++b) {
+    Sequence& s = copies.sequences[b];
+    if (o.causal_alignment != CausalAlignment::kBottomRight) continue;
+    s.position = static_cast<ptrdiff_t>(s.kv_len) - static_cast<ptrdiff_t>(s.q_len);
+  }
+  plan->sequences = copies.sequences;
+  HEED_RETURN_IF_ERROR(ReadChosen("weights_heads", o.weights_heads, plan->q.heads, copies.heads,
+                                  &plan->weights_heads));
+  return ReadChosen("weights_queries", o.weights_queries, plan->q_len, copies.queries,
+                    &plan->weights_queries);
 }
 
 }  // namespace heed

@@ -50,19 +50,18 @@ AttentionMemory::AttentionMemory(const AttentionPlan& plan, Arena* arena) {
     parts.views.max = MutableTensorView(arena->Take<float>(n, b, q, h), {n, b, h, q});
     parts.views.sum = MutableTensorView(arena->Take<float>(n, b, q, h), {n, b, h, q});
   }
-  Arena worker;
-  (void)AttentionWorkspace(plan, &worker);
-  worker_bytes = worker.used();
-  workers = arena->Take<char>(plan.workers, worker_bytes);
+  workers = arena->Take<char>(plan.workers, plan.worker_bytes);
 }
 
 void PlanMemory(const Context::Impl& context, AttentionPlan* plan) {
-  if (plan->empty()) return;
+  if (plan->writes_nothing || plan->empty()) return;
   const size_t heads = plan->batch * plan->k.heads;
   const size_t blocks = plan->wants_weights() ? CeilDiv(plan->kv_len, kKeyBlock) : 0;
   const size_t pieces = plan->row_blocks * (plan->split || plan->part() ? plan->segments : 1);
   plan->workers = WorkersFor(context, heads * std::max(pieces, blocks), AttentionFlops(*plan));
-  Arena counted;
+  Arena worker, counted;
+  (void)AttentionWorkspace(*plan, &worker);
+  plan->worker_bytes = worker.used();
   (void)AttentionMemory(*plan, &counted);
   plan->bytes = counted.used();
 }

@@ -68,13 +68,12 @@ struct RowTotals {
 struct AttentionMemory {
   RowTotals totals;
   StateView parts;  // of all segments, where the plan is split
-  char* workers;    // [plan.workers], of worker_bytes each
-  size_t worker_bytes;
+  char* workers;    // [plan.workers], of plan.worker_bytes each
 
   AttentionMemory(const AttentionPlan& plan, Arena* arena);
 
   AttentionWorkspace OfWorker(const AttentionPlan& plan, size_t worker) const {
-    Arena arena(workers + worker * worker_bytes);
+    Arena arena(workers + worker * plan.worker_bytes);
     return AttentionWorkspace(plan, &arena);
   }
 };

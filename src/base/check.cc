@@ -10,6 +10,7 @@ namespace {
 // Offsets in elements of the first and last byte's element, relative to data; false on overflow.
 bool Extent(const TensorView& view, int64_t* low, int64_t* high) {
   *low = *high = 0;
+  if (view.rank > kMaxRank) return false;
   for (size_t i = 0; i < view.rank; ++i) {
     if (view.shape[i] <= 1) continue;
     int64_t span = 0;
@@ -206,6 +207,20 @@ Status CheckNoOverlap(const char* name, const TensorView& output, const char* ot
     return Status();
   }
   return Status::Error(StatusCode::kInvalidArgument, "%s: overlaps %s in memory", name, other_name);
+}
+
+Status CheckNoOverlaps(std::span<const NamedView> outputs, std::span<const NamedView> inputs) {
+  for (const NamedView& output : outputs) {
+    if (output.view->absent()) continue;
+    for (const NamedView& input : inputs) {
+      HEED_RETURN_IF_ERROR(CheckNoOverlap(output.name, *output.view, input.name, *input.view));
+    }
+    for (const NamedView& other : outputs) {
+      if (&other == &output) break;
+      HEED_RETURN_IF_ERROR(CheckNoOverlap(output.name, *output.view, other.name, *other.view));
+    }
+  }
+  return Status();
 }
 
 bool SameView(const TensorView& a, const TensorView& b) {

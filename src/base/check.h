@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -37,6 +38,14 @@ Status CheckRowOutput(const char* name, const MutableTensorView& view, size_t mi
 
 Status CheckNoOverlap(const char* name, const TensorView& output, const char* other_name,
                       const TensorView& other);
+
+struct NamedView {
+  const char* name;
+  const TensorView* view;
+};
+
+// That no output shares memory with an input or with another output. Views may be absent.
+Status CheckNoOverlaps(std::span<const NamedView> outputs, std::span<const NamedView> inputs);
 
 // The same elements in the same order.
 bool SameView(const TensorView& a, const TensorView& b);

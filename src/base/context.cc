@@ -44,6 +44,17 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
   return Status();
 }
 
+Status Grow(size_t bytes, Floats* memory, size_t* held, Arena* arena) {
+  if (*held < bytes) {
+    memory->reset();  // first, so that old and new are never held together
+    *memory = AllocateFloats(CeilDiv(bytes, sizeof(float)));
+    *held = *memory == nullptr ? 0 : bytes;
+    if (*memory == nullptr) return OutOfMemory("workspace", bytes);
+  }
+  *arena = Arena(memory->get());
+  return Status();
+}
+
 const Status& NoContext() {
   static const Status status =
       Status::Error(StatusCode::kInvalidArgument, "context: was moved from, or had no memory");
@@ -62,14 +73,14 @@ Floats AllocateFloats(size_t count) {
 }
 
 Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
-  if (workspace_bytes < bytes) {
-    workspace.reset();  // first, so that old and new are never held together
-    workspace = AllocateFloats(CeilDiv(bytes, sizeof(float)));
-    workspace_bytes = workspace == nullptr ? 0 : bytes;
-    if (workspace == nullptr) return OutOfMemory("workspace", bytes);
-  }
-  *arena = Arena(workspace.get());
-  return Status();
+  return Grow(bytes, &workspace, &workspace_bytes, arena);
+}
+
+Status Context::Impl::ReservePlan(size_t bytes, Arena* arena) {
+  // In pages, so that a block table that grows entry by entry seldom needs new memory.
+  constexpr size_t kPage = 4096;
+  const size_t pages = bytes < SIZE_MAX - kPage ? RoundUp(bytes, kPage) : bytes;
+  return Grow(pages, &plan_memory, &plan_bytes, arena);
 }
 
 const Status& CheckContext(const Context& context) { return context.status(); }
@@ -103,6 +114,8 @@ const char* Context::target() const {
   return impl_ != nullptr && impl_->status.ok() ? TargetName(impl_->target) : "";
 }
 
-size_t Context::workspace_bytes() const { return impl_ != nullptr ? impl_->workspace_bytes : 0; }
+size_t Context::workspace_bytes() const {
+  return impl_ != nullptr ? impl_->workspace_bytes + impl_->plan_bytes : 0;
+}
 
 }  // namespace heed

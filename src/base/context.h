@@ -57,6 +57,13 @@ struct Context::Impl : Kernels {
   // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when
   // needed (contents are lost) and kept for the next call.
   Status Reserve(size_t bytes, Arena* arena);
+
+  Floats plan_memory;
+  size_t plan_bytes = 0;
+
+  // The same for what a plan copies from the caller. It holds until the next plan: what runs the
+  // plan may use Reserve.
+  Status ReservePlan(size_t bytes, Arena* arena);
 };
 
 // Ok, or why this context can't be used.

@@ -17,6 +17,9 @@ struct HeadsView {
     return data + static_cast<ptrdiff_t>(b) * batch_stride +
            static_cast<ptrdiff_t>(i) * len_stride + static_cast<ptrdiff_t>(h) * head_stride;
   }
+  double elements() const {
+    return static_cast<double>(batch * heads) * static_cast<double>(len) * static_cast<double>(dim);
+  }
 };
 
 inline HeadsView AsHeads(const TensorView& view) {  // rank 3 or 4

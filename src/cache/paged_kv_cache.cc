@@ -109,6 +109,10 @@ Status PagedKvCache::append(std::span<const PagedSequence> sequences, const Tens
   KvTokens tokens;
   HEED_RETURN_IF_ERROR(
       CheckKvTokens(k, v, sequences.size(), c.num_kv_heads, c.head_dim, c.v_head_dim, &tokens));
+  const TensorView pool_k = impl_->KeyPool(), pool_v = impl_->ValuePool();
+  const NamedView pool[] = {{"the cache's k", &pool_k}, {"the cache's v", &pool_v}};
+  const NamedView inputs[] = {{"k", &k}, {"v", &v}};
+  HEED_RETURN_IF_ERROR(CheckNoOverlaps(pool, inputs));
   const size_t seq = tokens.keys.len;
   if (seq == 0 || sequences.empty()) return Status();
   const size_t needed = impl_->PlanAppend(sequences, seq);
@@ -176,10 +180,9 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
     m.lengths[b] = static_cast<int32_t>(s.length);
     std::copy_n(s.blocks.data(), s.blocks.size(), m.table.data() + b * max_blocks);
   }
-  const PagedKvCacheConfig& c = m.config;
   PagedKv kv;
-  kv.k = TensorView(m.keys.get(), {c.num_blocks, c.block_size, c.num_kv_heads, c.head_dim});
-  kv.v = TensorView(m.values.get(), {c.num_blocks, c.block_size, c.num_kv_heads, c.v_head_dim});
+  kv.k = m.KeyPool();
+  kv.v = m.ValuePool();
   kv.block_table = TensorView(m.table.data(), {sequences.size(), max_blocks});
   kv.seq_lens = TensorView(m.lengths.data(), {sequences.size()});
   return kv;

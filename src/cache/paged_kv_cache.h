@@ -43,6 +43,16 @@ struct PagedKvCache::Impl {
   Status FindDistinct(std::span<const PagedSequence> names);
   Sequence& At(PagedSequence name) { return *sequences[name.slot]; }
 
+  // [num_blocks, block_size, num_kv_heads, head_dim or v_head_dim].
+  TensorView KeyPool() const {
+    return {keys.get(),
+            {config.num_blocks, config.block_size, config.num_kv_heads, config.head_dim}};
+  }
+  TensorView ValuePool() const {
+    return {values.get(),
+            {config.num_blocks, config.block_size, config.num_kv_heads, config.v_head_dim}};
+  }
+
   size_t BlocksFor(size_t length) const { return CeilDiv(length, config.block_size); }
   int32_t TakeBlock();
   void DropBlocks(Sequence& sequence, size_t keep);

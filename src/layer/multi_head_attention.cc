@@ -117,7 +117,7 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
   const auto check_rows = [&](const char* name, const TensorView& view, size_t width) {
     if (view.rank == x.rank && view.shape[view.rank - 1] == width &&
         view.shape[view.rank - 2] == seq && (view.rank == 2 || view.shape[0] == batch)) {
-      return CheckNoOverlap(name, view, "x", x);
+      return Status();
     }
     return Status::Error(StatusCode::kInvalidArgument,
                          "%s: shape is %s, must be that of x, %s, with %zu as the last size", name,
@@ -164,18 +164,18 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
     HEED_RETURN_IF_ERROR(CheckRowOutput("context", options.context, 2, 3));
     HEED_RETURN_IF_ERROR(
         check_rows("context", options.context, config.num_heads * config.v_head_dim));
-    HEED_RETURN_IF_ERROR(CheckNoOverlap("context", options.context, "y", y));
   }
-  const struct {
-    const char* name;
-    const MutableTensorView& view;
-  } results[] = {{"lse", options.lse}, {"weights", options.weights}};
-  for (const auto& result : results) {
-    HEED_RETURN_IF_ERROR(CheckNoOverlap(result.name, result.view, "x", x));
-    HEED_RETURN_IF_ERROR(CheckNoOverlap(result.name, result.view, "y", y));
-    HEED_RETURN_IF_ERROR(CheckNoOverlap(result.name, result.view, "context", options.context));
-  }
-  return Status();
+  static_assert(sizeof(ForwardOptions) / sizeof(TensorView) == 7, "the views below");
+  const NamedView outputs[] = {{"y", &y},
+                               {"context", &options.context},
+                               {"lse", &options.lse},
+                               {"weights", &options.weights}};
+  const NamedView inputs[] = {{"x", &x},
+                              {"positions", &options.positions},
+                              {"kv_lens", &options.kv_lens},
+                              {"key_mask", &options.key_mask},
+                              {"dropout.mask", &options.dropout.mask}};
+  return CheckNoOverlaps(outputs, inputs);
 }
 
 AttentionOptions MultiHeadAttention::Impl::OptionsFor(const ForwardOptions& options) const {
@@ -238,8 +238,9 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
     source.new_tokens = seq;
   }
   const MutableTensorView out = Writable(HeadsOf(heads, batch, seq, 0, c.num_heads, c.v_head_dim));
+  const NamedView outputs[] = {{"out", &out}};
   HEED_RETURN_IF_ERROR(
-      PlanAttention(plan->q, source, out, OptionsFor(options), context, &plan->attention));
+      PlanAttention(plan->q, source, out, outputs, OptionsFor(options), context, &plan->attention));
   if (has_out) {
     HEED_RETURN_IF_ERROR(
         PlanProjection(heads, out_weights, out_bias, y, batch, seq, context, &plan->out));

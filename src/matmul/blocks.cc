@@ -77,12 +77,12 @@ void RunStretch(const MatmulKernels& kernels, const Product2d& p, const PackedRo
     for (size_t k = a.k_begin; k < a.k_end; k += kSumChunk) {
       block.depth = std::min(kSumChunk, p.k - k);
       block.a = a.tiles + (k - a.k_begin) * a.rows;
-      block.b = {panels_at(at, k)};
+      block.b.data = panels_at(at, k);
       const size_t next = k + block.depth;
-      block.prefetch_b = {next < a.k_end ? panels_at(at, next)
-                          : at + kColumnPad < column + columns
-                              ? panels_at(at + kColumnPad, a.k_begin)
-                              : nullptr};
+      block.prefetch_b.data = next < a.k_end ? panels_at(at, next)
+                              : at + kColumnPad < column + columns
+                                  ? panels_at(at + kColumnPad, a.k_begin)
+                                  : nullptr;
       block.first = k == 0;
       block.bias = next == p.k && p.bias != nullptr ? p.bias + at : nullptr;
       kernels.block(block);
