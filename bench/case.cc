@@ -2,14 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 #include <utility>
 
 namespace heed::bench {
-
-std::string Case::problem() const {
-  return operation + "/" + shape + "/threads:" + std::to_string(threads);
-}
 
 Status check_against(const Run& reference, const Buffer& want, const Run& run, const Buffer& got) {
   if (Status s = reference(); !s.ok()) return s;
@@ -47,6 +42,7 @@ void add_for_all(Suite* suite, const Case& problem, const Choice& choice, Operat
       Case c = problem;
       c.threads = threads;
       c.library = library;
+      c.library_name = library->name();
       c.tier = choice.tier;
       if (library != libraries.front() && !choice.rivals) c.tier = Tier::kNamed;
       if (between && !choice.scaling && !suite->settings.all_threads) c.tier = Tier::kNamed;
@@ -56,19 +52,6 @@ void add_for_all(Suite* suite, const Case& problem, const Choice& choice, Operat
       suite->cases.push_back(std::move(c));
     }
   }
-}
-
-std::vector<Case> chosen_cases(Suite suite) {
-  const Settings& settings = suite.settings;
-  const std::regex filter(settings.filter);
-  std::vector<Case> chosen;
-  for (Case& c : suite.cases) {
-    const bool asked = settings.filter.empty()
-                           ? c.tier == Tier::kQuick || (c.tier == Tier::kDefault && !settings.quick)
-                           : std::regex_search(c.name(), filter);
-    if (asked) chosen.push_back(std::move(c));
-  }
-  return chosen;
 }
 
 }  // namespace heed::bench

@@ -1,14 +1,16 @@
-// A case: one library at one problem with one number of threads. Cases of one problem and number
-// of threads stand side by side and are timed in turn.
+// A case: one library at one problem with one number of threads. Each operation's file says which
+// cases there are.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/library.h"
 #include "bench/problem.h"
+#include "bench/results.h"
 #include "bench/settings.h"
 
 namespace heed::bench {
@@ -21,23 +23,48 @@ using Runs = std::vector<Run>;
 enum class Tier { kQuick, kDefault, kNamed };
 
 struct Case {
-  std::string operation, shape;  // "matmul", "512x512x512"
-  size_t threads = 1;
+  std::string operation;  // "matmul"
+  Shape shape;
+  Bound bound = Bound::kFlops;
   Work work;
+  size_t threads = 1;
   Tier tier = Tier::kDefault;
+  std::string library_name;  // "heed"; "causal": what its problem's other cases are compared with
   std::shared_ptr<const Library> library;
   std::function<Result<Runs>()> prepare;  // called once
-  // Plain work that this one's cost per flop is compared with, in turn; null: none.
-  std::function<Result<Run>()> prepare_baseline;
-  double baseline_flops = 0;
 
-  std::string problem() const;  // "matmul/512x512x512/threads:1"
-  std::string name() const { return problem() + "/" + library->name(); }
+  std::string problem() const {
+    return operation + "/" + shape.name + "/threads:" + std::to_string(threads);
+  }
+  std::string name() const { return problem() + "/" + library_name; }
 };
+
+inline constexpr const char* kCausal = "causal";
 
 // Runs `run`, which writes `got`, and `reference`, which writes `want`. Not ok when one is refused
 // or they differ by more than f32 sums in another order do.
 Status check_against(const Run& reference, const Buffer& want, const Run& run, const Buffer& got);
+
+// So many copies of Problem(args...), the first one checked: Problem::run(library) writes `out`,
+// run(reference, true) what must be in it to `want`.
+template <class Problem, class... Args>
+Result<Runs> prepare_copies(size_t copies, const Library& library, const Library& reference,
+                            const Args&... args) {
+  Runs runs;
+  for (size_t i = 0; i < copies; ++i) {
+    const auto problem = std::make_shared<Problem>(args...);
+    const Result<Run> run = problem->run(library, false);
+    if (!run.ok()) return run.status();
+    if (i == 0) {
+      const Result<Run> want = problem->run(reference, true);
+      if (!want.ok()) return want.status();
+      const Status same = check_against(*want, problem->want, *run, problem->out);
+      if (!same.ok()) return same;
+    }
+    runs.push_back([problem, run = *run] { return run(); });
+  }
+  return runs;
+}
 
 // Where the operations put their cases.
 struct Suite {
@@ -67,8 +94,5 @@ void add_softmax(Suite* suite);
 void add_attention(Suite* suite);
 void add_features(Suite* suite);
 void add_layer(Suite* suite);
-
-// Those of the suite that the settings ask for.
-std::vector<Case> chosen_cases(Suite suite);
 
 }  // namespace heed::bench

@@ -1,16 +1,15 @@
 #include "bench/compare.h"
 
-#include <regex.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <map>
-#include <set>
+#include <regex>
 
-#include "bench/results_json.h"
-#include "bench/results_text.h"
+#include "bench/report/page.h"
+#include "bench/settings.h"
+#include "bench/table.h"
 #include "tools/file.h"
 #include "tools/text.h"
 
@@ -18,135 +17,168 @@ namespace heed::bench {
 namespace {
 
 constexpr int kRefused = 2;
+constexpr size_t kMaxBytes = size_t{1} << 28;
 
-int Refuse(const std::string& sentence) {
+int refuse(const std::string& sentence) {
   std::fprintf(stderr, "heed-bench: %s\n", sentence.c_str());
   return kRefused;
 }
 
-// As Google Benchmark's own filter: POSIX, extended.
-class Filter {
- public:
-  explicit Filter(const std::string& pattern)
-      : ok_(::regcomp(&regex_, pattern.c_str(), REG_EXTENDED | REG_NOSUB) == 0) {}
-  ~Filter() {
-    if (ok_) ::regfree(&regex_);
-  }
-  Filter(const Filter&) = delete;
-  Filter& operator=(const Filter&) = delete;
-  bool ok() const { return ok_; }
-  bool matches(const std::string& name) const {
-    return ::regexec(&regex_, name.c_str(), 0, nullptr, 0) == 0;
-  }
-
- private:
-  regex_t regex_;
-  bool ok_;
-};
-
-bool AllDiffer(const std::vector<std::string>& names) {
-  return std::set<std::string>(names.begin(), names.end()).size() == names.size();
-}
-
-// "Intel Xeon" of "Intel(R) Xeon(R)": bars have little room for names.
-std::string WithoutMarks(std::string cpu) {
-  for (const std::string& mark : {std::string("(R)"), std::string("(TM)"), std::string("(tm)")}) {
-    for (size_t at = cpu.find(mark); at != std::string::npos; at = cpu.find(mark)) {
-      cpu.erase(at, mark.size());
-    }
-  }
-  return cpu;
-}
-
-// The first that tells all files apart: CPU, version, target, compiler, file name.
-std::vector<std::string> NamesOf(const std::vector<Results>& files,
-                                 const std::vector<std::string>& paths) {
-  std::vector<std::string> cpus, versions, targets, compilers, stems;
-  for (size_t i = 0; i < files.size(); ++i) {
-    cpus.push_back(WithoutMarks(files[i].cpu));
-    versions.push_back("heed " + files[i].heed);
-    targets.push_back(files[i].target);
-    compilers.push_back(files[i].compiler);
-    const std::string stem = std::filesystem::path(paths[i]).stem().string();
-    stems.push_back(tools::quote(stem));
-  }
-  for (const auto& names : {cpus, versions, targets, compilers, stems}) {
-    if (AllDiffer(names)) return names;
-  }
-  for (size_t i = 0; i < stems.size(); ++i) stems[i] += " " + std::to_string(i + 1);
-  return stems;
-}
+std::string letter(size_t file) { return std::string(1, static_cast<char>('A' + file)); }
 
 struct Arguments {
   std::vector<std::string> paths;
   std::string html, filter;
 };
 
+std::string check_filter(const std::string& value) {
+  try {
+    const std::regex regex(value, std::regex::extended);
+    return "";
+  } catch (const std::regex_error&) {
+    return "\"" + value + "\" is not a regular expression";
+  }
+}
+
 // 0 to go on, else the exit code plus one.
-int Parse(int argc, char** argv, Arguments* arguments) {
+int parse(int argc, char** argv, Arguments* arguments) {
   CLI::App app("Results of several runs side by side.", "heed-bench compare");
   app.add_option("files", arguments->paths,
-                 "files that heed-bench --json wrote; the first is what "
-                 "the others are compared with")
+                 "2 to 16 files that --benchmark_out wrote; the first is what the others are "
+                 "compared with")
       ->required();
-  app.add_option("--html", arguments->html, "write pictures and a table to this file");
-  app.add_option("--filter", arguments->filter, "only names that match this regular expression");
+  app.add_option("--html", arguments->html, "write a page with pictures and tables to this file")
+      ->check(check_writable);
+  app.add_option("--benchmark_filter", arguments->filter,
+                 "only names that match this regular expression")
+      ->check(check_filter);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     std::fputs(app.help().c_str(), stdout);
     return 1;
   } catch (const CLI::ParseError& error) {
-    return 1 + Refuse(std::string(error.what()) + "; see heed-bench compare --help");
+    return 1 + refuse(std::string(error.what()) + "; see heed-bench compare --help");
   }
-  if (arguments->paths.size() < 2) return 1 + Refuse("compare needs two files or more");
-  if (arguments->paths.size() > 16) return 1 + Refuse("compare takes 16 files at most");
+  if (arguments->paths.size() < 2) return 1 + refuse("compare needs two files or more");
+  if (arguments->paths.size() > 16) return 1 + refuse("compare takes 16 files at most");
   return 0;
+}
+
+Result<nlohmann::json> read_file(const std::string& path, const std::regex& filter) {
+  const Result<std::string> text = tools::read_text(path, kMaxBytes);
+  if (!text.ok()) return text.status();
+  Result<nlohmann::json> document = tools::parse_json(*text, path);
+  if (!document.ok()) return document.status();
+  if (!document->is_object() || !document->contains("context") ||
+      !(*document)["benchmarks"].is_array()) {
+    return tools::refuse(path, "not a file that --benchmark_out=FILE writes as JSON");
+  }
+  nlohmann::json kept = nlohmann::json::array();
+  for (nlohmann::json& row : (*document)["benchmarks"]) {
+    const auto name = row.find("run_name");
+    if (name != row.end() && name->is_string() &&
+        std::regex_search(name->get<std::string>(), filter)) {
+      kept.push_back(std::move(row));
+    }
+  }
+  (*document)["benchmarks"] = std::move(kept);
+  return document;
+}
+
+std::string about(const Results& results) {
+  std::string text =
+      "heed " + results.heed + ", " + results.cpu + ", " + results.target + ", " + results.compiler;
+  if (results.limits.empty()) return text;
+  const Limits& limits = results.limits.back();
+  return text + "; " + std::to_string(limits.threads) + " thr: peak " +
+         rate_text(Bound::kFlops, limits.flops) + ", memory " +
+         rate_text(Bound::kMemory, limit_of(limits, Bound::kMemory));
+}
+
+// How far the repetitions are from the best, as a factor.
+double spread(const Row& row) { return row.median / row.best; }
+
+// "1.20x", "1.03x ~": the tilde where the repetitions spread over more than that.
+std::string speed_text(const Row* first, const Row& row) {
+  if (first == nullptr || first->best <= 0) return "-";
+  const double speed = first->best / row.best;
+  char text[32];
+  std::snprintf(text, sizeof(text), speed < 9.995 ? "%.2fx" : "%.3gx", speed);
+  const bool noise = std::max(speed, 1 / speed) <= std::max(spread(*first), spread(row));
+  return std::string(text) + (noise ? " ~" : "  ");
+}
+
+void add_cells(const std::vector<const Row*>& rows, size_t file, std::vector<std::string>* line) {
+  const Row* row = rows[file];
+  if (row == nullptr || row->best <= 0) {
+    line->push_back(row == nullptr ? "missing" : row->error.empty() ? "not timed" : "failed");
+    if (file > 0) line->push_back("-");
+    line->push_back("-");
+    return;
+  }
+  char share[32];
+  std::snprintf(share, sizeof(share), "%.2f", row->share());
+  line->push_back(duration_text(row->best));
+  if (file > 0) line->push_back(speed_text(rows[0], *row));
+  line->push_back(row->share() > 0 ? share : "-");
 }
 
 }  // namespace
 
-Comparison compare(std::vector<Results> files, const std::vector<std::string>& paths) {
-  Comparison comparison;
-  comparison.names = NamesOf(files, paths);
-  comparison.files = std::move(files);
-  std::map<std::string, size_t> index;
-  for (size_t i = 0; i < comparison.files.size(); ++i) {
-    for (const Entry& entry : comparison.files[i].entries) {
-      const std::string name = name_of(entry);
-      const auto [place, is_new] = index.emplace(name, comparison.rows.size());
-      if (is_new) {
-        comparison.rows.push_back(
-            {name, std::vector<const Entry*>(comparison.files.size(), nullptr)});
-      }
-      comparison.rows[place->second].entries[i] = &entry;
+std::string comparison_text(const std::vector<Results>& files) {
+  std::vector<std::string> names;
+  std::map<std::string, std::vector<const Row*>> rows;
+  for (size_t i = 0; i < files.size(); ++i) {
+    for (const Row& row : files[i].rows) {
+      const auto [place, is_new] = rows.try_emplace(row.name, files.size(), nullptr);
+      if (is_new) names.push_back(row.name);
+      place->second[i] = &row;
     }
   }
-  return comparison;
+  std::string text;
+  std::vector<std::vector<std::string>> lines(1, {"benchmark"});
+  for (size_t i = 0; i < files.size(); ++i) {
+    text += letter(i) + "  " + about(files[i]) + "\n";
+    lines[0].push_back(letter(i) + " best");
+    if (i > 0) lines[0].push_back(letter(i) + " speed");
+    lines[0].push_back(letter(i) + " share");
+  }
+  for (const std::string& name : names) {
+    lines.push_back({name});
+    for (size_t i = 0; i < files.size(); ++i) add_cells(rows[name], i, &lines.back());
+  }
+  return text +
+         "\nBest times; speed: how many times as fast as A, with ~ where that is within the noise: "
+         "the median\nof A's or of the file's repetitions is as far from their best. Shares are of "
+         "the limit that binds.\n\n" +
+         aligned(lines);
 }
 
 int compare_main(int argc, char** argv) {
   Arguments arguments;
-  if (const int code = Parse(argc, argv, &arguments); code != 0) return code - 1;
-  const Filter filter(arguments.filter.empty() ? "." : arguments.filter);
-  if (!filter.ok()) return Refuse("--filter is no regular expression");
+  if (const int code = parse(argc, argv, &arguments); code != 0) return code - 1;
+  const std::regex filter(arguments.filter.empty() ? "." : arguments.filter, std::regex::extended);
   std::vector<Results> files;
+  nlohmann::json pages = nlohmann::json::array();
   bool any = false;
   for (const std::string& path : arguments.paths) {
-    Result<Results> read = read_results(path);
-    if (!read.ok()) return Refuse(read.status().message());
-    std::erase_if(read->entries, [&](const Entry& e) { return !filter.matches(name_of(e)); });
-    any = any || !read->entries.empty();
+    Result<nlohmann::json> document = read_file(path, filter);
+    if (!document.ok()) return refuse(document.status().message());
+    Result<Results> read = results_from_json(*document);
+    if (!read.ok()) return refuse(path + ": " + read.status().message());
+    any = any || !read->rows.empty();
     files.push_back(std::move(*read));
+    pages.push_back({{"name", std::filesystem::path(path).stem().string()},
+                     {"results", without_repetitions(std::move(*document))}});
   }
-  if (!any) return Refuse("nothing to compare: no name in these files matches");
-  const Comparison comparison = compare(std::move(files), arguments.paths);
+  if (!any) return refuse("nothing to compare: no name in these files matches");
   if (!arguments.html.empty()) {
-    const Status written = tools::write_file(arguments.html, {comparison_html(comparison)});
-    if (!written.ok()) return Refuse(written.message());
+    const Status written = tools::write_file(arguments.html, {report_page(pages.dump())});
+    if (!written.ok()) return refuse(written.message());
   }
-  std::fputs(comparison_text(comparison).c_str(), stdout);
-  return std::fflush(stdout) == 0 ? 0 : Refuse("cannot write to standard output");
+  std::fputs(comparison_text(files).c_str(), stdout);
+  return std::fflush(stdout) == 0 ? 0 : refuse("cannot write to standard output");
 }
 
 }  // namespace heed::bench

@@ -8,25 +8,12 @@
 
 namespace heed::bench {
 
-// heed-bench compare A.json B.json ... [--html FILE] [--filter REGEX]. argv[0] is "compare". Prints
-// a table; the exit code is 0, or 2 after one sentence on standard error. May throw bad_alloc only.
+// heed-bench compare A.json B.json ... [--html FILE] [--benchmark_filter REGEX]. argv[0] is
+// "compare". Prints a table; the exit code is 0, or 2 after one sentence on standard error.
 int compare_main(int argc, char** argv);
 
-// What one problem took in each file; null where it is missing.
-struct Comparison {
-  std::vector<std::string> names;  // of the files: what tells them apart, the CPU if it does
-  std::vector<Results> files;
-  struct Row {
-    std::string name;  // "prefill/len:8/threads:1/heed"
-    std::vector<const Entry*> entries;
-  };
-  std::vector<Row> rows;  // point into `files`
-};
-
-// `paths` name the files, for when nothing in them differs.
-Comparison compare(std::vector<Results> files, const std::vector<std::string>& paths);
-
-std::string comparison_text(const Comparison& comparison);
-std::string comparison_html(const Comparison& comparison);
+// The best times of `rows`' names in each file, and how many times as fast as the first it is. A
+// ratio that is smaller than what the repetitions of either spread over is marked as noise.
+std::string comparison_text(const std::vector<Results>& files);
 
 }  // namespace heed::bench

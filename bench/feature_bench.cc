@@ -34,7 +34,7 @@ struct FeatureProblem {
   MutableTensorView out_view(Buffer& to) const {
     return {to.data(), {shape.q_len, shape.num_heads, shape.head_dim}};
   }
-  Status Attend(const AttentionOptions& o, Buffer& to) {
+  Status attend(const AttentionOptions& o, Buffer& to) {
     return attention(q_view(), kv_view(k), kv_view(v), out_view(to), o, context);
   }
 
@@ -54,7 +54,7 @@ struct Calls {
   Run run, check;
 };
 
-Calls Window(const Shared& p) {
+Calls window_calls(const Shared& p) {
   constexpr size_t kWindow = 1024;
   const size_t len = p->shape.kv_len;
   p->options.window = kWindow;
@@ -62,15 +62,15 @@ Calls Window(const Shared& p) {
   for (size_t i = 0; i < len; ++i) {
     for (size_t j = 0; j <= i; ++j) p->mask[i * len + j] = i - j < kWindow;
   }
-  return {[p] { return p->Attend(p->options, p->out); },
+  return {[p] { return p->attend(p->options, p->out); },
           [p] {
             AttentionOptions masked;
             masked.mask = TensorView(p->mask.data(), {1, p->shape.q_len, p->shape.kv_len});
-            return p->Attend(masked, p->want);
+            return p->attend(masked, p->want);
           }};
 }
 
-Calls Pages(const Shared& p) {
+Calls pages_calls(const Shared& p) {
   const AttentionShape& s = p->shape;
   const size_t blocks = (s.kv_len + kPageSize - 1) / kPageSize, row = s.num_kv_heads * s.head_dim;
   p->k_pages.resize(blocks * kPageSize * row);
@@ -96,17 +96,17 @@ Calls Pages(const Shared& p) {
                                     {1, p->shape.q_len, p->shape.num_heads, p->shape.head_dim});
         return attention(q, p->pages, out, p->options, p->context);
       },
-      [p] { return p->Attend(p->options, p->want); }};
+      [p] { return p->attend(p->options, p->want); }};
 }
 
 constexpr int32_t kPackedLens[] = {1500, 37, 700, 259, 1000, 90, 510};  // 4096 in all
 
-Calls Packed(const Shared& p) {
+Calls packed_calls(const Shared& p) {
   p->offsets = {0};
   for (int32_t len : kPackedLens) p->offsets.push_back(p->offsets.back() + len);
   p->options.cu_seqlens_q = TensorView(p->offsets.data(), {p->offsets.size()});
   p->options.cu_seqlens_k = p->options.cu_seqlens_q;
-  return {[p] { return p->Attend(p->options, p->out); },
+  return {[p] { return p->attend(p->options, p->out); },
           [p] {
             AttentionOptions alone;
             alone.causal = true;
@@ -123,24 +123,24 @@ Calls Packed(const Shared& p) {
           }};
 }
 
-Calls Plain(const Shared& p) {
-  return {[p] { return p->Attend(p->options, p->out); },
-          [p] { return p->Attend(p->options, p->want); }};
+Calls plain_calls(const Shared& p) {
+  return {[p] { return p->attend(p->options, p->out); },
+          [p] { return p->attend(p->options, p->want); }};
 }
 
-Calls SoftCap(const Shared& p) {
+Calls soft_cap_calls(const Shared& p) {
   p->options.logits_soft_cap = 50.0f;
-  return Plain(p);
+  return plain_calls(p);
 }
 
-Calls Alibi(const Shared& p) {
+Calls alibi_calls(const Shared& p) {
   p->slopes.resize(p->shape.num_heads);
   (void)alibi_slopes(MutableTensorView(p->slopes.data(), {p->slopes.size()}));
   p->options.alibi_slopes = TensorView(p->slopes.data(), {p->slopes.size()});
-  return Plain(p);
+  return plain_calls(p);
 }
 
-double PackedFlops(const AttentionShape& s) {
+double packed_flops(const AttentionShape& s) {
   double flops = 0;
   for (int32_t len : kPackedLens) {
     const auto n = static_cast<size_t>(len);
@@ -150,7 +150,7 @@ double PackedFlops(const AttentionShape& s) {
 }
 
 // Rows before the window is full see as many keys as in plain causal attention.
-double WindowFlops(const AttentionShape& s) {
+double window_flops(const AttentionShape& s) {
   constexpr size_t kWindow = 1024;
   AttentionShape hidden = s;
   hidden.q_len = hidden.kv_len = s.kv_len - kWindow;
@@ -167,20 +167,25 @@ struct Feature {
 
 constexpr AttentionShape kShort = {1024, 1024, 12, 12, 64}, kLong = {4096, 4096, 12, 12, 64};
 const Feature kFeatures[] = {
-    {"window:1024", kLong, kLong, &Window, &WindowFlops},
-    {"gqa", {1024, 1024, 12, 4, 64}, kShort, &Plain, &attention_flops},
-    {"gqa", {1024, 1024, 32, 8, 128}, {1024, 1024, 32, 32, 128}, &Plain, &attention_flops},
-    {"paged:16", kShort, kShort, &Pages, &attention_flops},
-    {"packed:7", kLong, kShort, &Packed, &PackedFlops},
-    {"soft_cap", kShort, kShort, &SoftCap, &attention_flops},
-    {"alibi", kShort, kShort, &Alibi, &attention_flops},
+    {"window:1024", kLong, kLong, &window_calls, &window_flops},
+    {"gqa", {1024, 1024, 12, 4, 64}, kShort, &plain_calls, &attention_flops},
+    {"gqa", {1024, 1024, 32, 8, 128}, {1024, 1024, 32, 32, 128}, &plain_calls, &attention_flops},
+    {"paged:16", kShort, kShort, &pages_calls, &attention_flops},
+    {"packed:7", kLong, kShort, &packed_calls, &packed_flops},
+    {"soft_cap", kShort, kShort, &soft_cap_calls, &attention_flops},
+    {"alibi", kShort, kShort, &alibi_calls, &attention_flops},
 };
 
-Result<Runs> PrepareFeature(const Feature& feature, size_t threads, const char* target) {
+Result<Runs> prepare_feature(const Feature& feature, size_t threads, const char* target) {
   const auto p = std::make_shared<FeatureProblem>(feature.shape, threads, target);
   const Calls calls = feature.calls(p);
   if (Status s = check_against(calls.check, p->want, calls.run, p->out); !s.ok()) return s;
   return Runs{calls.run};
+}
+
+// Plain causal attention, which the feature is compared with in turn.
+Result<Runs> prepare_baseline(const Feature& feature, size_t threads, const char* target) {
+  return Runs{plain_calls(std::make_shared<FeatureProblem>(feature.baseline, threads, target)).run};
 }
 
 }  // namespace
@@ -191,17 +196,21 @@ void add_features(Suite* suite) {
     for (const size_t threads : suite->settings.threads) {
       Case c;
       c.operation = "feature";
-      c.shape = std::string(feature.name) + "/" + name_of(feature.shape);
+      c.shape = shape_of(feature.shape);
+      c.shape.name = std::string(feature.name) + "/" + c.shape.name;
       c.threads = threads;
       c.work = work_of(feature.shape);
       c.work.flops = feature.flops(feature.shape);
       c.tier = Tier::kNamed;
       c.library = make_heed(threads, target);
-      c.prepare = [&feature, threads, target] { return PrepareFeature(feature, threads, target); };
-      c.baseline_flops = attention_flops(feature.baseline);
-      c.prepare_baseline = [&feature, threads, target]() -> Result<Run> {
-        const auto p = std::make_shared<FeatureProblem>(feature.baseline, threads, target);
-        return Plain(p).run;
+      c.library_name = c.library->name();
+      c.prepare = [&feature, threads, target] { return prepare_feature(feature, threads, target); };
+      suite->cases.push_back(c);
+      c.shape.sizes = shape_of(feature.baseline).sizes;
+      c.work = work_of(feature.baseline);
+      c.library_name = kCausal;
+      c.prepare = [&feature, threads, target] {
+        return prepare_baseline(feature, threads, target);
       };
       suite->cases.push_back(std::move(c));
     }

@@ -7,16 +7,16 @@
 namespace heed::bench {
 namespace {
 
-TensorView View(const Heads& heads, size_t len, size_t num_heads, size_t head_dim) {
+TensorView view_of(const Heads& heads, size_t len, size_t num_heads, size_t head_dim) {
   return TensorView(
       heads.data, {len, num_heads, head_dim},
       {static_cast<ptrdiff_t>(heads.token_stride), static_cast<ptrdiff_t>(heads.head_stride), 1});
 }
 
 // [num_heads, len, head_dim] in memory, seen as [len, num_heads, head_dim].
-TensorView PastView(const float* data, const LayerShape& shape) {
-  return View({data, shape.head_dim, shape.past * shape.head_dim}, shape.past, shape.num_heads,
-              shape.head_dim);
+TensorView past_view(const float* data, const LayerShape& shape) {
+  return view_of({data, shape.head_dim, shape.past * shape.head_dim}, shape.past, shape.num_heads,
+                 shape.head_dim);
 }
 
 class HeedLibrary : public Library {
@@ -49,9 +49,9 @@ class HeedLibrary : public Library {
 
   Result<Run> attention(const AttentionArgs& args) const override {
     const AttentionShape& s = args.shape;
-    const TensorView q = View(args.q, s.q_len, s.num_heads, s.head_dim);
-    const TensorView k = View(args.k, s.kv_len, s.num_kv_heads, s.head_dim);
-    const TensorView v = View(args.v, s.kv_len, s.num_kv_heads, s.head_dim);
+    const TensorView q = view_of(args.q, s.q_len, s.num_heads, s.head_dim);
+    const TensorView k = view_of(args.k, s.kv_len, s.num_kv_heads, s.head_dim);
+    const TensorView v = view_of(args.v, s.kv_len, s.num_kv_heads, s.head_dim);
     const MutableTensorView out(args.out, {s.q_len, s.num_heads, s.head_dim});
     AttentionOptions options;
     options.causal = true;
@@ -86,7 +86,7 @@ class HeedLibrary : public Library {
     }
     Result<KvCache> made = layer->create_cache(1, s.past + s.seq);
     if (!made.ok()) return made.status();
-    Status appended = made->append(PastView(args.k_past, s), PastView(args.v_past, s), *context_);
+    Status appended = made->append(past_view(args.k_past, s), past_view(args.v_past, s), *context_);
     if (!appended.ok()) return appended;
     const auto cache = std::make_shared<KvCache>(std::move(*made));
     return Run([=, past = s.past, ctx = context_] {

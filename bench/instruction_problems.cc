@@ -1,6 +1,7 @@
-// heed-instructions PROBLEM runs one fixed problem, for script/instructions to count the instructions
-// of its second run (the first one allocates). heed-instructions --list and --versions say which
-// problems there are and what compiled this. Exit code: 0, 1 when a run failed, 2 for a usage error.
+// heed-instructions PROBLEM runs one fixed problem, for script/instructions to count the
+// instructions of its second run (the first one allocates). heed-instructions --list and --versions
+// say which problems there are and what compiled this. Exit code: 0, 1 when a run failed, 2 for a
+// usage error.
 #include <cstdio>
 #include <cstring>
 
@@ -18,7 +19,7 @@ namespace {
 // What valgrind can execute, and so not the best target of this machine.
 constexpr const char* kTarget = "AVX2";
 
-int RunTwice(const Result<Run>& run) {
+int run_twice(const Result<Run>& run) {
   if (!run.ok()) {
     std::fprintf(stderr, "heed-instructions: %s\n", run.status().message());
     return 1;
@@ -30,7 +31,7 @@ int RunTwice(const Result<Run>& run) {
   return HeedCountedRun(*run);
 }
 
-int CountAttention(const AttentionShape& s, bool cache) {
+int count_attention(const AttentionShape& s, bool cache) {
   const size_t q_row = s.num_heads * s.head_dim, k_row = s.num_kv_heads * s.head_dim;
   const Buffer q = random_normal(s.q_len * q_row, 1), k = random_normal(s.kv_len * k_row, 2),
                v = random_normal(s.kv_len * k_row, 3);
@@ -42,31 +43,31 @@ int CountAttention(const AttentionShape& s, bool cache) {
   args.v = {v.data(), k_row, s.head_dim};
   args.out = out.data();
   args.cache = cache;
-  return RunTwice(make_heed(1, kTarget)->attention(args));
+  return run_twice(make_heed(1, kTarget)->attention(args));
 }
 
-int CountMatmul(const MatmulShape& s, bool pack) {
+int count_matmul(const MatmulShape& s, bool pack) {
   const Buffer a = random_normal(s.m * s.k, 1), b = random_normal(s.k * s.n, 2);
   Buffer c(s.m * s.n);
-  return RunTwice(make_heed(1, kTarget)->matmul({s, a.data(), b.data(), c.data(), pack}));
+  return run_twice(make_heed(1, kTarget)->matmul({s, a.data(), b.data(), c.data(), pack}));
 }
 
-int CountSoftmax() {
+int count_softmax() {
   constexpr size_t kRows = 64, kCols = 1000;
   const Buffer x = random_normal(kRows * kCols, 1);
   Buffer y(kRows * kCols);
-  return RunTwice(make_heed(1, kTarget)->softmax({kRows, kCols, x.data(), y.data()}));
+  return run_twice(make_heed(1, kTarget)->softmax({kRows, kCols, x.data(), y.data()}));
 }
 
 // One token of a layer whose cache is filled.
-int CountLayerStep() {
+int count_layer_step() {
   const LayerShape s = {.seq = 1, .past = 255, .num_heads = 4, .head_dim = 64};
   const size_t width = s.width();
   const Buffer x = random_normal(width, 1), w_qkv = random_normal(3 * width * width, 2),
                w_out = random_normal(width * width, 3), k = random_normal(s.past * width, 4),
                v = random_normal(s.past * width, 5);
   Buffer y(width);
-  return RunTwice(
+  return run_twice(
       make_heed(1, kTarget)
           ->layer({s, x.data(), w_qkv.data(), w_out.data(), k.data(), v.data(), y.data()}));
 }
@@ -79,49 +80,49 @@ struct Problem {
 constexpr Problem kProblems[] = {
     {"prefill-2x256x64",
      [] {
-       return CountAttention({256, 256, 2, 2, 64}, false);
+       return count_attention({256, 256, 2, 2, 64}, false);
      }},
     {"prefill-2x256x128",
      [] {
-       return CountAttention({256, 256, 2, 2, 128}, false);
+       return count_attention({256, 256, 2, 2, 128}, false);
      }},
     {"prefill-4on1x250x64",
      [] {
-       return CountAttention({250, 250, 4, 1, 64}, false);
+       return count_attention({250, 250, 4, 1, 64}, false);
      }},
     {"prefill-4x64x32",
      [] {
-       return CountAttention({64, 64, 4, 4, 32}, false);
+       return count_attention({64, 64, 4, 4, 32}, false);
      }},
     {"decode-8x2048x64",
      [] {
-       return CountAttention({1, 2048, 8, 8, 64}, true);
+       return count_attention({1, 2048, 8, 8, 64}, true);
      }},
     {"decode-8on2x2048x128",
      [] {
-       return CountAttention({1, 2048, 8, 2, 128}, true);
+       return count_attention({1, 2048, 8, 2, 128}, true);
      }},
     {"matmul-130x200x300",
      [] {
-       return CountMatmul({130, 200, 300}, false);
+       return count_matmul({130, 200, 300}, false);
      }},
     {"matmul-130x200x300-packed",
      [] {
-       return CountMatmul({130, 200, 300}, true);
+       return count_matmul({130, 200, 300}, true);
      }},
     {"matmul-1x768x512",
      [] {
-       return CountMatmul({1, 768, 512}, false);
+       return count_matmul({1, 768, 512}, false);
      }},
     {"matmul-1x768x512-packed",
      [] {
-       return CountMatmul({1, 768, 512}, true);
+       return count_matmul({1, 768, 512}, true);
      }},
-    {"softmax-64x1000", CountSoftmax},
-    {"layer-step-256x4x64", CountLayerStep},
+    {"softmax-64x1000", count_softmax},
+    {"layer-step-256x4x64", count_layer_step},
 };
 
-int Main(int argc, char** argv) {
+int run_main(int argc, char** argv) {
   const char* wanted = argc == 2 ? argv[1] : "";
   if (std::strcmp(wanted, "--versions") == 0) {
 #ifdef __clang__
@@ -146,4 +147,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace heed::bench
 
-int main(int argc, char** argv) { return heed::bench::Main(argc, argv); }
+int main(int argc, char** argv) { return heed::bench::run_main(argc, argv); }

@@ -30,7 +30,7 @@ struct ComposedLayer {
   }
 
   // New keys and values to the end of the cache.
-  void Append() {
+  void append() {
     for (size_t token = 0; token < shape.seq; ++token) {
       const float* row = qkv.data() + token * 3 * shape.width() + shape.width();
       for (size_t head = 0; head < shape.num_heads; ++head, row += shape.head_dim) {
@@ -56,7 +56,7 @@ struct ComposedLayer {
 
   Status operator()() {
     if (Status s = project(); !s.ok()) return s;
-    if (shape.past > 0) Append();
+    if (shape.past > 0) append();
     if (Status s = attend(); !s.ok()) return s;
     return finish();
   }

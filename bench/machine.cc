@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 // Runs work(thread) on all threads at once: on those of OpenMP, as heed does, which else would spin
 // beside them for a while after a call.
-void OnThreads(size_t threads, const std::function<void(size_t)>& work) {
+void on_threads(size_t threads, const std::function<void(size_t)>& work) {
 #ifdef _OPENMP
   std::atomic<bool> fewer{false};  // threads than asked for, where OpenMP is limited
 #pragma omp parallel num_threads(static_cast <int>(threads))
@@ -38,10 +38,10 @@ void OnThreads(size_t threads, const std::function<void(size_t)>& work) {
 }
 
 // Seconds from the moment all threads stand ready until the last has run body(thread).
-double SecondsTogether(size_t threads, const std::function<void(size_t)>& body) {
+double seconds_together(size_t threads, const std::function<void(size_t)>& body) {
   std::atomic<size_t> ready{0};
   std::vector<Clock::time_point> begin(threads), end(threads);
-  OnThreads(threads, [&](size_t thread) {
+  on_threads(threads, [&](size_t thread) {
     ready.fetch_add(1);
     while (ready.load() < threads) std::this_thread::yield();
     begin[thread] = Clock::now();
@@ -53,7 +53,7 @@ double SecondsTogether(size_t threads, const std::function<void(size_t)>& body) 
   return std::chrono::duration<double>(last - first).count();
 }
 
-double PeakFlops(const PeakKernels& kernels, size_t threads, int runs) {
+double peak_flops(const PeakKernels& kernels, size_t threads, int runs) {
   // About a millisecond a run on today's cores: long against the clock, short against
   // interruptions.
   constexpr double kFlopsPerRun = 1e8;
@@ -66,7 +66,7 @@ double PeakFlops(const PeakKernels& kernels, size_t threads, int runs) {
   for (int run = 0; run < runs; ++run) {
     for (const auto chains : {kernels.few_chains, kernels.many_chains}) {
       std::atomic<double> flops{0};
-      const double seconds = SecondsTogether(threads, [&](size_t) {
+      const double seconds = seconds_together(threads, [&](size_t) {
         float sink = 0;
         flops.store(chains(kFlopsPerRun, values.data(), &sink));
         [[maybe_unused]] volatile float used = sink;
@@ -77,16 +77,16 @@ double PeakFlops(const PeakKernels& kernels, size_t threads, int runs) {
   return best;
 }
 
-// Each thread reads a slice of its own once or, where that is short, as often as it takes to last: in
-// one stream or, where slices are long, in eight.
-double ReadBandwidth(const PeakKernels& kernels, const float* data, size_t slice, size_t threads,
-                     bool eight_streams) {
+// Each thread reads a slice of its own once or, where that is short, as often as it takes to last:
+// in one stream or, where slices are long, in eight.
+double read_bandwidth(const PeakKernels& kernels, const float* data, size_t slice, size_t threads,
+                      bool eight_streams) {
   constexpr size_t kFloatsPerRun = size_t{4} << 20;
   constexpr size_t kLongSlice = size_t{1} << 20;
   const size_t passes = std::max<size_t>(1, kFloatsPerRun / slice);
   // Not a power of two, which would send all streams to the same sets of the caches.
   const size_t step = eight_streams && slice >= kLongSlice ? slice / 8 - 5 * 16 : 0;
-  const double seconds = SecondsTogether(threads, [&](size_t thread) {
+  const double seconds = seconds_together(threads, [&](size_t thread) {
     for (size_t pass = 0; pass < passes; ++pass) {
       [[maybe_unused]] volatile float sum = kernels.read(data + thread * slice, slice, step);
     }
@@ -99,19 +99,19 @@ constexpr size_t kMemoryPiece = size_t{32} << 20;
 // Bytes of a cache that each thread reads: the rest holds what else is in use. The second level is
 // looked up by physical addresses, and pages that happen to meet there would push each other out of
 // a larger part; threads may share the third.
-size_t SliceOf(const std::string& name, size_t bytes, size_t threads) {
+size_t slice_of(const std::string& name, size_t bytes, size_t threads) {
   return bytes / (name == "L2" ? 4 : name == "L3" ? 2 * threads : 2);
 }
 
 // A file of one word; empty when there is none.
-std::string WordIn(const std::string& path) {
+std::string word_in(const std::string& path) {
   std::ifstream file(path);
   std::string word;
   file >> word;
   return word;
 }
 
-size_t CpusIn(const std::string& hex_map) {
+size_t cpus_in(const std::string& hex_map) {
   size_t count = 0;
   for (const char c : hex_map) {
     const unsigned digit = c >= 'a'               ? static_cast<unsigned>(c - 'a') + 10u
@@ -129,17 +129,18 @@ std::vector<std::pair<std::string, size_t>> read_caches(size_t num_cpus, size_t*
   size_t last_level = 0;
   for (int index = 0; index < 8; ++index) {
     const std::string at = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/";
-    const std::string type = WordIn(at + "type"), size = WordIn(at + "size");
+    const std::string type = word_in(at + "type"), size = word_in(at + "size");
     if (size.empty() || type == "Instruction") continue;
     const size_t unit = size.back() == 'K' ? 1 << 10 : size.back() == 'M' ? 1 << 20 : 1;
     const size_t bytes = std::strtoull(size.c_str(), nullptr, 10) * unit;
     if (bytes == 0) continue;
-    caches.emplace_back("L" + WordIn(at + "level") + (type == "Data" ? "d" : ""), bytes);
-    const size_t sharing = CpusIn(WordIn(at + "shared_cpu_map"));
+    caches.emplace_back("L" + word_in(at + "level") + (type == "Data" ? "d" : ""), bytes);
+    const size_t sharing = cpus_in(word_in(at + "shared_cpu_map"));
     last_level = bytes * std::max<size_t>(1, num_cpus / sharing);
   }
-  // Four times the caches: with less, part of a cyclic pass still hits them. Servers report an L3 of
-  // hundreds of megabytes, which their guests share: there so much is enough, and takes no minutes.
+  // Four times the caches: with less, part of a cyclic pass still hits them. Servers report an L3
+  // of hundreds of megabytes, which their guests share: there so much is enough, and takes no
+  // minutes.
   *beyond = std::clamp<size_t>(4 * last_level, size_t{160} << 20, size_t{1} << 30);
   return caches;
 }
@@ -150,7 +151,7 @@ Meter::Meter(const char* target, const std::vector<std::pair<std::string, size_t
   const size_t cores = std::max(1u, std::thread::hardware_concurrency());
   for (const auto& [name, bytes] : caches_) {
     for (const size_t threads : {size_t{1}, cores}) {
-      near_floats_ = std::max(near_floats_, SliceOf(name, bytes, threads) * threads);
+      near_floats_ = std::max(near_floats_, slice_of(name, bytes, threads) * threads);
     }
   }
   near_floats_ = std::min(near_floats_, beyond_cache_bytes) / sizeof(float);
@@ -158,13 +159,13 @@ Meter::Meter(const char* target, const std::vector<std::pair<std::string, size_t
   data_ = Buffer(near_floats_ + beyond_cache_bytes / sizeof(float), 1.0f);
 }
 
-Limits& Meter::LimitsFor(size_t threads) {
+Limits& Meter::limits_for(size_t threads) {
   for (Limits& limits : limits_) {
     if (limits.threads == threads) return limits;
   }
   Limits limits{threads, 0, {}};
   for (const auto& [name, bytes] : caches_) {
-    const size_t slice = SliceOf(name, bytes, threads);
+    const size_t slice = slice_of(name, bytes, threads);
     if (slice * threads > near_floats_ * sizeof(float)) continue;
     limits.bandwidth.push_back({name.substr(0, 2), slice, 0});
   }
@@ -173,11 +174,11 @@ Limits& Meter::LimitsFor(size_t threads) {
   limits_.push_back(std::move(limits));
   std::sort(limits_.begin(), limits_.end(),
             [](const Limits& a, const Limits& b) { return a.threads < b.threads; });
-  return LimitsFor(threads);
+  return limits_for(threads);
 }
 
-double Meter::Reads(Bandwidth* level, size_t threads, int runs) {
-  const bool memory = level == &LimitsFor(threads).bandwidth.back();
+double Meter::measure_reads(Bandwidth* level, size_t threads, int runs) {
+  const bool memory = level == &limits_for(threads).bandwidth.back();
   const size_t piece = level->bytes / sizeof(float);
   double found = 0;
   for (int run = 0; run < runs; ++run) {
@@ -187,34 +188,34 @@ double Meter::Reads(Bandwidth* level, size_t threads, int runs) {
       from += next_;
       next_ += threads * piece;
     }
-    found = std::max(found, ReadBandwidth(kernels_, from, piece, threads, run % 2 == 1));
+    found = std::max(found, read_bandwidth(kernels_, from, piece, threads, run % 2 == 1));
   }
   level->bytes_per_second = std::max(level->bytes_per_second, found);
   return found;
 }
 
-double Meter::Flops(Limits* limits, int runs) {
-  const double found = PeakFlops(kernels_, limits->threads, runs);
+double Meter::measure_flops(Limits* limits, int runs) {
+  const double found = peak_flops(kernels_, limits->threads, runs);
   limits->flops = std::max(limits->flops, found);
   return found;
 }
 
 void Meter::measure(size_t threads) {
   constexpr int kRuns = 8;
-  Limits& limits = LimitsFor(threads);
-  Flops(&limits, kRuns);
+  Limits& limits = limits_for(threads);
+  measure_flops(&limits, kRuns);
   for (Bandwidth& level : limits.bandwidth) {
-    Reads(&level, threads, level.bytes > kMemoryPiece ? 2 : kRuns);
+    measure_reads(&level, threads, level.bytes > kMemoryPiece ? 2 : kRuns);
   }
 }
 
 double Meter::measure(Bound bound, size_t threads) {
   constexpr int kRuns = 2;  // the threads of what ran before may spin during the first
-  Limits& limits = LimitsFor(threads);
-  if (bound == Bound::kFlops) return Flops(&limits, kRuns);
+  Limits& limits = limits_for(threads);
+  if (bound == Bound::kFlops) return measure_flops(&limits, kRuns);
   for (Bandwidth& level : limits.bandwidth) {
     if (level.level == (bound == Bound::kL2 ? "L2" : "memory")) {
-      return Reads(&level, threads, kRuns);
+      return measure_reads(&level, threads, kRuns);
     }
   }
   return 0;

@@ -28,9 +28,9 @@ class Meter {
   const std::vector<Limits>& limits() const { return limits_; }
 
  private:
-  Limits& LimitsFor(size_t threads);
-  double Flops(Limits* limits, int runs);
-  double Reads(Bandwidth* level, size_t threads, int runs);
+  Limits& limits_for(size_t threads);
+  double measure_flops(Limits* limits, int runs);
+  double measure_reads(Bandwidth* level, size_t threads, int runs);
 
   PeakKernels kernels_;
   std::vector<std::pair<std::string, size_t>> caches_;

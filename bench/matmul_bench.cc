@@ -7,42 +7,35 @@ namespace heed::bench {
 namespace {
 
 struct MatmulProblem {
-  Buffer a, b, c, want;
+  MatmulShape shape;
+  bool pack;
+  Buffer a, b, out, want;
 
-  explicit MatmulProblem(const MatmulShape& s)
-      : a(random_normal(s.m * s.k, 1)),
+  MatmulProblem(const MatmulShape& s, bool packed)
+      : shape(s),
+        pack(packed),
+        a(random_normal(s.m * s.k, 1)),
         b(random_normal(s.k * s.n, 2)),
-        c(s.m * s.n),
-        want(c.size()) {}
+        out(s.m * s.n),
+        want(out.size()) {}
+
+  Result<Run> run(const Library& library, bool reference) {
+    float* c = reference ? want.data() : out.data();
+    return library.matmul({shape, a.data(), b.data(), c, pack && !reference});
+  }
 };
 
-Result<Runs> PrepareMatmul(const MatmulShape& shape, bool pack, size_t copies,
-                           const Library& library, const Library& reference) {
-  Runs runs;
-  for (size_t i = 0; i < copies; ++i) {
-    const auto p = std::make_shared<MatmulProblem>(shape);
-    Result<Run> run = library.matmul({shape, p->a.data(), p->b.data(), p->c.data(), pack});
-    if (!run.ok()) return run.status();
-    if (i == 0) {
-      Result<Run> want = reference.matmul({shape, p->a.data(), p->b.data(), p->want.data(), false});
-      if (!want.ok()) return want.status();
-      if (Status s = check_against(*want, p->want, *run, p->c); !s.ok()) return s;
-    }
-    runs.push_back([p, run = *run] { return run(); });
-  }
-  return runs;
-}
-
-void AddMatmul(Suite* suite, const MatmulShape& shape, bool pack, const Choice& choice) {
+void add_problem(Suite* suite, const MatmulShape& shape, bool pack, const Choice& choice) {
   Case c;
   c.operation = pack ? "matmul_packed" : "matmul";
-  c.shape = name_of(shape);
+  c.shape = shape_of(shape);
   c.work = work_of(shape);
+  c.bound = shape.m == 1 ? Bound::kMemory : Bound::kFlops;
   // One token meets weights that the rest of the model has pushed out of the caches.
   const size_t copies = shape.m == 1 ? suite->copies_beyond_cache(c.work.bytes) : 1;
   add_for_all(suite, c, choice, pack ? Operation::kPackedMatmul : Operation::kMatmul,
               [=](const Library& library, const Library& reference) {
-                return PrepareMatmul(shape, pack, copies, library, reference);
+                return prepare_copies<MatmulProblem>(copies, library, reference, shape, pack);
               });
 }
 
@@ -56,14 +49,14 @@ void add_matmul(Suite* suite) {
       {1, 4096, 4096},                        // Llama 3 8B's output projection, one token
   };
   for (const MatmulShape& shape : shapes) {
-    AddMatmul(suite, shape, false, {.scaling = shape.n == 1024});
+    add_problem(suite, shape, false, {.scaling = shape.n == 1024});
   }
   const Choice named{.tier = Tier::kNamed};
   // Llama 3 8B's q, k and v, and its output projection.
   const MatmulShape large[] = {{512, 6144, 4096}, {512, 4096, 4096}};
-  for (const MatmulShape& shape : large) AddMatmul(suite, shape, false, named);
-  for (const MatmulShape& shape : shapes) AddMatmul(suite, shape, true, named);
-  for (const MatmulShape& shape : large) AddMatmul(suite, shape, true, named);
+  for (const MatmulShape& shape : large) add_problem(suite, shape, false, named);
+  for (const MatmulShape& shape : shapes) add_problem(suite, shape, true, named);
+  for (const MatmulShape& shape : large) add_problem(suite, shape, true, named);
 }
 
 }  // namespace heed::bench

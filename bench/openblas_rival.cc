@@ -16,12 +16,12 @@
 namespace heed::bench {
 namespace {
 
-int Int(size_t n) { return static_cast<int>(n); }
+int to_int(size_t n) { return static_cast<int>(n); }
 
-void Sgemm(CBLAS_TRANSPOSE trans_b, size_t m, size_t n, size_t k, float alpha, const float* a,
+void sgemm(CBLAS_TRANSPOSE trans_b, size_t m, size_t n, size_t k, float alpha, const float* a,
            size_t lda, const float* b, size_t ldb, float* c, size_t ldc) {
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, trans_b, Int(m), Int(n), Int(k), alpha, a, Int(lda), b,
-              Int(ldb), 0.0f, c, Int(ldc));
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, trans_b, to_int(m), to_int(n), to_int(k), alpha, a,
+              to_int(lda), b, to_int(ldb), 0.0f, c, to_int(ldc));
 }
 
 // Attention in tasks of up to kRows queries against the keys the last of them sees: sgemm, heed's
@@ -34,7 +34,7 @@ class BlockedAttention {
     options.num_threads = 1;
     options.target = target;
     for (size_t i = 0; i < threads; ++i) {
-      workers_.push_back({Context(options), Buffer(MaxRows() * args.shape.kv_len), Status()});
+      workers_.push_back({Context(options), Buffer(max_rows() * args.shape.kv_len), Status()});
     }
   }
 
@@ -47,12 +47,12 @@ class BlockedAttention {
     std::atomic<size_t> next{0};
     const auto work = [&](Worker& worker) {
       for (size_t task; (task = next.fetch_add(1)) < blocks * heads && worker.status.ok();) {
-        worker.status = decode ? Decode(worker, task)
-                               : Prefill(worker, task % heads, blocks - 1 - task / heads);
+        worker.status = decode ? attend_group(worker, task)
+                               : attend_block(worker, task % heads, blocks - 1 - task / heads);
       }
     };
 #if defined(_OPENMP)
-#pragma omp parallel num_threads(Int(workers_.size()))
+#pragma omp parallel num_threads(to_int(workers_.size()))
     work(workers_[static_cast<size_t>(omp_get_thread_num())]);
 #else
     work(workers_.front());
@@ -72,28 +72,28 @@ class BlockedAttention {
     Status status;
   };
 
-  size_t Group() const { return args_.shape.num_heads / args_.shape.num_kv_heads; }
-  size_t MaxRows() const { return std::max(std::min(kRows, args_.shape.q_len), Group()); }
+  size_t group() const { return args_.shape.num_heads / args_.shape.num_kv_heads; }
+  size_t max_rows() const { return std::max(std::min(kRows, args_.shape.q_len), group()); }
 
   // `rows` queries, `q_stride` apart, against the first `keys` keys; scores are already in place.
-  Status SoftmaxTimesV(Worker& worker, size_t rows, size_t keys, const float* v, float* out,
-                       size_t out_stride) {
+  Status softmax_times_v(Worker& worker, size_t rows, size_t keys, const float* v, float* out,
+                         size_t out_stride) {
     float* scores = worker.scores.data();
     Status s = heed::softmax(TensorView(scores, {rows, keys}),
                              MutableTensorView(scores, {rows, keys}), {}, worker.context);
     if (!s.ok()) return s;
-    Sgemm(CblasNoTrans, rows, args_.shape.head_dim, keys, 1.0f, scores, keys, v,
+    sgemm(CblasNoTrans, rows, args_.shape.head_dim, keys, 1.0f, scores, keys, v,
           args_.v.token_stride, out, out_stride);
     return s;
   }
 
-  Status Prefill(Worker& worker, size_t head, size_t block) {
+  Status attend_block(Worker& worker, size_t head, size_t block) {
     const AttentionShape& s = args_.shape;
     const size_t begin = block * kRows, rows = std::min(kRows, s.q_len - begin);
     const size_t first_keys = begin + 1 + s.kv_len - s.q_len, keys = first_keys + rows - 1;
-    const size_t kv_head = head / Group();
+    const size_t kv_head = head / group();
     float* scores = worker.scores.data();
-    Sgemm(CblasTrans, rows, keys, s.head_dim, scale_,
+    sgemm(CblasTrans, rows, keys, s.head_dim, scale_,
           args_.q.data + begin * args_.q.token_stride + head * args_.q.head_stride,
           args_.q.token_stride, args_.k.data + kv_head * args_.k.head_stride, args_.k.token_stride,
           scores, keys);
@@ -101,21 +101,21 @@ class BlockedAttention {
       std::fill(scores + i * keys + first_keys + i, scores + (i + 1) * keys,
                 -std::numeric_limits<float>::infinity());
     }
-    return SoftmaxTimesV(worker, rows, keys, args_.v.data + kv_head * args_.v.head_stride,
-                         args_.out + (begin * s.num_heads + head) * s.head_dim,
-                         s.num_heads * s.head_dim);
+    return softmax_times_v(worker, rows, keys, args_.v.data + kv_head * args_.v.head_stride,
+                           args_.out + (begin * s.num_heads + head) * s.head_dim,
+                           s.num_heads * s.head_dim);
   }
 
   // The query heads of one kv head are the rows.
-  Status Decode(Worker& worker, size_t kv_head) {
+  Status attend_group(Worker& worker, size_t kv_head) {
     const AttentionShape& s = args_.shape;
-    const size_t rows = Group();
-    Sgemm(CblasTrans, rows, s.kv_len, s.head_dim, scale_,
+    const size_t rows = group();
+    sgemm(CblasTrans, rows, s.kv_len, s.head_dim, scale_,
           args_.q.data + kv_head * rows * args_.q.head_stride, args_.q.head_stride,
           args_.k.data + kv_head * args_.k.head_stride, args_.k.token_stride, worker.scores.data(),
           s.kv_len);
-    return SoftmaxTimesV(worker, rows, s.kv_len, args_.v.data + kv_head * args_.v.head_stride,
-                         args_.out + kv_head * rows * s.head_dim, s.head_dim);
+    return softmax_times_v(worker, rows, s.kv_len, args_.v.data + kv_head * args_.v.head_stride,
+                           args_.out + kv_head * rows * s.head_dim, s.head_dim);
   }
 
   AttentionArgs args_;
@@ -131,17 +131,17 @@ class OpenBlas : public Library {
   bool has(Operation operation) const override {
     return operation == Operation::kMatmul || operation == Operation::kAttention;
   }
-  void use_threads() const override { openblas_set_num_threads(Int(threads_)); }
+  void use_threads() const override { openblas_set_num_threads(to_int(threads_)); }
 
   Result<Run> matmul(const MatmulArgs& args) const override {
     return Run([args, threads = threads_] {
       const auto [m, n, k] = args.shape;
-      openblas_set_num_threads(Int(threads));
+      openblas_set_num_threads(to_int(threads));
       if (m == 1) {
-        cblas_sgemv(CblasRowMajor, CblasTrans, Int(k), Int(n), 1.0f, args.b, Int(n), args.a, 1,
-                    0.0f, args.c, 1);
+        cblas_sgemv(CblasRowMajor, CblasTrans, to_int(k), to_int(n), 1.0f, args.b, to_int(n),
+                    args.a, 1, 0.0f, args.c, 1);
       } else {
-        Sgemm(CblasNoTrans, m, n, k, 1.0f, args.a, k, args.b, n, args.c, n);
+        sgemm(CblasNoTrans, m, n, k, 1.0f, args.a, k, args.b, n, args.c, n);
       }
       return Status();
     });

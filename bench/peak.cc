@@ -13,7 +13,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // A step of each of four separate chains.
 template <class V>
-HWY_INLINE void Step4(V& a, V& b, V& c, V& d, V x, V y) {
+HWY_INLINE void step4(V& a, V& b, V& c, V& d, V x, V y) {
   a = hn::MulAdd(a, x, y);
   b = hn::MulAdd(b, x, y);
   c = hn::MulAdd(c, x, y);
@@ -22,7 +22,7 @@ HWY_INLINE void Step4(V& a, V& b, V& c, V& d, V x, V y) {
 
 // Vectors of scalable targets cannot be array elements, hence the named accumulators. Each begins
 // with a value of its own that is known at run time only: a compiler computes equal chains once.
-HWY_MAYBE_UNUSED static double FewChains(double flops, const float* values, float* sink) {
+HWY_MAYBE_UNUSED static double few_chains(double flops, const float* values, float* sink) {
   const hn::ScalableTag<float> d;
   const auto x = hn::Set(d, values[0]);
   const auto y = hn::Set(d, values[1]);
@@ -41,9 +41,9 @@ HWY_MAYBE_UNUSED static double FewChains(double flops, const float* values, floa
   const double per_round = 2.0 * 12.0 * static_cast<double>(hn::Lanes(d));
   const auto rounds = static_cast<size_t>(flops / per_round) + 1;
   for (size_t i = 0; i < rounds; ++i) {
-    Step4(a0, a1, a2, a3, x, y);
-    Step4(a4, a5, a6, a7, x, y);
-    Step4(a8, a9, a10, a11, x, y);
+    step4(a0, a1, a2, a3, x, y);
+    step4(a4, a5, a6, a7, x, y);
+    step4(a8, a9, a10, a11, x, y);
   }
   const auto s0 = hn::Add(hn::Add(a0, a1), hn::Add(a2, a3));
   const auto s1 = hn::Add(hn::Add(a4, a5), hn::Add(a6, a7));
@@ -52,7 +52,7 @@ HWY_MAYBE_UNUSED static double FewChains(double flops, const float* values, floa
   return static_cast<double>(rounds) * per_round;
 }
 
-HWY_MAYBE_UNUSED static double ManyChains(double flops, const float* values, float* sink) {
+HWY_MAYBE_UNUSED static double many_chains(double flops, const float* values, float* sink) {
   const hn::ScalableTag<float> d;
   const auto x = hn::Set(d, values[0]);
   const auto y = hn::Set(d, values[1]);
@@ -79,11 +79,11 @@ HWY_MAYBE_UNUSED static double ManyChains(double flops, const float* values, flo
   const double per_round = 2.0 * 20.0 * static_cast<double>(hn::Lanes(d));
   const auto rounds = static_cast<size_t>(flops / per_round) + 1;
   for (size_t i = 0; i < rounds; ++i) {
-    Step4(a0, a1, a2, a3, x, y);
-    Step4(a4, a5, a6, a7, x, y);
-    Step4(a8, a9, a10, a11, x, y);
-    Step4(a12, a13, a14, a15, x, y);
-    Step4(a16, a17, a18, a19, x, y);
+    step4(a0, a1, a2, a3, x, y);
+    step4(a4, a5, a6, a7, x, y);
+    step4(a8, a9, a10, a11, x, y);
+    step4(a12, a13, a14, a15, x, y);
+    step4(a16, a17, a18, a19, x, y);
   }
   const auto s0 = hn::Add(hn::Add(a0, a1), hn::Add(a2, a3));
   const auto s1 = hn::Add(hn::Add(a4, a5), hn::Add(a6, a7));
@@ -95,7 +95,7 @@ HWY_MAYBE_UNUSED static double ManyChains(double flops, const float* values, flo
 }
 
 // Eight accumulators: additions take about four cycles, and two loads a cycle are to be answered.
-HWY_MAYBE_UNUSED static float Read(const float* data, size_t n, size_t step) {
+HWY_MAYBE_UNUSED static float read_all(const float* data, size_t n, size_t step) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
   auto a0 = hn::Zero(d), a1 = hn::Zero(d), a2 = hn::Zero(d), a3 = hn::Zero(d);
@@ -118,8 +118,8 @@ HWY_MAYBE_UNUSED static float Read(const float* data, size_t n, size_t step) {
   return hn::ReduceSum(d, hn::Add(low, high));
 }
 
-HWY_MAYBE_UNUSED static PeakKernels Kernels() {
-  return {hwy::TargetName(HWY_TARGET), FewChains, ManyChains, Read};
+HWY_MAYBE_UNUSED static PeakKernels kernels_of_target() {
+  return {hwy::TargetName(HWY_TARGET), few_chains, many_chains, read_all};
 }
 
 }  // namespace heed::bench::HWY_NAMESPACE
@@ -130,10 +130,10 @@ namespace heed::bench {
 
 PeakKernels peak_kernels(const char* target) {
 #define HEED_BENCH_IF_NAMED(bit, name) \
-  if (std::strcmp(target, hwy::TargetName(bit)) == 0) return name::Kernels();
+  if (std::strcmp(target, hwy::TargetName(bit)) == 0) return name::kernels_of_target();
   HWY_VISIT_TARGETS(HEED_BENCH_IF_NAMED)
 #undef HEED_BENCH_IF_NAMED
-  return HWY_STATIC_DISPATCH(Kernels)();
+  return HWY_STATIC_DISPATCH(kernels_of_target)();
 }
 
 }  // namespace heed::bench

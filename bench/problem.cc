@@ -9,7 +9,7 @@ namespace {
 
 constexpr double kFloatBytes = sizeof(float);
 
-double Product(size_t a, size_t b, size_t c = 1) {
+double product(size_t a, size_t b, size_t c = 1) {
   return static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c);
 }
 
@@ -39,34 +39,44 @@ std::string name_of(const MatmulShape& shape) {
   return std::to_string(shape.m) + "x" + std::to_string(shape.n) + "x" + std::to_string(shape.k);
 }
 
+Shape shape_of(const MatmulShape& s) { return {name_of(s), {{"m", s.m}, {"n", s.n}, {"k", s.k}}}; }
+
 Work work_of(const MatmulShape& s) {
-  return {2 * Product(s.m, s.n, s.k),
-          kFloatBytes * (Product(s.m, s.k) + Product(s.k, s.n) + Product(s.m, s.n))};
+  return {2 * product(s.m, s.n, s.k),
+          kFloatBytes * (product(s.m, s.k) + product(s.k, s.n) + product(s.m, s.n))};
 }
 
-std::string name_of(const AttentionShape& shape) {
-  std::string heads = std::to_string(shape.num_heads);
-  if (shape.num_kv_heads != shape.num_heads) heads += "on" + std::to_string(shape.num_kv_heads);
-  return "heads:" + heads + "/len:" + std::to_string(shape.kv_len) +
-         "/dim:" + std::to_string(shape.head_dim);
+Shape shape_of(const AttentionShape& s) {
+  std::string heads = std::to_string(s.num_heads);
+  if (s.num_kv_heads != s.num_heads) heads += "on" + std::to_string(s.num_kv_heads);
+  return {
+      "heads:" + heads + "/len:" + std::to_string(s.kv_len) + "/dim:" + std::to_string(s.head_dim),
+      {{"batch", 1},
+       {"q_len", s.q_len},
+       {"kv_len", s.kv_len},
+       {"num_heads", s.num_heads},
+       {"num_kv_heads", s.num_kv_heads},
+       {"head_dim", s.head_dim}}};
 }
 
 double attention_flops(const AttentionShape& s) {
   const double past = static_cast<double>(s.kv_len - s.q_len);
   const double q_len = static_cast<double>(s.q_len);
   const double pairs = q_len * past + q_len * (q_len + 1) / 2;
-  return 4 * Product(s.num_heads, s.head_dim) * pairs;
+  return 4 * product(s.num_heads, s.head_dim) * pairs;
 }
 
 Work work_of(const AttentionShape& s) {
-  const double keys_and_values = 2 * Product(s.kv_len, s.num_kv_heads, s.head_dim);
-  const double queries_and_outputs = 2 * Product(s.q_len, s.num_heads, s.head_dim);
+  const double keys_and_values = 2 * product(s.kv_len, s.num_kv_heads, s.head_dim);
+  const double queries_and_outputs = 2 * product(s.q_len, s.num_heads, s.head_dim);
   return {attention_flops(s), kFloatBytes * (keys_and_values + queries_and_outputs)};
 }
 
-std::string name_of(const LayerShape& s) {
-  return "width:" + std::to_string(s.width()) + "/heads:" + std::to_string(s.num_heads) +
-         "/past:" + std::to_string(s.past) + "/tokens:" + std::to_string(s.seq);
+Shape shape_of(const LayerShape& s) {
+  return {
+      "width:" + std::to_string(s.width()) + "/heads:" + std::to_string(s.num_heads) +
+          "/past:" + std::to_string(s.past) + "/tokens:" + std::to_string(s.seq),
+      {{"tokens", s.seq}, {"past", s.past}, {"num_heads", s.num_heads}, {"head_dim", s.head_dim}}};
 }
 
 Work work_of(const LayerShape& s) {

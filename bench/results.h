@@ -1,12 +1,20 @@
-// What a run of heed-bench found: what its files hold, and what tables and pictures are made of.
+// What a run of heed-bench found, as its file says: Google Benchmark's JSON, where each row's label
+// and counters say what was computed and what binds it, and the context what the machine can do.
 #pragma once
 
 #include <cstddef>
+#include <nlohmann/json.hpp>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "heed/status.hpp"
+
 namespace heed::bench {
+
+// What limits a problem at most: multiply-adds, or reads where little else is done with each byte,
+// of memory or of the second level of cache.
+enum class Bound { kFlops, kL2, kMemory };
+const char* name_of(Bound bound);  // "flops", "L2", "memory"
 
 // The read bandwidth of one level of the memory hierarchy.
 struct Bandwidth {
@@ -20,48 +28,44 @@ struct Limits {
   double flops = 0;  // multiply-adds in f32 registers, two operations each, per second
   std::vector<Bandwidth> bandwidth;  // from the nearest level to "memory", which is the last
 };
+double limit_of(const Limits& limits, Bound bound);  // per second; 0: not measured
 
-struct Entry {            // one library at one problem with one number of threads
-  std::string operation;  // "prefill"
-  std::string shape;      // "heads:12/len:1024/dim:64"
+// What is computed by whom: a row's label.
+struct Label {
+  std::string operation, shape, library;  // "prefill", "heads:12/len:1024/dim:64", "heed"
+  Bound bound = Bound::kFlops;
+};
+std::string label_to_json(const Label& label);
+std::string limits_to_json(const std::vector<Limits>& limits);  // of the context
+
+// All repetitions of one library at one problem with one number of threads.
+struct Row {
+  std::string name;
+  Label label;
   size_t threads = 1;
-  std::string library;          // "heed", "oneDNN", "unfused" ...
-  std::vector<double> seconds;  // of one run, by repetition
-  // What bound_of it was in the same round as each repetition, per second; empty: not measured.
-  std::vector<double> limits = {};
+  double best = 0, median = 0;  // seconds; 0: not timed
   double flops = 0, bytes = 0;  // of one run; 0: not counted
-  double workspace_bytes = 0;   // what heed's context held after it; 0: not known
-  double vs_causal =
-      0;              // median cost of a visible key beside plain causal attention; 0: not measured
-  std::string error;  // not empty: refused or wrong, and the numbers mean nothing
+  double limit = 0;             // per second, the best in turn with the repetitions
+  double workspace_bytes = 0;   // what heed's context held after it
+  double vs_causal = 0;         // cost of a visible key beside plain causal attention
+  std::string error;            // not empty: refused or wrong
+  double units() const { return label.bound == Bound::kFlops ? flops : bytes; }
+  double rate() const { return best > 0 ? units() / best : 0; }    // units per second
+  double share() const { return limit > 0 ? rate() / limit : 0; }  // 0: not known
 };
 
 struct Results {
-  std::string heed, compiler, cpu, target, family;  // "0.4.0", "GCC 12.2.0", ...
-  std::string date;                                 // ISO 8601
-  size_t num_cpus = 1;
-  std::vector<std::pair<std::string, size_t>> caches;       // ("L1d", bytes) as the system says
+  std::string heed, compiler, cpu, cpus_in_use, target, family;
   std::vector<std::pair<std::string, std::string>> rivals;  // ("oneDNN", version)
-  std::vector<Limits> limits;                               // one per number of threads
-  std::vector<Entry> entries;
+  std::vector<Limits> limits;                               // the best of the whole run
+  std::vector<Row> rows;
 };
 
-// What limits a problem at most: multiply-adds, or reads where little else is done with each byte.
-// Softmax works on what is in the second level of cache.
-enum class Bound { kFlops, kL2, kMemory };
-Bound bound_of(const Entry& entry);
+// Any file of Google Benchmark's has times; what it lacks of the rest stays empty. Counters `limit`
+// has as library are yardsticks, not rows.
+Result<Results> results_from_json(const nlohmann::json& document);
 
-double best_seconds(const Entry& entry);
-double median_seconds(const Entry& entry);
-const Limits* limits_of(const Results& results, size_t threads);  // null: not measured
-double memory_bandwidth(const Limits& limits);                    // 0: not known
-double units_of(const Entry& entry);  // flops of a run or, where reads are the limit, bytes
-// Of its limit as it was in turn with the repetitions: a shared machine is not the same all along.
-// Without such measurements, of the whole run's limit.
-double share_of_limit(const Results& results, const Entry& entry);
-// Shares of the whole run's limits by the best repetition; 0 where flops, bytes or limits are not
-// known.
-double share_of_peak(const Results& results, const Entry& entry);
-double share_of_memory_bandwidth(const Results& results, const Entry& entry);
+// Without the single repetitions of what has aggregates: what a page needs.
+nlohmann::json without_repetitions(nlohmann::json document);
 
 }  // namespace heed::bench

@@ -8,170 +8,284 @@
 #include <cstdio>
 #include <exception>
 #include <limits>
+#include <sstream>
 #include <utility>
 
 namespace heed::bench {
 namespace {
 
-// How long a case is repeated. On a machine that is never quiet the best of many short
-// repetitions is what repeats.
+using Clock = std::chrono::steady_clock;
+
+// How long a problem's cases are repeated, where the user does not say. On a machine that is never
+// quiet the best of many short repetitions is what repeats; --benchmark_min_time is their length.
 struct Effort {
-  double repetition_seconds;  // short runs are put together to last so long
-  double seconds;             // of each case, in all
-  size_t min_repetitions;
+  double seconds;  // of each case, in all
+  double min_repetitions;
 };
-constexpr Effort kFull{0.002, 0.15, 5}, kQuick{0.002, 0.06, 3};
+constexpr Effort kFull{0.15, 5}, kQuick{0.06, 3};
+constexpr double kRepetitionSeconds = 0.002;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// Keeps what it is told: a problem's cases are written together with all others.
+class Collector : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>& runs) override {
+    collected.insert(collected.end(), runs.begin(), runs.end());
+  }
+  BenchmarkRuns collected;
+};
 
 struct Contestant {
-  Case* c = nullptr;
-  Entry entry;
+  Case c;
   Runs runs = {};
-  size_t next = 0, batch = 1;  // the run whose turn it is; runs in a repetition
-  double spent = 0;
+  size_t next = 0;  // the run whose turn it is
+  double seconds = 0;
+  std::string error = {};
 
-  bool going(const Effort& effort) const {
-    return entry.error.empty() &&
-           (entry.seconds.size() < effort.min_repetitions || spent < effort.seconds);
+  Status run_once() {
+    const Run& run = runs[next];
+    next = (next + 1) % runs.size();
+    return run();
   }
 };
-
-double SecondsOf(const Run& run, Status* status) {
-  const auto begin = std::chrono::steady_clock::now();
-  if (Status s = run(); !s.ok()) *status = s;
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-// Seconds of a run, `batch` of them timed together.
-Result<double> Repeat(Contestant* contestant) {
-  Status status;
-  const Run batch = [&] {
-    Status failure;
-    for (size_t i = 0; i < contestant->batch; ++i) {
-      if (Status s = contestant->runs[contestant->next](); !s.ok()) failure = s;
-      contestant->next = (contestant->next + 1) % contestant->runs.size();
-    }
-    return failure;
-  };
-  const double seconds = SecondsOf(batch, &status);
-  if (!status.ok()) return status;
-  contestant->spent += seconds;
-  return seconds / static_cast<double>(contestant->batch);
-}
 
 // What fails or throws is a result too.
 template <class Work>
-void Guarded(Contestant* contestant, const Work& work) try {
-  contestant->c->library->use_threads();
-  if (const Status status = work(); !status.ok()) contestant->entry.error = status.message();
+void guarded(Contestant* one, const Work& work) try {
+  one->c.library->use_threads();
+  if (const Status status = work(); !status.ok()) one->error = status.message();
 } catch (const std::exception& error) {
-  contestant->entry.error = error.what();
+  one->error = error.what();
 }
 
-Status Prepare(const Effort& effort, Contestant* contestant) {
-  Result<Runs> runs = contestant->c->prepare();  // which runs it once
+Status prepare(Contestant* one) {
+  Result<Runs> runs = one->c.prepare();  // which runs it once
   if (!runs.ok()) return runs.status();
-  contestant->runs = std::move(*runs);
-  double seconds = std::numeric_limits<double>::infinity();
+  one->runs = std::move(*runs);
+  one->seconds = std::numeric_limits<double>::infinity();
   for (int i = 0; i < 2; ++i) {
-    const Result<double> once = Repeat(contestant);
-    if (!once.ok()) return once.status();
-    seconds = std::min(seconds, *once);
+    const auto begin = Clock::now();
+    if (const Status status = one->run_once(); !status.ok()) return status;
+    one->seconds = std::min(one->seconds, seconds_since(begin));
   }
-  contestant->spent = 0;
-  const double batch = std::ceil(effort.repetition_seconds / std::max(seconds, 1e-8));
-  contestant->batch = std::max<size_t>(1, static_cast<size_t>(batch));
   return Status();
 }
 
-Status CompareWithBaseline(Contestant* contestant) {
-  const Case& c = *contestant->c;
-  if (c.prepare_baseline == nullptr) return Status();
-  const Result<Run> baseline = c.prepare_baseline();
-  if (!baseline.ok()) return baseline.status();
-  constexpr int kRounds = 9;
-  double best = std::numeric_limits<double>::infinity(), best_baseline = best;
-  Status status;
-  for (int i = 0; i < kRounds && status.ok(); ++i) {
-    best_baseline = std::min(best_baseline, SecondsOf(*baseline, &status));
-    best = std::min(best, SecondsOf(contestant->runs.front(), &status));
+void time_case(Contestant* one, benchmark::State& state) {
+  if (one->error.empty()) {
+    guarded(one, [&] {
+      for (auto _ : state) {
+        const auto begin = Clock::now();
+        const Status status = one->run_once();
+        state.SetIterationTime(seconds_since(begin));
+        if (!status.ok()) return status;
+      }
+      return Status();
+    });
   }
-  contestant->entry.vs_causal = best / c.work.flops / (best_baseline / c.baseline_flops);
-  return status;
+  if (!one->error.empty()) state.SkipWithError(one->error.c_str());
 }
 
-Entry EntryOf(const Case& c) {
-  Entry entry;
-  entry.operation = c.operation;
-  entry.shape = c.shape;
-  entry.threads = c.threads;
-  entry.library = c.library->name();
-  entry.flops = c.work.flops;
-  entry.bytes = c.work.bytes;
-  return entry;
+// A problem's cases, and what the limit that binds them was among them.
+struct Group {
+  std::vector<Contestant> contestants = {};
+  double limit = 0;
+
+  const Case& problem() const { return contestants.front().c; }
+  std::string limit_name() const { return problem().problem() + "/limit"; }
+};
+
+void measure_limit(Group* group, Meter* meter, benchmark::State& state) {
+  for (auto _ : state) {
+    const auto begin = Clock::now();
+    const double now = meter->measure(group->problem().bound, group->problem().threads);
+    state.SetIterationTime(seconds_since(begin));
+    group->limit = std::max(group->limit, now);
+  }
 }
 
-void RunGroup(const Effort& effort, std::vector<Case>* group, Meter* meter,
-              std::vector<Entry>* entries) {
-  std::vector<Contestant> contestants;
-  for (Case& c : *group) contestants.push_back({&c, EntryOf(c)});
-  for (Contestant& one : contestants) Guarded(&one, [&] { return Prepare(effort, &one); });
-  for (bool any = true; any;) {
-    any = false;
-    double limit = 0;  // of this round
-    for (Contestant& one : contestants) {
-      if (!one.going(effort)) continue;
-      any = true;
-      Guarded(&one, [&] {
-        const Result<double> seconds = Repeat(&one);
-        if (!seconds.ok()) return seconds.status();
-        // After heed where it still goes, on its threads: those of other libraries spin for a while.
-        if (limit == 0) limit = meter->measure(bound_of(one.entry), one.entry.threads);
-        one.entry.seconds.push_back(*seconds);
-        if (limit > 0) one.entry.limits.push_back(limit);
-        return Status();
-      });
-    }
+int repetitions_of(const Group& group, const Effort& effort) {
+  double turn = 0, cases = 0;
+  for (const Contestant& one : group.contestants) {
+    if (!one.error.empty()) continue;
+    turn += std::max(one.seconds, kRepetitionSeconds);
+    cases += 1;
   }
-  for (Contestant& one : contestants) {
-    if (one.entry.error.empty()) Guarded(&one, [&] { return CompareWithBaseline(&one); });
-    one.entry.workspace_bytes = static_cast<double>(one.c->library->workspace_bytes());
-    if (!one.entry.error.empty()) {
-      one.entry.seconds.clear();
-      one.entry.limits.clear();
-    }
-    entries->push_back(std::move(one.entry));
+  if (turn == 0) return 1;
+  return static_cast<int>(std::max(effort.seconds * cases / turn, effort.min_repetitions));
+}
+
+double best_of(const std::vector<double>& seconds) {
+  return *std::min_element(seconds.begin(), seconds.end());
+}
+
+void register_group(Group* group, const Settings& settings, Meter* meter) {
+  benchmark::ClearRegisteredBenchmarks();
+  const int repetitions = repetitions_of(*group, settings.quick ? kQuick : kFull);
+  const auto add = [&](const std::string& name, auto function) {
+    auto* added = benchmark::RegisterBenchmark(name.c_str(), function);
+    added->UseManualTime()->ComputeStatistics("min", best_of);
+    if (!settings.repetitions_given) added->Repetitions(repetitions);
+    return added;
+  };
+  for (Contestant& one : group->contestants) {
+    auto* added = add(one.c.name(), [&one](benchmark::State& state) { time_case(&one, state); });
+    if (!one.error.empty()) added->Repetitions(1);
   }
+  add(group->limit_name(),
+      [group, meter](benchmark::State& state) { measure_limit(group, meter, state); });
+}
+
+// Of the repetitions of a case, in Google Benchmark's unit of time; 0 when there is none.
+double best_time(const BenchmarkRuns& runs, const std::string& name) {
+  double best = std::numeric_limits<double>::infinity();
+  for (const auto& run : runs) {
+    const bool is_time = run.aggregate_name.empty() || run.aggregate_name == "min";
+    const double value = run.GetAdjustedRealTime();
+    if (is_time && run.run_name.function_name == name && value > 0) best = std::min(best, value);
+  }
+  return std::isfinite(best) ? best : 0;
+}
+
+// How much a flop of `c` costs beside one of the group's plain causal attention; 0: there is none.
+double vs_causal(const Group& group, const Case& c, const BenchmarkRuns& runs) {
+  for (const Contestant& other : group.contestants) {
+    if (other.c.library_name != kCausal || c.library_name == kCausal) continue;
+    const double best = best_time(runs, c.name()), plain = best_time(runs, other.c.name());
+    return plain > 0 ? best / c.work.flops / (plain / other.c.work.flops) : 0;
+  }
+  return 0;
+}
+
+// What was computed and what binds it go beside the times. The name is the case's alone, without
+// what Google Benchmark appends of its settings, so that results of two runs find each other.
+void describe(const Group& group, BenchmarkRuns* runs) {
+  const auto describe_one = [&](const std::string& name, const Label& label, const auto& counters) {
+    for (auto& run : *runs) {
+      if (run.run_name.function_name != name) continue;
+      run.report_label = label_to_json(label);
+      for (const auto& [key, value] : counters) {
+        if (value > 0) run.counters[key] = value;
+      }
+    }
+  };
+  using Counters = std::vector<std::pair<std::string, double>>;
+  for (const Contestant& one : group.contestants) {
+    const Case& c = one.c;
+    Counters counters = {
+        {"num_threads", static_cast<double>(c.threads)},
+        {"flops", c.work.flops},
+        {"bytes", c.work.bytes},
+        {"limit_per_second", group.limit},
+        {"workspace_bytes", static_cast<double>(c.library->workspace_bytes())},
+        {"vs_causal", vs_causal(group, c, *runs)},
+    };
+    for (const auto& [name, size] : c.shape.sizes) {
+      counters.emplace_back(name, static_cast<double>(size));
+    }
+    describe_one(c.name(), {c.operation, c.shape.name, c.library_name, c.bound}, counters);
+  }
+  const Case& c = group.problem();
+  describe_one(
+      group.limit_name(), {c.operation, c.shape.name, "limit", c.bound},
+      Counters{{"num_threads", static_cast<double>(c.threads)}, {"limit_per_second", group.limit}});
+  // In the cases' order rather than the one in which they were done.
+  const auto place = [&](const std::string& name) {
+    size_t at = 0;
+    while (at < group.contestants.size() && group.contestants[at].c.name() != name) ++at;
+    return at;
+  };
+  std::stable_sort(runs->begin(), runs->end(), [&](const auto& a, const auto& b) {
+    return place(a.run_name.function_name) < place(b.run_name.function_name);
+  });
+  for (auto& run : *runs) {
+    benchmark::BenchmarkName name;
+    name.function_name = run.run_name.function_name;
+    run.run_name = name;
+  }
+}
+
+BenchmarkRuns run_group(Group* group, const Settings& settings, Meter* meter) {
+  for (Contestant& one : group->contestants) guarded(&one, [&] { return prepare(&one); });
+  register_group(group, settings, meter);
+  Collector collector;
+  benchmark::RunSpecifiedBenchmarks(&collector, ".");
+  benchmark::ClearRegisteredBenchmarks();
+  describe(*group, &collector.collected);
+  return std::move(collector.collected);
 }
 
 // One line that is rewritten where a person looks, else a line each.
-void ShowProgress(size_t done, size_t all, const std::string& name) {
+void show_progress(size_t done, size_t all, const std::string& name) {
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   std::fprintf(stderr, terminal ? "\r\033[K[%zu/%zu] %.60s" : "[%zu/%zu] %s\n", done + 1, all,
                name.c_str());
   if (terminal && done + 1 == all) std::fprintf(stderr, "\r\033[K");
 }
 
-std::vector<std::vector<Case>> Groups(std::vector<Case> cases) {
-  std::vector<std::vector<Case>> groups;
+std::vector<Group> groups_of(std::vector<Case> cases) {
+  std::vector<Group> groups;
   for (Case& c : cases) {
-    if (groups.empty() || groups.back().front().problem() != c.problem()) groups.emplace_back();
-    groups.back().push_back(std::move(c));
+    if (groups.empty() || groups.back().problem().problem() != c.problem()) groups.emplace_back();
+    groups.back().contestants.push_back({std::move(c)});
   }
   return groups;
 }
 
 }  // namespace
 
-std::vector<Entry> run_cases(const Settings& settings, std::vector<Case> cases, Meter* meter) {
-  std::vector<Entry> entries;
-  std::vector<std::vector<Case>> groups = Groups(std::move(cases));
-  for (size_t i = 0; i < groups.size(); ++i) {
-    ShowProgress(i, groups.size(), groups[i].front().problem());
-    meter->measure(groups[i].front().threads);
-    RunGroup(settings.quick ? kQuick : kFull, &groups[i], meter, &entries);
-    groups[i].clear();  // and the problem's memory with it
+Result<std::vector<Case>> chosen_cases(Suite suite, bool* listed) {
+  const bool named = !benchmark::GetBenchmarkFilter().empty();
+  std::erase_if(suite.cases, [&](const Case& c) {
+    return !named && (c.tier == Tier::kNamed || (c.tier == Tier::kDefault && suite.settings.quick));
+  });
+  // Google Benchmark says which it would run, by running what does nothing.
+  std::vector<char> chosen(suite.cases.size(), 0);
+  benchmark::ClearRegisteredBenchmarks();
+  for (size_t i = 0; i < suite.cases.size(); ++i) {
+    benchmark::RegisterBenchmark(suite.cases[i].name().c_str(), [&, i](benchmark::State& state) {
+      chosen[i] = 1;
+      state.SkipWithError("only asked for its name");
+    });
   }
-  return entries;
+  Collector collector;
+  std::ostringstream complaint;
+  collector.SetErrorStream(&complaint);
+  const size_t matches =
+      benchmark::RunSpecifiedBenchmarks(&collector, benchmark::GetBenchmarkFilter());
+  benchmark::ClearRegisteredBenchmarks();
+  if (matches == 0) {
+    std::string why = complaint.str();
+    while (!why.empty() && why.back() == '\n') why.pop_back();
+    return Status::Error(StatusCode::kInvalidArgument, "%s", why.c_str());
+  }
+  std::vector<Case> cases;
+  for (size_t i = 0; i < suite.cases.size(); ++i) {
+    if (chosen[i] != 0) cases.push_back(std::move(suite.cases[i]));
+  }
+  *listed = cases.empty();
+  return cases;
+}
+
+Outcome run_cases(const Settings& settings, std::vector<Case> cases, Meter* meter) {
+  Outcome outcome;
+  std::vector<Group> groups = groups_of(std::move(cases));
+  for (size_t i = 0; i < groups.size(); ++i) {
+    Group& group = groups[i];
+    show_progress(i, groups.size(), group.problem().problem());
+    meter->measure(group.problem().threads);
+    BenchmarkRuns runs = run_group(&group, settings, meter);
+    std::move(runs.begin(), runs.end(), std::back_inserter(outcome.runs));
+    for (const Contestant& one : group.contestants) {
+      outcome.failed = outcome.failed || !one.error.empty();
+    }
+    group = Group();  // and the problem's memory with it
+  }
+  return outcome;
 }
 
 }  // namespace heed::bench

@@ -18,7 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double Seconds(Clock::time_point from) {
+double seconds_since(Clock::time_point from) {
   return std::chrono::duration<double>(Clock::now() - from).count();
 }
 
@@ -34,8 +34,8 @@ struct Call {
 };
 
 // Does the work of all workers on the calling thread, timing each task.
-void RunTimed(void* self, size_t num_tasks, size_t workers, void (*task)(void*, size_t, size_t),
-              void* arg) {
+void run_timed(void* self, size_t num_tasks, size_t workers, void (*task)(void*, size_t, size_t),
+               void* arg) {
   Loop loop;
   loop.workers = std::max<size_t>(1, std::min(workers, num_tasks));
   loop.seconds.resize(num_tasks);
@@ -49,7 +49,7 @@ void RunTimed(void* self, size_t num_tasks, size_t workers, void (*task)(void*, 
   static_cast<std::vector<Loop>*>(self)->push_back(std::move(loop));
 }
 
-double Sum(const Loop& loop) {
+double sum_of(const Loop& loop) {
   double sum = 0;
   for (const double s : loop.seconds) sum += s;
   return sum;
@@ -57,7 +57,7 @@ double Sum(const Loop& loop) {
 
 // The same task in each repetition, and what is between the loops: the best. On a machine that is
 // never quiet a median still shows other programs as uneven tasks.
-Call BestOf(const std::vector<Call>& calls) {
+Call best_of(const std::vector<Call>& calls) {
   Call best = calls[0];
   for (const Call& call : calls) {
     best.serial_seconds = std::min(best.serial_seconds, call.serial_seconds);
@@ -73,7 +73,7 @@ Call BestOf(const std::vector<Call>& calls) {
 
 // When the last thread ends: each takes the next task of the list as soon as it is free, as
 // RunTasks lets them.
-double Makespan(const Loop& loop) {
+double makespan_of(const Loop& loop) {
   std::priority_queue<double, std::vector<double>, std::greater<>> free_at;
   for (size_t w = 0; w < loop.workers; ++w) free_at.push(0.0);
   double last = 0;
@@ -86,15 +86,15 @@ double Makespan(const Loop& loop) {
   return last;
 }
 
-void PrintCall(const char* name, size_t cores, const Call& call, double seconds_of_one) {
+void print_call(const char* name, size_t cores, const Call& call, double seconds_of_one) {
   double makespan = 0, even = 0, total = 0, longest = 0;
   size_t tasks = 0, workers = 1;
   for (const Loop& loop : call.loops) {
     tasks += loop.seconds.size();
     workers = std::max(workers, loop.workers);
-    makespan += Makespan(loop);
-    even += Sum(loop) / static_cast<double>(loop.workers);
-    total += Sum(loop);
+    makespan += makespan_of(loop);
+    even += sum_of(loop) / static_cast<double>(loop.workers);
+    total += sum_of(loop);
     for (const double s : loop.seconds) longest = std::max(longest, s);
   }
   const double serial = call.serial_seconds;
@@ -110,14 +110,14 @@ void PrintCall(const char* name, size_t cores, const Call& call, double seconds_
 using MakeRun = std::function<Result<Run>(const Library&)>;
 
 // What a call planned for so many threads does.
-Result<Call> Measure(size_t threads, const MakeRun& make_run) {
+Result<Call> measure_call(size_t threads, const MakeRun& make_run) {
   constexpr size_t kRepetitions = 5;
   ContextOptions options;
   options.num_threads = threads;
   const auto context = std::make_shared<Context>(options);
   if (!context->status().ok()) return context->status();
   std::vector<Loop> loops;
-  context->impl()->task_runner = {&RunTimed, &loops};
+  context->impl()->task_runner = {&run_timed, &loops};
   const Result<Run> run = make_run(*make_heed(context));
   if (!run.ok()) return run.status();
   std::vector<Call> calls;
@@ -125,28 +125,28 @@ Result<Call> Measure(size_t threads, const MakeRun& make_run) {
     loops.clear();
     const auto begin = Clock::now();
     if (const Status status = (*run)(); !status.ok()) return status;
-    double serial = Seconds(begin);
-    for (const Loop& loop : loops) serial -= Sum(loop);
+    double serial = seconds_since(begin);
+    for (const Loop& loop : loops) serial -= sum_of(loop);
     if (i > 0) calls.push_back({loops, std::max(serial, 0.0)});
   }
-  return BestOf(calls);
+  return best_of(calls);
 }
 
 // False when the library refuses.
-bool Simulate(const char* name, size_t cores, const MakeRun& make_run) {
-  const Result<Call> one = Measure(1, make_run);
-  const Result<Call> many = one.ok() ? Measure(cores, make_run) : one;
+bool simulate(const char* name, size_t cores, const MakeRun& make_run) {
+  const Result<Call> one = measure_call(1, make_run);
+  const Result<Call> many = one.ok() ? measure_call(cores, make_run) : one;
   if (!many.ok()) {
     std::fprintf(stderr, "heed-bench: %s: %s\n", name, many.status().message());
     return false;
   }
   double seconds_of_one = one->serial_seconds;
-  for (const Loop& loop : one->loops) seconds_of_one += Sum(loop);
-  PrintCall(name, cores, *many, seconds_of_one);
+  for (const Loop& loop : one->loops) seconds_of_one += sum_of(loop);
+  print_call(name, cores, *many, seconds_of_one);
   return true;
 }
 
-bool SimulateAttention(size_t cores, const AttentionShape& s) {
+bool simulate_attention(size_t cores, const AttentionShape& s) {
   const bool decode = s.q_len == 1;
   const size_t q_row = s.num_heads * s.head_dim, k_row = s.num_kv_heads * s.head_dim;
   const Buffer q = random_normal(s.q_len * q_row, 1), k = random_normal(s.kv_len * k_row, 2),
@@ -163,15 +163,15 @@ bool SimulateAttention(size_t cores, const AttentionShape& s) {
                                                                 std::to_string(s.num_kv_heads);
   const std::string name = std::string(decode ? "decode " : "prefill ") + heads + "x" +
                            std::to_string(s.kv_len) + "x" + std::to_string(s.head_dim);
-  return Simulate(name.c_str(), cores,
+  return simulate(name.c_str(), cores,
                   [&](const Library& library) { return library.attention(args); });
 }
 
-bool SimulateMatmul(size_t cores, const MatmulShape& s, bool pack) {
+bool simulate_matmul(size_t cores, const MatmulShape& s, bool pack) {
   const Buffer a = random_normal(s.m * s.k, 1), b = random_normal(s.k * s.n, 2);
   Buffer c(s.m * s.n);
   const std::string name = (pack ? "packed " : "matmul ") + name_of(s);
-  return Simulate(name.c_str(), cores, [&](const Library& library) {
+  return simulate(name.c_str(), cores, [&](const Library& library) {
     return library.matmul({s, a.data(), b.data(), c.data(), pack});
   });
 }
@@ -197,9 +197,9 @@ int simulate_cores(size_t cores) {
   std::printf("%-26s %6s %7s %10s %9s %9s %9s %8s %8s %8s\n", "", "tasks", "threads", "work us",
               "makespan", "longest", "imbalance", "serial", "busy", "speed-up");
   bool ok = true;
-  for (const AttentionShape& shape : kAttention) ok = SimulateAttention(cores, shape) && ok;
+  for (const AttentionShape& shape : kAttention) ok = simulate_attention(cores, shape) && ok;
   for (const bool pack : {false, true}) {
-    for (const MatmulShape& shape : kMatmul) ok = SimulateMatmul(cores, shape, pack) && ok;
+    for (const MatmulShape& shape : kMatmul) ok = simulate_matmul(cores, shape, pack) && ok;
   }
   return ok ? 0 : 1;
 }

@@ -7,21 +7,20 @@ namespace heed::bench {
 namespace {
 
 struct SoftmaxProblem {
-  Buffer x, y, want;
+  size_t rows, cols;
+  Buffer x, out, want;
 
-  explicit SoftmaxProblem(size_t n) : x(random_normal(n, 1)), y(n), want(n) {}
+  SoftmaxProblem(size_t num_rows, size_t num_cols)
+      : rows(num_rows),
+        cols(num_cols),
+        x(random_normal(rows * cols, 1)),
+        out(x.size()),
+        want(x.size()) {}
+
+  Result<Run> run(const Library& library, bool reference) {
+    return library.softmax({rows, cols, x.data(), reference ? want.data() : out.data()});
+  }
 };
-
-Result<Runs> PrepareSoftmax(size_t rows, size_t cols, const Library& library,
-                            const Library& reference) {
-  const auto p = std::make_shared<SoftmaxProblem>(rows * cols);
-  Result<Run> run = library.softmax({rows, cols, p->x.data(), p->y.data()});
-  if (!run.ok()) return run.status();
-  Result<Run> want = reference.softmax({rows, cols, p->x.data(), p->want.data()});
-  if (!want.ok()) return want.status();
-  if (Status s = check_against(*want, p->want, *run, p->y); !s.ok()) return s;
-  return Runs{[p, run = *run] { return run(); }};
-}
 
 }  // namespace
 
@@ -32,11 +31,12 @@ void add_softmax(Suite* suite) {
     const size_t rows = 65536 / cols;
     Case c;
     c.operation = "softmax";
-    c.shape = std::to_string(rows) + "x" + std::to_string(cols);
+    c.shape = {std::to_string(rows) + "x" + std::to_string(cols), {{"rows", rows}, {"cols", cols}}};
+    c.bound = Bound::kL2;
     c.work = {0, 2.0 * sizeof(float) * static_cast<double>(rows * cols)};
     add_for_all(suite, c, {}, Operation::kSoftmax,
                 [=](const Library& library, const Library& reference) {
-                  return PrepareSoftmax(rows, cols, library, reference);
+                  return prepare_copies<SoftmaxProblem>(1, library, reference, rows, cols);
                 });
   }
 }

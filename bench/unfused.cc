@@ -25,14 +25,14 @@ class Unfused : public Library {
     const auto scores = std::make_shared<Buffer>(args.shape.q_len * args.shape.kv_len);
     return Run([args, scores, ctx = context_] {
       for (size_t head = 0; head < args.shape.num_heads; ++head) {
-        if (Status s = Attend(args, head, scores->data(), *ctx); !s.ok()) return s;
+        if (Status s = attend(args, head, scores->data(), *ctx); !s.ok()) return s;
       }
       return Status();
     });
   }
 
  private:
-  static Status Attend(const AttentionArgs& args, size_t head, float* scores, Context& ctx) {
+  static Status attend(const AttentionArgs& args, size_t head, float* scores, Context& ctx) {
     const AttentionShape& s = args.shape;
     const size_t kv_head = head * s.num_kv_heads / s.num_heads;
     const auto stride = [](size_t n) { return static_cast<ptrdiff_t>(n); };

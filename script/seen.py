@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import re
 
+import tally
 from targets import ROOT
 
 RECORD = ROOT / "tools" / "conformance" / "targets.txt"
@@ -36,8 +37,8 @@ def judge(output, differs, **known):
     """The result of one run of heed-bits on one instruction set, all of its output given."""
     result = Result(**known, corpus=corpus())
     heading = re.search(r"^(\w+), family (\S+), vectors of (\d+) bits$", output, re.M)
-    totals = re.search(r"^(\d+) passed, (\d+) failed\n\Z", output, re.M)
-    if not heading or heading[1] != result.instruction_set or not totals:
+    totals = tally.of_line((output.splitlines() or [""])[-1])
+    if not heading or heading[1] != result.instruction_set or totals is None:
         result.failed = 1  # it refused, or did not come to its end
         return result
     result.family, result.bits = heading[2], int(heading[3])
@@ -54,15 +55,9 @@ def judge(output, differs, **known):
             result.passed += 1
     result.differs = ", ".join(different)
     # Nothing was overlooked: it counts the same itself.
-    if result.passed + result.failed + len(different) != int(totals[1]) + int(totals[2]):
+    if result.passed + result.failed + len(different) != totals.passed + totals.failed:
         result.failed += 1
     return result
-
-
-def tally(last_line):
-    """(passed, failed) of a script's closing line; zeros when it isn't one."""
-    found = re.match(r"(\d+) passed, (\d+) failed$", last_line)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def line(result):

@@ -1,21 +1,32 @@
-// heed allocates nothing once it has seen a problem's size: every call of malloc and its relatives
-// in this program is counted, whoever makes it (the OpenMP runtime included).
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+// heed allocates nothing once it has seen a problem's size, and says so where there is no memory:
+// every call of malloc and its relatives in this program is counted, whoever makes it (the OpenMP
+// runtime included), and can be made to fail.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "heed/heed.hpp"
+#include "test/support/run_cases.h"
 #include "tools/conformance/random.h"
 
 namespace {
 std::atomic<size_t> allocations = 0;
-std::atomic<size_t> most_bytes = SIZE_MAX;  // aligned_alloc() gives
+std::atomic<size_t> until_failure = 0;  // 1: the next allocation fails, 0: none does
+
+// Counts an allocation; false: there is no memory for it.
+bool Allocate() {
+  ++allocations;
+  if (until_failure == 0 || --until_failure > 0) return true;
+  errno = ENOMEM;
+  return false;
+}
 }  // namespace
 
 // operator new comes to malloc too. glibc's own functions remain reachable under these names.
@@ -25,30 +36,21 @@ void* __libc_calloc(size_t count, size_t size);
 void* __libc_realloc(void* memory, size_t size);
 void* __libc_memalign(size_t alignment, size_t size);
 
-void* malloc(size_t size) noexcept {
-  ++allocations;
-  return __libc_malloc(size);
-}
+void* malloc(size_t size) noexcept { return Allocate() ? __libc_malloc(size) : nullptr; }
 void* calloc(size_t count, size_t size) noexcept {
-  ++allocations;
-  return __libc_calloc(count, size);
+  return Allocate() ? __libc_calloc(count, size) : nullptr;
 }
 void* realloc(void* memory, size_t size) noexcept {
-  ++allocations;
-  return __libc_realloc(memory, size);
+  return Allocate() ? __libc_realloc(memory, size) : nullptr;
 }
 void* memalign(size_t alignment, size_t size) noexcept {
-  ++allocations;
-  return __libc_memalign(alignment, size);
+  return Allocate() ? __libc_memalign(alignment, size) : nullptr;
 }
 void* aligned_alloc(size_t alignment, size_t size) noexcept {
-  ++allocations;
-  if (size > most_bytes) return nullptr;
-  return __libc_memalign(alignment, size);
+  return Allocate() ? __libc_memalign(alignment, size) : nullptr;
 }
 int posix_memalign(void** memory, size_t alignment, size_t size) noexcept {
-  ++allocations;
-  *memory = __libc_memalign(alignment, size);
+  *memory = Allocate() ? __libc_memalign(alignment, size) : nullptr;
   return *memory == nullptr ? ENOMEM : 0;
 }
 }
@@ -200,19 +202,19 @@ TEST_CASE("a forward that gets no memory leaves a ring as it was, whichever step
               .ok());
   size_t refused = 0;
   Status status;
-  for (size_t limit = 1024;; limit += limit / 2) {
+  for (size_t nth = 1;; ++nth) {
     Context context({.num_threads = 1});
-    most_bytes = limit;
+    until_failure = nth;
     status = layer.forward(TensorView(x.data() + kHeld * kWidth, {kNew, kWidth}),
                            MutableTensorView(y.data(), {kNew, kWidth}), *ring, context);
-    most_bytes = SIZE_MAX;
+    until_failure = 0;
     if (status.ok()) break;
     ++refused;
     REQUIRE(status.code() == StatusCode::kOutOfMemory);
     REQUIRE(ring->length() == kHeld);
     REQUIRE(ring->first_held() == 0);
   }
-  CHECK(refused > 5);
+  CHECK(refused >= 2);
   CHECK(ring->length() == kHeld + kNew);
 }
 
@@ -225,5 +227,151 @@ TEST_CASE("a refused call allocates nothing") {
   CHECK(made == 0);
 }
 
+// Calls call(context) with its first allocation failing, then with its second, and so on until it
+// succeeds, each time with a context that has no workspace yet. Returns how often it was refused.
+// refused() looks at what such a call left behind.
+template <class Call, class Refused>
+size_t FailEach(const Call& call, const Refused& refused) {
+  for (size_t n = 1; n < 1000; ++n) {
+    Context context({.num_threads = 1});
+    until_failure = n;
+    const Status status = call(context);
+    const bool failed = until_failure == 0;
+    until_failure = 0;
+    if (!failed) {
+      CHECK(std::string(status.message()) == "");
+      return n - 1;
+    }
+    INFO("allocation " << n << " failed");
+    CHECK(status.code() == StatusCode::kOutOfMemory);
+    refused();
+  }
+  return 0;
+}
+
+TEST_CASE("forward without memory for any of its buffers leaves the cache as it was") {
+  // The products of x are small and the output projection's are not, so that it asks for memory of
+  // its own.
+  MultiHeadAttentionConfig config;
+  config.d_in = 8;
+  config.num_heads = 4;
+  config.num_kv_heads = 1;
+  config.head_dim = 16;
+  config.v_head_dim = 200;
+  config.rope = RopeOptions{};
+  const std::vector<float> numbers = NormalVector(900 * 800);
+  MultiHeadAttentionWeights weights;
+  weights.q.weight = TensorView(numbers.data(), {64, 8});
+  weights.k.weight = TensorView(numbers.data(), {16, 8});
+  weights.v.weight = TensorView(numbers.data(), {200, 8});
+  weights.out.weight = TensorView(numbers.data(), {900, 800});
+  Context packing;
+  const Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, packing);
+  REQUIRE(layer.ok());
+  const std::vector<float> x = NormalVector(40 * 8);
+  std::vector<float> want(40 * 900), got(40 * 900);
+  const auto forward = [&](size_t begin, size_t end, std::vector<float>& y, KvCache& cache,
+                           Context& context) {
+    ForwardOptions options;
+    options.cache = &cache;
+    return layer->forward(TensorView(&x[begin * 8], {end - begin, 8}),
+                          MutableTensorView(&y[begin * 900], {end - begin, 900}), options, context);
+  };
+  const auto make_cache = [&] {
+    Result<KvCache> cache = layer->create_cache(1, 40);
+    REQUIRE(cache.ok());
+    return std::move(*cache);
+  };
+  for (size_t prompt : {size_t{7}, size_t{39}}) {  // then many tokens, or one
+    KvCache whole = make_cache(), cache = make_cache();
+    Context context({.num_threads = 1});
+    REQUIRE(forward(0, prompt, want, whole, context).ok());
+    REQUIRE(forward(prompt, 40, want, whole, context).ok());
+    REQUIRE(forward(0, prompt, got, cache, context).ok());
+    const std::vector<float> before = got;
+    const size_t refusals =
+        FailEach([&](Context& fresh) { return forward(prompt, 40, got, cache, fresh); },
+                 [&] {
+                   CHECK(cache.length() == prompt);
+                   CHECK(got == before);
+                 });
+    CHECK(refusals >= 1);
+    CHECK(cache.length() == 40);
+    CHECK(got == want);
+  }
+}
+
+TEST_CASE("operations without memory for any of their buffers say so and write nothing") {
+  const std::vector<float> numbers = NormalVector(3000 * 64);
+  const TensorView keys(numbers.data(), {3000, 2, 32}), few(numbers.data(), {2, 8, 32});
+  const TensorView many(numbers.data(), {90, 8, 32}), matrix(numbers.data(), {64, 3000});
+  Context packing;
+  const Result<PackedMatrix> packed = PackedMatrix::pack(matrix, WeightLayout::kInOut, packing);
+  REQUIRE(packed.ok());
+  const std::vector<int32_t> positions(90, 7);
+  std::vector<float> out(90 * 3000), scores(8 * 3000);
+  using Call = std::function<Status(Context&)>;
+  const auto attend = [&](const TensorView& q, Context& context, AttentionOptions options = {}) {
+    return attention(q, keys, keys, MutableTensorView(out.data(), {q.shape[0], 8, 32}), options,
+                     context);
+  };
+  const auto multiply = [&](size_t rows, Context& context) {
+    return matmul(TensorView(numbers.data(), {rows, 64}), matrix,
+                  MutableTensorView(out.data(), {rows, 3000}), {}, context);
+  };
+  const Call calls[] = {
+      [&](Context& c) { return attend(few, c); },
+      [&](Context& c) { return attend(many, c); },
+      [&](Context& c) {
+        return attend(few, c, {.key_scores = MutableTensorView(scores.data(), {1, 8, 3000})});
+      },
+      [&](Context& c) { return multiply(1, c); },
+      [&](Context& c) { return multiply(90, c); },
+      [&](Context& c) {
+        return matmul(TensorView(numbers.data(), {90, 64}), *packed,
+                      MutableTensorView(out.data(), {90, 3000}), {}, c);
+      },
+      [&](Context& c) {
+        return rope(many, TensorView(positions.data(), {90}),
+                    MutableTensorView(out.data(), {90, 8, 32}), {}, c);
+      },
+  };
+  for (const Call& call : calls) {
+    INFO("call " << &call - calls);
+    std::fill(out.begin(), out.end(), 7.0f);
+    std::fill(scores.begin(), scores.end(), 7.0f);
+    const auto untouched = [](float value) { return value == 7.0f; };
+    const size_t refusals = FailEach(call, [&] {
+      CHECK(std::all_of(out.begin(), out.end(), untouched));
+      CHECK(std::all_of(scores.begin(), scores.end(), untouched));
+    });
+    CHECK(refusals >= 1);
+  }
+}
+
+TEST_CASE("what is made without memory is refused") {
+  const std::vector<float> numbers = NormalVector(64 * 64);
+  const TensorView matrix(numbers.data(), {64, 64});
+  const auto made = [](const auto& create) {
+    return FailEach([&](Context&) { return create().status(); }, [] {});
+  };
+  Context packing;
+  CHECK(made([&] { return PackedMatrix::pack(matrix, WeightLayout::kInOut, packing); }) >= 1);
+  CHECK(made([] {
+          return KvCache::create(
+              {.num_kv_heads = 1, .head_dim = 8, .v_head_dim = 8, .capacity = 9});
+        }) >= 1);
+  CHECK(made([] { return PagedKvCache::create({4, 16, 2, 8, 8}); }) >= 2);
+  MultiHeadAttentionConfig config;
+  config.d_in = 64;
+  config.num_heads = config.num_kv_heads = 2;
+  config.head_dim = 32;
+  MultiHeadAttentionWeights weights;
+  weights.q.weight = weights.k.weight = weights.v.weight = weights.out.weight = matrix;
+  CHECK(made([&] { return MultiHeadAttention::create(config, weights, packing); }) >= 2);
+}
+
 }  // namespace
 }  // namespace heed::test
+
+int main(int argc, char** argv) { return heed::test::RunCases(argc, argv); }

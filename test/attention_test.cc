@@ -3,11 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "heed/numerics.hpp"
 #include "test/support/attention.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
@@ -248,6 +250,35 @@ TEST_CASE("keys whose scores are all -inf give zeros, not NaN") {
     CHECK(answer.lse[0] == -std::numeric_limits<float>::infinity());
     for (size_t i = 1100 * 4; i < 1200 * 4; ++i) p.k[i] = 0.0f;  // a segment that begins again
     CHECK(p.Fault() == "");
+  }
+}
+
+// exp(-inf) is 0, and 0 times a value that is inf is NaN: such a segment must add nothing at all,
+// alone, before and after others, in rows whose segments are computed apart and in rows that walk
+// through them.
+TEST_CASE("a segment whose scores are all -inf adds nothing, whatever its values are") {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (size_t q_len : {size_t{1}, size_t{3}, size_t{40}}) {
+    for (size_t segments = 1; segments <= 3; ++segments) {
+      const size_t kv_len = segments * kSegmentKeys - 30;
+      for (size_t silent = 1; silent < size_t{1} << segments; ++silent) {  // a bit for each
+        AttentionProblem p({1, q_len, kv_len, 2, 1, 4, 20}, {.lse = true, .weights = true});
+        for (size_t i = 0; i < p.q.size(); ++i) p.q[i] = 0.5f + std::fabs(p.q[i]);
+        for (size_t j = 0; j < kv_len; ++j) {
+          if ((silent >> (j / kSegmentKeys) & 1) == 0) continue;
+          p.k[j * 4] = -inf;
+          p.v[j * 20 + j % 20] = j % 2 == 0 ? inf : std::numeric_limits<float>::quiet_NaN();
+        }
+        INFO(p.shape << ", segments " << silent << " silent");
+        CHECK(p.Fault() == "");
+        const AttentionAnswer answer = p.Run(*Runners()[0].context);
+        const bool all = silent + 1 == size_t{1} << segments;
+        CHECK(std::all_of(answer.out.begin(), answer.out.end(),
+                          [&](float x) { return all ? x == 0.0f : std::isfinite(x); }));
+        CHECK(std::all_of(answer.lse.begin(), answer.lse.end(),
+                          [&](float x) { return all ? x == -inf : std::isfinite(x); }));
+      }
+    }
   }
 }
 

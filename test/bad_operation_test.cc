@@ -205,6 +205,8 @@ TEST_CASE("rope refuses bad arguments, names them and writes nothing") {
   }
   refused(x.slice(0, 0, 1), at.slice(0, 0, 1), MutableTensorView(&x_data[8], {1, 3, 4, 8}), {},
           kInvalid, "y");
+  refused(x, TensorView(reinterpret_cast<int32_t*>(&y_data[0]), {2, 3}), y, {}, kInvalid,
+          "positions");
   at_data[5] = -1;
   refused(x, at, y, {}, kInvalid, "positions");
   CHECK(Difference(x_data.Dense(), before) == "");

@@ -132,6 +132,22 @@ const BadOption kBadOptions[] = {
        c.o.kv_lens = {c.ints.data(), {2}};
        c.o.tree_mask = {c.bytes.data(), {3, 3}};
      }},
+    {"tree_mask", kInvalid,
+     [](Call& c) {  // the second sequence has one key less than it has queries
+       c.ints = {3, 2};
+       c.o.causal = true;
+       c.o.kv_lens = {c.ints.data(), {2}};
+       c.o.tree_mask = {c.bytes.data(), {3, 3}};
+     }},
+    {"tree_mask", kInvalid,
+     [](Call& c) {
+       c.o.causal = true, c.o.causal_alignment = CausalAlignment::kTopLeft;
+       c.o.tree_mask = {c.bytes.data(), {3, 3}};
+     }},
+    {"tree_mask", kInvalid,
+     [](Call& c) {
+       c.o.causal = true, c.o.tree_mask = {c.bytes.data(), {3, 3, 3}};
+     }},
     {"cu_seqlens_q", kInvalid,
      [](Call& c) {
        c.o.cu_seqlens_q = {c.ints.data(), {3}};
@@ -147,6 +163,30 @@ const BadOption kBadOptions[] = {
     {"weights", kInvalid,
      [](Call& c) {
        c.o.weights_heads = {c.ints.data(), {2}};
+       c.o.weights = c.weights.mutable_view();
+     }},
+    {"weights_heads", kInvalid,
+     [](Call& c) {
+       c.ints = {1, 1};
+       c.o.weights_heads = {c.ints.data(), {2}};
+       c.o.weights = MutableTensorView(&c.weights[0], {2, 2, 3, 5});
+     }},
+    {"weights_heads", kInvalid,
+     [](Call& c) {
+       c.ints = {2, 4};  // there are heads 0 to 3
+       c.o.weights_heads = {c.ints.data(), {2}};
+       c.o.weights = MutableTensorView(&c.weights[0], {2, 2, 3, 5});
+     }},
+    {"weights_heads", kInvalid,
+     [](Call& c) {
+       c.ints = {-1, 2};
+       c.o.weights_heads = {c.ints.data(), {2}};
+       c.o.weights = MutableTensorView(&c.weights[0], {2, 2, 3, 5});
+     }},
+    {"weights_queries", kInvalid,
+     [](Call& c) {
+       c.ints = {0, 2, 2};
+       c.o.weights_queries = {c.ints.data(), {3}};
        c.o.weights = c.weights.mutable_view();
      }},
     {"weights_queries", kInvalid,
@@ -183,6 +223,21 @@ TEST_CASE("options that can't be are refused by name") {
   CHECK(Call().Run().ok());
 }
 
+TEST_CASE("options at the edge of what can be are taken") {
+  Call tree;  // as many keys as queries
+  tree.ints = {3, 5};
+  tree.o.causal = true;
+  tree.o.kv_lens = {tree.ints.data(), {2}};
+  tree.o.tree_mask = {tree.bytes.data(), {3, 3}};
+  CHECK(std::string(tree.Run().message()) == "");
+  Call chosen;  // the first and the last
+  chosen.ints = {0, 3, 0, 2};
+  chosen.o.weights_heads = {chosen.ints.data(), {2}};
+  chosen.o.weights_queries = {chosen.ints.data() + 2, {2}};
+  chosen.o.weights = MutableTensorView(&chosen.weights[0], {2, 2, 2, 5});
+  CHECK(std::string(chosen.Run().message()) == "");
+}
+
 TEST_CASE("packed sequences refuse offsets that do not fit") {
   Tensor<float> q({6, 2, 4}), k({8, 2, 4}), out({6, 2, 4});
   Context context;
@@ -199,8 +254,17 @@ TEST_CASE("packed sequences refuse offsets that do not fit") {
   CHECK(WrongRefusal(run({}, {0, 3, 8}), kInvalid, "cu_seqlens_q") == "");
   CHECK(WrongRefusal(run({0, 4, 6}, {0, 9, 8}), kInvalid, "cu_seqlens_k") == "");
   CHECK(WrongRefusal(run({0, 4, 6}, {0, 8}), kInvalid, "cu_seqlens_k") == "");
+  const std::vector<int32_t> cu_q = {0, 4, 6}, cu_k = {0, 3, 8};
   AttentionOptions o;
+  o.cu_seqlens_q = TensorView(cu_q.data(), {3});
+  o.cu_seqlens_k = TensorView(cu_k.data(), {3});
+  const TensorView k4(&k[0], {1, 8, 2, 4});  // in a batch of one
+  CHECK(WrongRefusal(attention(q.view(), k.view(), k4, out.mutable_view(), o, context), kInvalid,
+                     "v") == "");
+  CHECK(WrongRefusal(attention(q.view(), k4, k.view(), out.mutable_view(), o, context), kInvalid,
+                     "k") == "");
   const std::vector<uint8_t> mask(48, 1);
+  o = {};
   o.mask = TensorView(mask.data(), {1, 6, 8});
   CHECK(WrongRefusal(run({0, 4, 6}, {0, 3, 8}, o), kInvalid, "mask") == "");
   Tensor<float> lse({1, 2, 6});

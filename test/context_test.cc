@@ -19,6 +19,7 @@
 #include "test/support/attention.h"
 #include "test/support/compare.h"
 #include "test/support/refusal.h"
+#include "test/support/run_cases.h"
 
 namespace heed::test {
 namespace {
@@ -178,8 +179,8 @@ TEST_CASE("several threads may compute at the same time, each with a Context of 
   for (const AttentionAnswer& answer : got) CHECK(Difference(answer, want) == "");
 }
 
-#ifdef _OPENMP
 TEST_CASE("calls leave the OpenMP settings of the calling thread as they were") {
+#ifdef _OPENMP
   const int threads = omp_get_max_threads(), dynamic = omp_get_dynamic();
   const int levels = omp_get_max_active_levels();
   omp_sched_t kind, kind_after;
@@ -196,9 +197,13 @@ TEST_CASE("calls leave the OpenMP settings of the calling thread as they were") 
   CHECK(chunk == chunk_after);
   omp_set_num_threads(threads);
   omp_set_dynamic(dynamic);
+#else
+  SkipCase("built without OpenMP");
+#endif
 }
 
 TEST_CASE("calls from inside an OpenMP region give the same bits") {
+#ifdef _OPENMP
   const AttentionProblem p = SomeProblem();
   Context context;
   const AttentionAnswer want = p.Run(context);
@@ -212,8 +217,10 @@ TEST_CASE("calls from inside an OpenMP region give the same bits") {
     }
   }
   for (const std::vector<float>& out : got) CHECK(Difference(out, want.out) == "");
-}
+#else
+  SkipCase("built without OpenMP");
 #endif
+}
 
 }  // namespace
 }  // namespace heed::test

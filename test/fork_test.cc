@@ -25,8 +25,8 @@ namespace {
 
 enum Outcome : int { kSame = 10, kOther, kTooManyThreads, kCannot };
 
-// The exit code of a child that runs `body`, or minus the signal that ended it: of the alarm, when it
-// hangs.
+// The exit code of a child that runs `body`, or minus the signal that ended it: of the alarm, when
+// it hangs.
 int InChild(const std::function<int()>& body) {
   std::fflush(nullptr);
   const pid_t child = fork();

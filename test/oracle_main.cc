@@ -76,7 +76,6 @@ int run(const std::vector<std::string>& dirs, const ContextOptions& options) {
   }
   Tally tally;
   for (const fs::path& path : files) run_case(path, context, tally);
-  // The third number is the format's: no case is skipped.
   std::printf("%zu passed, %zu failed, 0 skipped\n", tally.passed, tally.failed);
   if (tally.unreadable) return kBadInput;
   return tally.failed == 0 ? 0 : 1;

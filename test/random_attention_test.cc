@@ -24,6 +24,7 @@ TEST_CASE("random calls of attention equal the specification bit for bit") {
   for (uint64_t n = 0; n < draws; ++n) {
     const Draw draw = DrawFrom(only != 0 ? only : n + 1);
     const std::string fault = FaultOf(draw);
+    CHECK(fault == "");
     if (fault.empty()) continue;
     const Draw small = Shrink(draw);
     FAIL_CHECK(Text(draw) << "\n"

@@ -271,6 +271,22 @@ TEST_CASE("a ring refuses a window beyond its capacity, and chunks that cost a q
   CHECK(append(29).ok());
   CHECK(ring.length() == 285);
   CHECK(ring.first_held() == 157);
+  for (size_t window : {size_t{100}, size_t{50}}) {
+    const size_t most =
+        285 - 157 + 1 - window;  // queries of which the first sees no key before 157
+    for (size_t q_len : {most, most + 1}) {
+      Tensor<float> q = Normal({2, q_len, 2, 3}, random), out({2, q_len, 2, 18});
+      AttentionOptions o;
+      o.causal = true;
+      o.window = window;
+      const Status status = attention(q.view(), ring, out.mutable_view(), o, context);
+      INFO("window " << window << ", q_len " << q_len);
+      CHECK(status.ok() == (q_len == most));
+      if (status.ok()) continue;
+      CHECK(WrongRefusal(status, StatusCode::kInvalidArgument, "q") == "");
+      CHECK(out.AllUntouched());
+    }
+  }
   CHECK(WrongRefusal(ring.truncate(286), StatusCode::kInvalidArgument, "length") == "");
   CHECK(WrongRefusal(ring.truncate(255), StatusCode::kInvalidArgument, "length") == "");
   CHECK(ring.length() == 285);

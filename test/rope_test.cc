@@ -48,11 +48,15 @@ RopeScaling GptOss() {  // as GPT-OSS is published
 
 std::vector<RopeScaling> Scalings() {
   RopeScaling whole = GptOss(), given = GptOss(), scales = GptOss(), narrow = GptOss();
+  RopeScaling first = GptOss();
   whole.truncate = true;
   given.attention_factor = 1.25;
   scales.mscale = 1.0, scales.mscale_all_dim = 0.7;
   narrow.beta_fast = narrow.beta_slow = 3.0;  // a ramp of no width
-  return {Linear(8.0), Llama31(), GptOss(), whole, given, scales, narrow};
+  // Before the first pair, which the ramp of no width then begins and ends at: 652 turns of 2 pi
+  // are 4096.6.
+  first.beta_fast = 700.0, first.beta_slow = 652.0, first.truncate = true;
+  return {Linear(8.0), Llama31(), GptOss(), whole, given, scales, narrow, first};
 }
 
 std::vector<RopeCase> Cases() {

@@ -5,9 +5,14 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 
+#include "heed/attention.hpp"
+#include "src/kernels/tanh_constants.h"
+#include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {
@@ -40,6 +45,37 @@ TEST_CASE("tanh is within 2 ulp of the exact value in both families") {
     MESSAGE("worst error " << worst << " ulp");
     CHECK(worst <= 2.0);
   }
+}
+
+// The log-sum-exp of a single key is its score, here tanh(1 * x).
+TEST_CASE("the kernels' tanh is the specification's, also where its two forms meet") {
+  Tensor<float> q({1, 200, 1, 1}), one({1, 1, 1, 1}), out({1, 200, 1, 1}), lse({1, 1, 200});
+  for (size_t i = 0; i < 200; ++i) {
+    const auto steps = static_cast<int32_t>(i % 100) - 50;
+    const uint32_t bits = std::bit_cast<uint32_t>(kTanhSmall) + static_cast<uint32_t>(steps);
+    q[i] = std::copysign(std::bit_cast<float>(bits), i < 100 ? 1.0f : -1.0f);
+  }
+  one[0] = 1.0f;
+  AttentionOptions options;
+  options.logits_soft_cap = 1.0f;
+  options.lse = lse.mutable_view();
+  bool forms_differ = false;
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    const Status status =
+        attention(q.view(), one.view(), one.view(), out.mutable_view(), options, *runner.context);
+    REQUIRE(std::string(status.message()) == "");
+    std::vector<float> want;
+    WithSpec(runner.family, [&](auto spec) {
+      for (float x : q.Dense()) want.push_back(spec.Tanh(x));
+      const float e = spec.Exp(-2.0f * kTanhSmall), x = kTanhSmall, square = x * x;
+      float p = kTanhC4;
+      for (float c : {kTanhC3, kTanhC2, kTanhC1, kTanhC0}) p = spec.Fma(p, square, c);
+      forms_differ |= spec.Fma(x * square, p, x) != (1.0f - e) / (1.0f + e);
+    });
+    CHECK(Difference(lse.Dense(), want) == "");
+  }
+  CHECK(forms_differ);  // else the threshold would not be tested
 }
 
 }  // namespace

@@ -90,7 +90,8 @@ TEST_CASE("the CPU quota is the least of the group's and those above it, rounded
         {"/sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n"},
         {"/sys/fs/cgroup/unified/b/cpu.max", "400000 100000\n"}},
        4},
-      // In a container without a namespace of groups: the path is the host's, the mount the group's.
+      // In a container without a namespace of groups: the path is the host's, the mount the
+      // group's.
       {{{"/proc/self/cgroup", "4:cpu,cpuacct:/docker/0123\n"},
         {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n"},
         {"/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},

@@ -20,9 +20,9 @@ struct ParallelFor {
 
 struct ContextOptions {
   // Threads a call may use; 0: as many as OpenMP would (OMP_NUM_THREADS, else the CPUs that the
-  // process's affinity leaves it), and no more than the CPU quota of its control group, rounded up (1
-  // in a build without OpenMP). Fewer are used when the work is small, or when the process may not
-  // have so many. Never changes a result.
+  // process's affinity leaves it), and no more than the CPU quota of its control group, rounded up
+  // (1 in a build without OpenMP). Fewer are used when the work is small, or when the process may
+  // not have so many. Never changes a result.
   size_t num_threads = 0;
 
   // When set, used instead of OpenMP; num_threads then says how many workers to ask for (0: 1).
@@ -37,17 +37,19 @@ struct ContextOptions {
 // left as they were. The workspace grows to the largest problem seen and is then reused: a call of
 // a size seen before allocates nothing.
 //
-// OpenMP starts no more threads than the limits on processes leave: the control group's, and, but for
-// root, the user's (RLIMIT_NPROC). GNU's OpenMP ends the process when a thread can't be had, which can
-// still happen where other limits bind (the kernel's threads-max and pid_max, address space for
-// stacks; for root of a user namespace, the user's), or others take the last threads in between.
+// OpenMP starts no more threads than the limits on processes leave: the control group's, and, but
+// for root, the user's (RLIMIT_NPROC). GNU's OpenMP ends the process when a thread can't be had,
+// which can still happen where other limits bind (the kernel's threads-max and pid_max, address
+// space for stacks; for root of a user namespace, the user's), or others take the last threads in
+// between.
 //
-// After a fork, in a child of a thread that had used several of OpenMP's threads in heed, that thread
-// computes alone: the others are not there. What OpenMP does in the host itself heed does not see.
+// After a fork, in a child of a thread that had used several of OpenMP's threads in heed, that
+// thread computes alone: the others are not there. What OpenMP does in the host itself heed does
+// not see.
 //
-// The host's floating-point settings (rounding, flushing of subnormals, traps; -ffast-math sets some)
-// change no result: every function of heed computes with the defaults, and leaves settings and raised
-// flags as it found them.
+// The host's floating-point settings (rounding, flushing of subnormals, traps; -ffast-math sets
+// some) change no result: every function of heed computes with the defaults, and leaves settings
+// and raised flags as it found them.
 class Context {
  public:
   explicit Context(const ContextOptions& options = {});

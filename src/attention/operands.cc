@@ -63,7 +63,7 @@ void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, siz
   const size_t to = first + (end - first) * (part + 1) / parts;
   for (const HeadsView* view : {&k_, &v_}) {
     for (size_t j = from; j < to && view->dim_stride == 1; ++j) {
-      prefetch->rows.Add(view->row(head.batch, head.row(j), head.head), view->dim);
+      prefetch->rows.Add(view->row(head.batch, head.row_of_key(j), head.head), view->dim);
     }
   }
 }
@@ -71,10 +71,10 @@ void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, siz
 double KeyBlocks::Elements(size_t len) const {
   if (source_ == Source::kCache) {
     const KvCacheConfig& c = cache_->config;
-    return static_cast<double>(c.batch * c.num_kv_heads * (c.head_dim + c.v_head_dim)) *
-           static_cast<double>(len);
+    return static_cast<double>(c.batch * c.num_kv_heads) * static_cast<double>(len) *
+           static_cast<double>(c.head_dim + c.v_head_dim);
   }
-  return k_.elements() + v_.elements();
+  return k_.num_elements() + v_.num_elements();
 }
 
 // Calls pack(row of the first key, its place in the block, how many) for the runs of keys that lie
@@ -83,7 +83,7 @@ template <class Pack>
 void KeyBlocks::ForEachRun(const HeadsView& view, const KeyHead& head, size_t first, size_t count,
                            const Pack& pack) const {
   if (source_ == Source::kTensors) {
-    pack(view.row(head.batch, head.row(first), head.head), size_t{0}, count);
+    pack(view.row(head.batch, head.row_of_key(first), head.head), size_t{0}, count);
     return;
   }
   const size_t block_size = view.len;

@@ -11,14 +11,16 @@
 
 namespace heed {
 
-// One kv head of one sequence.
+// One kv head of one sequence, with `len` keys.
 struct KeyHead {
   size_t batch, head;
   ptrdiff_t begin;  // the row of key 0 in tensors; negative for a part of the keys
   size_t len;
-  const int32_t* blocks;  // of pages: those that hold its keys
+  const int32_t* blocks;  // of pages: those that hold the keys
 
-  size_t row(size_t j) const { return static_cast<size_t>(begin + static_cast<ptrdiff_t>(j)); }
+  size_t row_of_key(size_t j) const {
+    return static_cast<size_t>(begin + static_cast<ptrdiff_t>(j));
+  }
 };
 
 class KeyBlocks {

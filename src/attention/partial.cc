@@ -113,7 +113,7 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
                          "state: has %zu segments, must have %zu for %zu keys", state.max.shape[0],
                          plan.segments, plan.k.len);
   }
-  if (plan.writes_nothing || plan.empty()) return Status();
+  if (plan.writes_nothing) return Status();
   Context::Impl& impl = *context.impl();
   Arena arena;
   HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));

@@ -128,8 +128,8 @@ void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   plan->split = rows <= kSplitRows && plan->segments > 1 && (window == 0 || window > kSplitWindow);
 }
 
-double OperandElements(const AttentionPlan& plan) {
-  return plan.q.elements() + plan.out.elements() + plan.keys.Elements(plan.kv_len);
+double OperandFloats(const AttentionPlan& plan) {
+  return plan.keys.Elements(plan.kv_len) + plan.q.num_elements() + plan.out.num_elements();
 }
 
 // So that nothing can read them twice.
@@ -186,8 +186,8 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   plan->group = plan->q.heads / plan->k.heads;
   plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));
   CutIntoTasks(context.num_threads, plan);
-  plan->prefetch = OperandElements(*plan) > static_cast<double>(context.l2_bytes / sizeof(float));
-  PlanMemory(context, plan);
+  plan->prefetch = OperandFloats(*plan) > static_cast<double>(context.l2_bytes / sizeof(float));
+  if (!plan->writes_nothing) PlanMemory(context, plan);
   return Status();
 }
 

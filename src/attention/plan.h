@@ -32,10 +32,6 @@ struct Sequence {
   ptrdiff_t position = 0;           // of its first query
   size_t prefix_len = 0;            // AttentionOptions::prefix_lens
   const int32_t* blocks = nullptr;  // of pages: those that hold its keys
-
-  size_t row_of_key(size_t j) const {
-    return static_cast<size_t>(kv_begin + static_cast<ptrdiff_t>(j));
-  }
 };
 
 // The heads or queries whose weights are asked for, read once.
@@ -70,9 +66,9 @@ struct AttentionPlan {
   size_t worker_bytes = 0;  // of them for each worker
 
   bool empty() const { return batch == 0 || q_len == 0; }
-  bool part() const { return source.total_keys != SIZE_MAX; }  // only some of the keys are there
   bool packed() const { return !options.cu_seqlens_q.absent(); }
   bool wants_weights() const { return !options.weights.absent() || !options.key_scores.absent(); }
+  bool part() const { return source.total_keys != SIZE_MAX; }  // only some of the keys are there
   const Sequence& sequence(size_t b) const { return sequences[b]; }
 };
 

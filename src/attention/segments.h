@@ -42,7 +42,7 @@ bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t bl
 RowPartial PartOf(const StateView& state, size_t segment, const Rows& rows, size_t r);
 
 // Fills `state`: a task is one segment of one row block.
-Status RunSegments(const AttentionPlan& plan, const StateView& state, const AttentionMemory& memory,
-                   const Context::Impl& context);
+[[nodiscard]] Status RunSegments(const AttentionPlan& plan, const StateView& state,
+                                 const AttentionMemory& memory, const Context::Impl& context);
 
 }  // namespace heed

@@ -83,8 +83,8 @@ void PlanMemory(const Context::Impl& context, AttentionPlan* plan);
 
 // Runs visit(task, workspace) for all tasks of a pass of an attention call.
 template <class Visit>
-Status ForEachTask(const AttentionPlan& plan, const AttentionMemory& memory, size_t tasks,
-                   const Context::Impl& context, const Visit& visit) {
+[[nodiscard]] Status ForEachTask(const AttentionPlan& plan, const AttentionMemory& memory,
+                                 size_t tasks, const Context::Impl& context, const Visit& visit) {
   return ForEachTask(
       context, tasks, std::min(plan.workers, tasks),
       [&](size_t task, size_t worker) { visit(task, memory.OfWorker(plan, worker)); });

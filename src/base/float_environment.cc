@@ -6,14 +6,15 @@
 #include <bit>
 #endif
 
-// <cfenv> would do for some of this, but it lies in libm, knows nothing of flushing, and on x86 pays
-// for the x87 unit too. A register is written only where it changes: that costs more than to read it.
+// <cfenv> would do for some of this, but it lies in libm, knows nothing of flushing, and on x86
+// pays for the x87 unit too. A register is written only where it changes: that costs more than to
+// read it.
 namespace heed {
 namespace {
 
-// For each target: the register's type, what reads and writes it, and the bits that settings have in
-// it. All settings are 0 by default but for x86's masks of traps. The asm clobbers memory so that
-// no load or store passes it.
+// For each target: what reads and writes the register, and the bits that settings have in it. All
+// settings are 0 by default but for x86's masks of traps. The asm clobbers memory so that no load
+// or store passes it.
 #if defined(__SSE__)
 constexpr uint64_t kSettings = 0xFFC0, kDefault = 0x1F80;  // MXCSR: FZ, RC, masks, DAZ
 uint64_t Read() { return _mm_getcsr(); }

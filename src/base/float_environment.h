@@ -7,8 +7,8 @@ namespace heed {
 
 // Sets the calling thread's defaults, on which every bit of a result depends: rounding to nearest,
 // subnormals kept, no traps. At the end it puts back what was there, the raised flags included, so
-// that the host neither changes a result nor notices one. Every public function that computes begins
-// with one, and so does every worker. Where a target has no such settings it does nothing.
+// that the host neither changes a result nor notices one. Every public function that computes
+// begins with one, and so does every worker. Where a target has no such settings it does nothing.
 class FloatEnvironment {
  public:
   FloatEnvironment();

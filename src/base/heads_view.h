@@ -17,7 +17,8 @@ struct HeadsView {
     return data + static_cast<ptrdiff_t>(b) * batch_stride +
            static_cast<ptrdiff_t>(i) * len_stride + static_cast<ptrdiff_t>(h) * head_stride;
   }
-  double elements() const {
+
+  double num_elements() const {
     return static_cast<double>(batch * heads) * static_cast<double>(len) * static_cast<double>(dim);
   }
 };

@@ -46,8 +46,8 @@ struct Team {
 };
 thread_local Team team;
 
-// GNU's OpenMP doesn't see a fork, and would wait for ever for threads that are not there. A handler,
-// as asking for the process's id would cost a system call in every parallel region.
+// GNU's OpenMP doesn't see a fork, and would wait for ever for threads that are not there. A
+// handler, as asking for the process's id would cost a system call in every parallel region.
 bool WatchForks() {
 #if defined(__unix__) || defined(__APPLE__)
   static const bool watched =

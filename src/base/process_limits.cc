@@ -75,8 +75,8 @@ bool IsListed(const char* name, const char* list, const char* end) {
   return false;
 }
 
-// The group of `controller` from lines "2:cpu,cpuacct:/path", version 2's from "0::/path", which has
-// no list. Empty: the root, or unknown.
+// The group of `controller` from lines "2:cpu,cpuacct:/path", version 2's from "0::/path", which
+// has no list. Empty: the root, or unknown.
 void FindGroup(const char* lines, const char* controller, char (&group)[kMaxPath]) {
   group[0] = '\0';
   for (const char* line = lines; *line != '\0';) {
@@ -97,8 +97,8 @@ void FindGroup(const char* lines, const char* controller, char (&group)[kMaxPath
   }
 }
 
-// Calls visit(directory) for the group of a controller and all above it. Where a container shows the
-// group's path outside, only the root of the mount is there, which is its own.
+// Calls visit(directory) for the group of a controller and all above it. Where a container shows
+// the group's path outside, only the root of the mount is there, which is its own.
 template <class Visit>
 void ForEachGroup(const Text& groups, const char* controller, const char* mount,
                   const Visit& visit) {

@@ -135,7 +135,7 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan) {
   const PackedMatrix::Impl* packed = PackedMatrix::Impl::Of(b);
   if (packed == nullptr) {
-    return Status::Error(StatusCode::kInvalidArgument, "b: was moved from, or had no memory");
+    return Status::Error(StatusCode::kInvalidArgument, "b: was moved from");
   }
   HEED_RETURN_IF_ERROR(CheckProduct(a, packed->in, packed->out, c, options));
   *plan = {.p = Describe(a, packed->out, c, options), .packed = packed->panels()};

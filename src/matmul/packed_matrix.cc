@@ -94,9 +94,23 @@ Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout 
   });
 }
 
-void PackedMatrix::Destroy::operator()(Impl* impl) const { delete impl; }
+namespace {
 
-PackedMatrix::PackedMatrix() : impl_(new (std::nothrow) Impl) {}
+// What a matrix of 0 x 0 holds, so that none that was moved from is taken for one. Never destroyed.
+union Nothing {
+  constexpr Nothing() : impl() {}
+  ~Nothing() {}
+  PackedMatrix::Impl impl;
+};
+constinit Nothing nothing;
+
+}  // namespace
+
+void PackedMatrix::Destroy::operator()(Impl* impl) const {
+  if (impl != &nothing.impl) delete impl;
+}
+
+PackedMatrix::PackedMatrix() : impl_(&nothing.impl) {}
 
 size_t PackedMatrix::in() const { return impl_ ? impl_->in : 0; }
 
@@ -114,6 +128,7 @@ Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, Weigh
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   PackedMatrix packed;
+  packed.impl_.reset(new (std::nothrow) Impl);
   if (packed.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));
   HEED_RETURN_IF_ERROR(packed.impl_->Pack(b, count, layout, *context.impl()));
   return packed;

@@ -1,12 +1,10 @@
-#define DOCTEST_CONFIG_IMPLEMENT
-#include <doctest/doctest.h>
-
 #include <cstdio>
 #include <cstring>
 
 #include "heed/info.hpp"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
+#include "test/support/run_cases.h"
 #include "tools/conformance/command.h"
 
 #if HEED_TEST_SANITIZED
@@ -26,5 +24,5 @@ int main(int argc, char** argv) {
     std::printf(" %s (%s)", target, heed::name_of(heed::family(target)));
   }
   std::printf("\n");
-  return doctest::Context(argc, argv).run();
+  return heed::test::RunCases(argc, argv);
 }

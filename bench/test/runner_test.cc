@@ -1,0 +1,124 @@
+#include "bench/runner.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "bench/output.h"
+#include "bench/results.h"
+
+namespace heed::bench {
+namespace {
+
+struct Doubling {
+  Buffer x, out, want;
+  explicit Doubling(size_t n) : x(random_normal(n, 1)), out(n), want(n) {}
+  Result<Run> run(const Library& library, bool reference) {
+    return library.softmax({1, x.size(), x.data(), reference ? want.data() : out.data()});
+  }
+};
+
+// Doubles, or adds `error` to one element too; or refuses.
+class Doubler : public Library {
+ public:
+  explicit Doubler(float error, bool refuses = false) : error_(error), refuses_(refuses) {}
+  const char* name() const override { return "doubler"; }
+  bool has(Operation) const override { return true; }
+  void use_threads() const override {}
+  Result<Run> matmul(const MatmulArgs&) const override { return refused(); }
+  Result<Run> attention(const AttentionArgs&) const override { return refused(); }
+  Result<Run> softmax(const SoftmaxArgs& args) const override {
+    return Run([args, error = error_, refuses = refuses_] {
+      for (size_t i = 0; i < args.cols; ++i) args.y[i] = 2 * args.x[i];
+      args.y[args.cols / 2] += error;
+      return refuses ? refused() : Status();
+    });
+  }
+
+ private:
+  static Status refused() { return Status::Error(StatusCode::kUnsupported, "only doubles"); }
+  float error_;
+  bool refuses_;
+};
+
+Case case_of(const std::string& library_name, float error, bool refuses = false) {
+  Case c;
+  c.operation = "double";
+  c.shape = {"64", {{"cols", 64}}};
+  c.work = {64, 512};
+  c.library_name = library_name;
+  c.library = std::make_shared<Doubler>(error, refuses);
+  c.prepare = [library = c.library] {
+    return prepare_copies<Doubling>(2, *library, Doubler(0), size_t{64});
+  };
+  return c;
+}
+
+Row row_of(const Results& results, const std::string& name) {
+  for (const Row& row : results.rows) {
+    if (row.name == name) return row;
+  }
+  FAIL("no row " << name);
+  return {};
+}
+
+Settings quick() {
+  Settings settings;
+  settings.quick = true;
+  return settings;
+}
+
+Results results_of(const Outcome& outcome) {
+  return *results_from_json(nlohmann::json::parse(to_json(outcome.runs)));
+}
+
+TEST_CASE("cases of a problem are timed beside its limit; wrong and refused ones are not") {
+  const Settings settings = quick();
+  std::vector<Case> cases = {case_of("right", 0), case_of("wrong", 1),
+                             case_of("refusing", 0, true)};
+  Meter meter("", {}, size_t{1} << 20);
+  const Outcome outcome = run_cases(settings, std::move(cases), &meter);
+  CHECK(outcome.failed);
+  const Results results = results_of(outcome);
+  REQUIRE(results.rows.size() == 3);  // the limit's is none
+
+  const Row right = row_of(results, "double/64/threads:1/right");
+  CHECK(right.label.operation == "double");
+  CHECK(right.label.shape == "64");
+  CHECK(right.label.library == "right");
+  CHECK(right.label.bound == Bound::kFlops);
+  CHECK(right.error.empty());
+  CHECK(right.best > 0);
+  CHECK(right.median >= right.best);
+  CHECK(right.flops == 64);
+  CHECK(right.bytes == 512);
+  CHECK(right.limit > 0);
+  CHECK(right.share() == doctest::Approx(64 / right.best / right.limit));
+
+  const Row wrong = row_of(results, "double/64/threads:1/wrong");
+  CHECK(wrong.error.find("element 32 is") == 0);
+  CHECK(wrong.best == 0);
+  CHECK(wrong.threads == 1);
+  CHECK(row_of(results, "double/64/threads:1/refusing").error == "only doubles");
+
+  const bool cols = std::all_of(outcome.runs.begin(), outcome.runs.end(), [](const auto& run) {
+    return run.report_label.find("\"limit\"") != std::string::npos ||
+           run.counters.at("cols").value == 64;
+  });
+  CHECK(cols);
+}
+
+TEST_CASE("a problem's cost per flop is compared with plain causal attention's") {
+  const Settings settings = quick();
+  std::vector<Case> cases = {case_of("heed", 0), case_of(kCausal, 0)};
+  cases[1].work.flops = 32;  // the same time for half of the work
+  Meter meter("", {}, size_t{1} << 20);
+  const Results results = results_of(run_cases(settings, std::move(cases), &meter));
+  const Row heed = row_of(results, "double/64/threads:1/heed");
+  CHECK(heed.vs_causal > 0.1);
+  CHECK(heed.vs_causal < 2);
+  CHECK(row_of(results, "double/64/threads:1/causal").vs_causal == 0);
+}
+
+}  // namespace
+}  // namespace heed::bench
