@@ -35,7 +35,7 @@ class HeedLibrary : public Library {
     if (!args.pack) {
       return Run([=, ctx = context_] { return heed::matmul(a, b, c, MatmulOptions{}, *ctx); });
     }
-    Result<PackedMatrix> packed = PackedMatrix::pack(b);
+    Result<PackedMatrix> packed = PackedMatrix::pack(b, WeightLayout::kInOut, *context_);
     if (!packed.ok()) return packed.status();
     const auto shared = std::make_shared<PackedMatrix>(std::move(*packed));
     return Run([=, ctx = context_] { return heed::matmul(a, *shared, c, MatmulOptions{}, *ctx); });
@@ -61,7 +61,7 @@ class HeedLibrary : public Library {
     Result<KvCache> cache = KvCache::create(
         {.num_kv_heads = s.num_kv_heads, .head_dim = s.head_dim, .capacity = s.kv_len});
     if (!cache.ok()) return cache.status();
-    if (Status appended = cache->append(k, v); !appended.ok()) return appended;
+    if (Status appended = cache->append(k, v, *context_); !appended.ok()) return appended;
     const auto shared = std::make_shared<KvCache>(std::move(*cache));
     return Run([=, ctx = context_] { return heed::attention(q, *shared, out, options, *ctx); });
   }
@@ -76,7 +76,7 @@ class HeedLibrary : public Library {
     weights.layout = WeightLayout::kInOut;
     weights.qkv.weight = TensorView(args.w_qkv, {s.width(), 3 * s.width()});
     weights.out.weight = TensorView(args.w_out, {s.width(), s.width()});
-    Result<MultiHeadAttention> created = MultiHeadAttention::create(config, weights);
+    Result<MultiHeadAttention> created = MultiHeadAttention::create(config, weights, *context_);
     if (!created.ok()) return created.status();
     const auto layer = std::make_shared<MultiHeadAttention>(std::move(*created));
     const TensorView x(args.x, {s.seq, s.width()});
@@ -86,7 +86,7 @@ class HeedLibrary : public Library {
     }
     Result<KvCache> made = layer->create_cache(1, s.past + s.seq);
     if (!made.ok()) return made.status();
-    Status appended = made->append(past_view(args.k_past, s), past_view(args.v_past, s));
+    Status appended = made->append(past_view(args.k_past, s), past_view(args.v_past, s), *context_);
     if (!appended.ok()) return appended;
     const auto cache = std::make_shared<KvCache>(std::move(*made));
     return Run([=, past = s.past, ctx = context_] {

@@ -19,7 +19,7 @@ std::vector<float> numbers(size_t count, uint32_t seed) {
   return values;
 }
 
-heed::Result<heed::MultiHeadAttention> make_layer() {
+heed::Result<heed::MultiHeadAttention> make_layer(heed::Context& context) {
   const size_t q_width = kHeads * kHeadDim, kv_width = kKvHeads * kHeadDim;
   const std::vector<float> q = numbers(q_width * kDim, 1), k = numbers(kv_width * kDim, 2),
                            v = numbers(kv_width * kDim, 3), o = numbers(kDim * q_width, 4);
@@ -34,7 +34,7 @@ heed::Result<heed::MultiHeadAttention> make_layer() {
   config.num_kv_heads = kKvHeads;
   config.head_dim = kHeadDim;
   config.rope = heed::RopeOptions();
-  return heed::MultiHeadAttention::create(config, weights);  // packs: q, k, v, o may go
+  return heed::MultiHeadAttention::create(config, weights, context);  // packs: q, k, v, o may go
 }
 
 int fail(const heed::Status& status) {
@@ -45,7 +45,8 @@ int fail(const heed::Status& status) {
 }  // namespace
 
 int main() {
-  const auto layer = make_layer();
+  heed::Context context;
+  const auto layer = make_layer(context);
   if (!layer.ok()) return fail(layer.status());
   auto cache = layer->create_cache(/*batch=*/1, /*capacity=*/kTokens);
   if (!cache.ok()) return fail(cache.status());
@@ -54,7 +55,6 @@ int main() {
   std::vector<float> y(kTokens * kDim), whole(kTokens * kDim);
   const heed::TensorView input(x.data(), {kTokens, kDim});
   const heed::MutableTensorView output(y.data(), {kTokens, kDim});
-  heed::Context context;
   for (size_t begin = 0, end = 4; begin < kTokens; begin = end++) {  // prefill 4, then 1 and 1
     const heed::Status status =
         layer->forward(input.slice(0, begin, end), output.slice(0, begin, end), *cache, context);

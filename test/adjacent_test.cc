@@ -69,12 +69,14 @@ const Operation kOperations[] = {
                      context);
      }},
     {"convert: f32 to, f16 from", 20, 10,
-     [](std::byte* out, std::byte* in, Context&) {
-       return convert(TensorView(As<f16>(in), {5}), MutableTensorView(As<float>(out), {5}));
+     [](std::byte* out, std::byte* in, Context& context) {
+       return convert(TensorView(As<f16>(in), {5}), MutableTensorView(As<float>(out), {5}),
+                      context);
      }},
     {"convert: bf16 to, f32 from", 10, 20,
-     [](std::byte* out, std::byte* in, Context&) {
-       return convert(TensorView(As<float>(in), {5}), MutableTensorView(As<bf16>(out), {5}));
+     [](std::byte* out, std::byte* in, Context& context) {
+       return convert(TensorView(As<float>(in), {5}), MutableTensorView(As<bf16>(out), {5}),
+                      context);
      }},
     {"attention: out, key_mask", 16, 13,
      [](std::byte* out, std::byte* in, Context& context) {

@@ -68,8 +68,9 @@ std::vector<float> NormalVector(size_t n) {
 // A Llama-like layer: 8 heads on 2 kv heads of 32, RoPE.
 constexpr size_t kWidth = 256, kPrompt = 200, kTokens = 20, kBatch = 2;
 
-MultiHeadAttention MakeLayer() {
+MultiHeadAttention MakeLayer(size_t window = 0) {
   MultiHeadAttentionConfig config;
+  config.window = window;
   config.d_in = kWidth;
   config.num_heads = 8;
   config.num_kv_heads = 2;
@@ -79,7 +80,8 @@ MultiHeadAttention MakeLayer() {
   MultiHeadAttentionWeights weights;
   weights.q.weight = weights.out.weight = TensorView(numbers.data(), {kWidth, kWidth});
   weights.k.weight = weights.v.weight = TensorView(numbers.data(), {64, kWidth});
-  Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights);
+  Context context;
+  Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, context);
   REQUIRE(layer.ok());
   return std::move(*layer);
 }
@@ -147,7 +149,9 @@ TEST_CASE("forward with dropout allocates nothing after the first prefill and de
 TEST_CASE("operations allocate nothing once they have seen a size, on one and two threads") {
   std::vector<float> q = NormalVector(300 * 256), k = NormalVector(3000 * 64), out(300 * 256);
   const TensorView keys(k.data(), {3000, 2, 32});
-  Result<PackedMatrix> packed = PackedMatrix::pack(TensorView(q.data(), {256, 300}));
+  Context packing;
+  Result<PackedMatrix> packed =
+      PackedMatrix::pack(TensorView(q.data(), {256, 300}), WeightLayout::kInOut, packing);
   REQUIRE(packed.ok());
   const std::vector<int32_t> positions(300, 7);
   for (size_t threads : {size_t{1}, size_t{2}}) {
@@ -181,6 +185,37 @@ TEST_CASE("operations allocate nothing once they have seen a size, on one and tw
     }
     CHECK(made == 0);
   }
+}
+
+TEST_CASE("a forward that gets no memory leaves a ring as it was, whichever step lacks it") {
+  constexpr size_t kHeld = 120, kNew = 65;
+  const MultiHeadAttention layer = MakeLayer(/*window=*/64);
+  Result<KvCache> ring =
+      KvCache::create({.num_kv_heads = 2, .head_dim = 32, .capacity = 100, .window = 64});
+  REQUIRE(ring.ok());
+  const std::vector<float> x = NormalVector((kHeld + kNew) * kWidth);
+  std::vector<float> y(x.size());
+  Context first;
+  REQUIRE(layer
+              .forward(TensorView(x.data(), {kHeld, kWidth}),
+                       MutableTensorView(y.data(), {kHeld, kWidth}), *ring, first)
+              .ok());
+  size_t refused = 0;
+  Status status;
+  for (size_t nth = 1;; ++nth) {
+    Context context({.num_threads = 1});
+    until_failure = nth;
+    status = layer.forward(TensorView(x.data() + kHeld * kWidth, {kNew, kWidth}),
+                           MutableTensorView(y.data(), {kNew, kWidth}), *ring, context);
+    until_failure = 0;
+    if (status.ok()) break;
+    ++refused;
+    REQUIRE(status.code() == StatusCode::kOutOfMemory);
+    REQUIRE(ring->length() == kHeld);
+    REQUIRE(ring->first_held() == 0);
+  }
+  CHECK(refused >= 2);
+  CHECK(ring->length() == kHeld + kNew);
 }
 
 TEST_CASE("a refused call allocates nothing") {
@@ -230,7 +265,8 @@ TEST_CASE("forward without memory for any of its buffers leaves the cache as it 
   weights.k.weight = TensorView(numbers.data(), {16, 8});
   weights.v.weight = TensorView(numbers.data(), {200, 8});
   weights.out.weight = TensorView(numbers.data(), {900, 800});
-  const Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights);
+  Context packing;
+  const Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, packing);
   REQUIRE(layer.ok());
   const std::vector<float> x = NormalVector(40 * 8);
   std::vector<float> want(40 * 900), got(40 * 900);
@@ -269,7 +305,8 @@ TEST_CASE("operations without memory for any of their buffers say so and write n
   const std::vector<float> numbers = NormalVector(3000 * 64);
   const TensorView keys(numbers.data(), {3000, 2, 32}), few(numbers.data(), {2, 8, 32});
   const TensorView many(numbers.data(), {90, 8, 32}), matrix(numbers.data(), {64, 3000});
-  const Result<PackedMatrix> packed = PackedMatrix::pack(matrix);
+  Context packing;
+  const Result<PackedMatrix> packed = PackedMatrix::pack(matrix, WeightLayout::kInOut, packing);
   REQUIRE(packed.ok());
   const std::vector<int32_t> positions(90, 7);
   std::vector<float> out(90 * 3000), scores(8 * 3000);
@@ -318,7 +355,8 @@ TEST_CASE("what is made without memory is refused") {
   const auto made = [](const auto& create) {
     return FailEach([&](Context&) { return create().status(); }, [] {});
   };
-  CHECK(made([&] { return PackedMatrix::pack(matrix); }) >= 1);
+  Context packing;
+  CHECK(made([&] { return PackedMatrix::pack(matrix, WeightLayout::kInOut, packing); }) >= 1);
   CHECK(made([] {
           return KvCache::create(
               {.num_kv_heads = 1, .head_dim = 8, .v_head_dim = 8, .capacity = 9});
@@ -330,7 +368,7 @@ TEST_CASE("what is made without memory is refused") {
   config.head_dim = 32;
   MultiHeadAttentionWeights weights;
   weights.q.weight = weights.k.weight = weights.v.weight = weights.out.weight = matrix;
-  CHECK(made([&] { return MultiHeadAttention::create(config, weights); }) >= 2);
+  CHECK(made([&] { return MultiHeadAttention::create(config, weights, packing); }) >= 2);
 }
 
 }  // namespace

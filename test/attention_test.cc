@@ -103,7 +103,8 @@ TEST_CASE("cross-attention reads an encoder's keys that a cache keeps between ca
   auto cache = KvCache::create(
       {.batch = 2, .num_kv_heads = 2, .head_dim = 16, .v_head_dim = 24, .capacity = 333});
   REQUIRE(cache.ok());
-  REQUIRE(cache->append(p.k.view(), p.v.view()).ok());
+  Context context;
+  REQUIRE(cache->append(p.k.view(), p.v.view(), context).ok());
   for (Runner& runner : Runners()) {
     INFO(runner.name);
     Tensor<float> out({2, 6, 4, 24});

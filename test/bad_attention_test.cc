@@ -248,7 +248,8 @@ TEST_CASE("KvCache::append refuses what does not fit, and truncate what is not t
   Random random(4);
   const Tensor<float> k_data = Normal({2, 5, 2, 8}, random), v_data = Normal({2, 5, 2, 6}, random);
   const TensorView k = k_data.view(), v = v_data.view();
-  REQUIRE(cache->append(k, v).ok());
+  Context context;
+  REQUIRE(cache->append(k, v, context).ok());
   const auto with = [](TensorView view, auto change) {
     change(view);
     return view;
@@ -256,22 +257,23 @@ TEST_CASE("KvCache::append refuses what does not fit, and truncate what is not t
   const auto null = with(k, [](TensorView& t) { t.data = nullptr; });
   const auto half = with(v, [](TensorView& t) { t.dtype = DType::kF16; });
   const auto endless = with(k, [](TensorView& t) { t.shape[1] = kHuge; });
-  CHECK(WrongRefusal(cache->append(null, v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache->append({}, v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache->append(k, {}), kInvalid, "v") == "");
-  CHECK(WrongRefusal(cache->append(k, half), kUnsupported, "v") == "");
-  CHECK(WrongRefusal(cache->append(k, v.slice(1, 0, 4)), kInvalid, "v") == "");
-  CHECK(WrongRefusal(cache->append(k.slice(0, 0, 1), v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache->append(k.slice(2, 0, 1), v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache->append(v, v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache->append(endless, v), kInvalid, "k") == "");
-  CHECK(cache->append(k, v).code() == StatusCode::kCapacityExceeded);
+  CHECK(WrongRefusal(cache->append(null, v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache->append({}, v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache->append(k, {}, context), kInvalid, "v") == "");
+  CHECK(WrongRefusal(cache->append(k, half, context), kUnsupported, "v") == "");
+  CHECK(WrongRefusal(cache->append(k, v.slice(1, 0, 4), context), kInvalid, "v") == "");
+  CHECK(WrongRefusal(cache->append(k.slice(0, 0, 1), v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache->append(k.slice(2, 0, 1), v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache->append(v, v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache->append(endless, v, context), kInvalid, "k") == "");
+  CHECK(cache->append(k, v, context).code() == StatusCode::kCapacityExceeded);
   CHECK(cache->length() == 5);
   CHECK(WrongRefusal(cache->truncate(6), kInvalid, "length") == "");
   CHECK(WrongRefusal(cache->truncate(kHuge), kInvalid, "length") == "");
   CHECK(cache->length() == 5);
-  CHECK(cache->append(k.slice(1, 0, 2), v.slice(1, 0, 2)).ok());
-  CHECK(cache->append(k.slice(1, 0, 1), v.slice(1, 0, 1)).code() == StatusCode::kCapacityExceeded);
+  CHECK(cache->append(k.slice(1, 0, 2), v.slice(1, 0, 2), context).ok());
+  CHECK(cache->append(k.slice(1, 0, 1), v.slice(1, 0, 1), context).code() ==
+        StatusCode::kCapacityExceeded);
 }
 
 TEST_CASE("attention against a cache refuses queries that do not match the cache") {

@@ -130,14 +130,16 @@ const BadParts kBadParts[] = {
 
 TEST_CASE("a layer refuses bad configurations and weights, and names them") {
   Parts good;
-  const Result<MultiHeadAttention> layer = MultiHeadAttention::create(good.config, good.weights);
+  Context context;
+  const Result<MultiHeadAttention> layer =
+      MultiHeadAttention::create(good.config, good.weights, context);
   CHECK(std::string(layer.status().message()) == "");
   for (const BadParts& bad : kBadParts) {
     INFO(std::string(bad.what));
     Parts parts;
     bad.spoil(parts);
     const Result<MultiHeadAttention> spoiled =
-        MultiHeadAttention::create(parts.config, parts.weights);
+        MultiHeadAttention::create(parts.config, parts.weights, context);
     CHECK(WrongRefusal(spoiled.status(), bad.code, bad.argument) == "");
   }
 }
@@ -150,13 +152,15 @@ struct Call {
     for (size_t i = 0; i < 6; ++i) at_data[i] = static_cast<int32_t>(i);
     k_data.FillNormal(random);
     v_data.FillNormal(random);
-    REQUIRE(cache.append(k_data.view(), v_data.view()).ok());
+    Context context;
+    REQUIRE(cache.append(k_data.view(), v_data.view(), context).ok());
     options.cache = &cache;
   }
   static MultiHeadAttention MakeLayer(bool has_output = true) {
     Parts parts;
     if (!has_output) parts.weights.out = {};
-    return std::move(*MultiHeadAttention::create(parts.config, parts.weights));
+    Context context;
+    return std::move(*MultiHeadAttention::create(parts.config, parts.weights, context));
   }
   KvCache MakeCache() const { return std::move(*layer.create_cache(2, 5)); }
 

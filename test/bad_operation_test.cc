@@ -55,7 +55,7 @@ TEST_CASE("matmul refuses bad arguments, names them and writes nothing") {
   const TensorView a = a_data.view(), b = b_data.view(), bias = bias_data.view();
   const MutableTensorView c = c_data.mutable_view();
   const std::vector<float> a_before = a_data.Dense();
-  const Result<PackedMatrix> packed = PackedMatrix::pack(b);
+  const Result<PackedMatrix> packed = PackedMatrix::pack(b, WeightLayout::kInOut, context);
   REQUIRE(packed.ok());
   const auto run = [&](const TensorView& x, const TensorView& y, const MutableTensorView& z,
                        const TensorView& added) { return matmul(x, y, z, {added}, context); };
@@ -101,27 +101,30 @@ TEST_CASE("matmul refuses bad arguments, names them and writes nothing") {
 }
 
 TEST_CASE("PackedMatrix::pack refuses bad matrices") {
+  Context context;
   Random random(2);
   const Tensor<float> data = Normal({8, 4}, random);
   const TensorView b = data.view();
   const auto refused = [](const Result<PackedMatrix>& result, StatusCode code, const char* name) {
     CHECK(WrongRefusal(result.status(), code, name) == "");
   };
-  refused(PackedMatrix::pack(TensorView()), kInvalid, "b");
-  refused(PackedMatrix::pack(Null(b)), kInvalid, "b");
-  refused(PackedMatrix::pack(b.slice(0, 3, 1)), kInvalid, "b");
-  refused(PackedMatrix::pack(TensorView(&data[0], {32})), kInvalid, "b");
-  refused(PackedMatrix::pack(As(DType::kI32, b)), kUnsupported, "b");
-  refused(PackedMatrix::pack(Sized(b, 0, kHuge)), kInvalid, "b");
-  refused(PackedMatrix::pack(Sized(b, 0, kHuge / 4)), kInvalid, "b");
+  refused(PackedMatrix::pack(TensorView(), WeightLayout::kInOut, context), kInvalid, "b");
+  refused(PackedMatrix::pack(Null(b), WeightLayout::kInOut, context), kInvalid, "b");
+  refused(PackedMatrix::pack(b.slice(0, 3, 1), WeightLayout::kInOut, context), kInvalid, "b");
+  refused(PackedMatrix::pack(TensorView(&data[0], {32}), WeightLayout::kInOut, context), kInvalid,
+          "b");
+  refused(PackedMatrix::pack(As(DType::kI32, b), WeightLayout::kInOut, context), kUnsupported, "b");
+  refused(PackedMatrix::pack(Sized(b, 0, kHuge), WeightLayout::kInOut, context), kInvalid, "b");
+  refused(PackedMatrix::pack(Sized(b, 0, kHuge / 4), WeightLayout::kInOut, context), kInvalid, "b");
   const TensorView no_rows(&data[0], {0, kHuge});  // nothing to read, but no matrix either
-  CHECK(!PackedMatrix::pack(no_rows).ok());
+  CHECK(!PackedMatrix::pack(no_rows, WeightLayout::kInOut, context).ok());
   const TensorView too_big(&data[0], {size_t{1} << 27, size_t{1} << 27}, {0, 0});
-  CHECK(PackedMatrix::pack(too_big).status().code() == StatusCode::kOutOfMemory);
+  CHECK(PackedMatrix::pack(too_big, WeightLayout::kInOut, context).status().code() ==
+        StatusCode::kOutOfMemory);
   const TensorView parts[] = {b, b.slice(0, 0, 7)};
-  refused(PackedMatrix::pack(parts, 2, WeightLayout::kInOut), kInvalid, "b");
-  CHECK(PackedMatrix::pack(parts, 0, WeightLayout::kInOut).status().code() == kInvalid);
-  CHECK(PackedMatrix::pack(nullptr, 2, WeightLayout::kInOut).status().code() == kInvalid);
+  refused(PackedMatrix::pack(parts, 2, WeightLayout::kInOut, context), kInvalid, "b");
+  CHECK(PackedMatrix::pack(parts, 0, WeightLayout::kInOut, context).status().code() == kInvalid);
+  CHECK(PackedMatrix::pack(nullptr, 2, WeightLayout::kInOut, context).status().code() == kInvalid);
 }
 
 TEST_CASE("softmax refuses bad arguments, names them and writes nothing") {
@@ -210,13 +213,14 @@ TEST_CASE("rope refuses bad arguments, names them and writes nothing") {
 }
 
 TEST_CASE("convert refuses bad arguments, names them and writes nothing") {
+  Context context;
   Random random(5);
   Tensor<float> from_data = Normal({3, 4}, random), to_data({3, 4});
   const TensorView from = from_data.view();
   const MutableTensorView to = to_data.mutable_view();
   const auto refused = [&](const TensorView& a, const MutableTensorView& b, StatusCode code,
                            const char* name) {
-    CHECK(WrongRefusal(convert(a, b), code, name) == "");
+    CHECK(WrongRefusal(convert(a, b, context), code, name) == "");
     CHECK(to_data.AllUntouched());
   };
   refused({}, to, kInvalid, "from");

@@ -26,8 +26,9 @@ KvCache MakeCache(const AttentionShape& s, size_t capacity) {
 }
 
 void Append(const AttentionProblem& p, size_t begin, size_t end, KvCache* cache) {
+  Context context;
   const Status status =
-      cache->append(p.k.view().slice(1, begin, end), p.v.view().slice(1, begin, end));
+      cache->append(p.k.view().slice(1, begin, end), p.v.view().slice(1, begin, end), context);
   REQUIRE(std::string(status.message()) == "");
   REQUIRE(cache->length() == end);
 }
@@ -162,10 +163,11 @@ TEST_CASE("a cache reports what it holds, and takes rank 3 tokens when its batch
   CHECK(cache->length() == 0);
   CHECK(cache->bytes() == 3 * 256 * (20 + 32) * sizeof(float));
   Random random(1);
+  Context context;
   const Tensor<float> k = Normal({7, 3, 20}, random), v = Normal({7, 3, 20}, random);
-  CHECK(cache->append(k.view(), v.view()).ok());
+  CHECK(cache->append(k.view(), v.view(), context).ok());
   CHECK(cache->length() == 7);
-  CHECK(cache->append(k.view().slice(0, 0, 0), v.view().slice(0, 0, 0)).ok());
+  CHECK(cache->append(k.view().slice(0, 0, 0), v.view().slice(0, 0, 0), context).ok());
   CHECK(cache->length() == 7);
   KvCache moved = std::move(*cache);
   CHECK(moved.length() == 7);

@@ -25,8 +25,9 @@ bool IsNaN(T x) {
 template <class T>
 std::vector<T> Narrowed(const std::vector<float>& values) {
   std::vector<T> to(values.size());
+  Context context;
   const Status status = convert(TensorView(values.data(), {values.size()}),
-                                MutableTensorView(to.data(), {to.size()}));
+                                MutableTensorView(to.data(), {to.size()}), context);
   REQUIRE(status.ok());
   return to;
 }
@@ -35,11 +36,13 @@ template <class T>
 void CheckWidening() {
   std::vector<T> from(kAll);
   std::vector<float> to(kAll), want(kAll);
+  Context context;
   for (size_t i = 0; i < kAll; ++i) {
     from[i].bits = static_cast<uint16_t>(i);
     want[i] = Widen(from[i]);
   }
-  REQUIRE(convert(TensorView(from.data(), {kAll}), MutableTensorView(to.data(), {kAll})).ok());
+  REQUIRE(
+      convert(TensorView(from.data(), {kAll}), MutableTensorView(to.data(), {kAll}), context).ok());
   CHECK(Difference(to, want) == "");
   const std::vector<T> back = Narrowed<T>(to);
   for (size_t i = 0; i < kAll; ++i) {
@@ -113,16 +116,17 @@ TEST_CASE("narrowing keeps zeros, infinities and NaN what they are") {
 }
 
 TEST_CASE("convert goes between any two formats, in any layout, and copies f32 to f32") {
+  Context context;
   Random random(1);
   for (Layout from_layout : kAllLayouts) {
     for (Layout to_layout : kAllLayouts) {
       Tensor<float> x = Normal({2, 3, 5}, random, from_layout), y({2, 3, 5}, to_layout);
       Tensor<f16> half({2, 3, 5}, to_layout);
       Tensor<bf16> brain({2, 3, 5}, from_layout);
-      REQUIRE(convert(x.view(), y.mutable_view()).ok());
+      REQUIRE(convert(x.view(), y.mutable_view(), context).ok());
       CHECK(Difference(y.Dense(), x.Dense()) == "");
-      REQUIRE(convert(x.view(), half.mutable_view()).ok());
-      REQUIRE(convert(half.view(), brain.mutable_view()).ok());
+      REQUIRE(convert(x.view(), half.mutable_view(), context).ok());
+      REQUIRE(convert(half.view(), brain.mutable_view(), context).ok());
       for (size_t i = 0; i < x.size(); ++i) {
         CHECK(half[i].bits == Narrowed<f16>({x[i]})[0].bits);
         CHECK(brain[i].bits == Narrowed<bf16>({Widen(half[i])})[0].bits);
@@ -137,7 +141,8 @@ TEST_CASE("convert goes between any two formats, in any layout, and copies f32 t
 TEST_CASE("convert of no element returns at once, however many there are in other dimensions") {
   float* none = nullptr;
   const MutableTensorView to(none, {SIZE_MAX >> 24, 0, 7});
-  CHECK(convert(TensorView(none, {SIZE_MAX >> 24, 0, 7}, {0, 0, 0}), to).ok());
+  Context context;
+  CHECK(convert(TensorView(none, {SIZE_MAX >> 24, 0, 7}, {0, 0, 0}), to, context).ok());
 }
 
 }  // namespace

@@ -154,9 +154,9 @@ struct StreamProblem {
     REQUIRE(sequence.ok());
     std::vector<float> all;
     for (size_t i = 0; i < q.size(); ++i) {
-      RequireOk(cache->append(k[i].view(), v[i].view()));
-      RequireOk(ring->append(k[i].view(), v[i].view()));
-      RequireOk(pages->append(*sequence, k[i].view(), v[i].view()));
+      RequireOk(cache->append(k[i].view(), v[i].view(), context));
+      RequireOk(ring->append(k[i].view(), v[i].view(), context));
+      RequireOk(pages->append(*sequence, k[i].view(), v[i].view(), context));
       const Result<PagedKv> view = pages->view({&*sequence, 1});
       REQUIRE(view.ok());
       const std::vector<size_t> shape = {1, q[i].shape()[1], 4, out_dim};

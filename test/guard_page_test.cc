@@ -11,6 +11,7 @@
 #include "heed/matmul.hpp"
 #include "heed/rope.hpp"
 #include "heed/softmax.hpp"
+#include "src/matmul/packed_matrix.h"
 #include "test/support/mode.h"
 #include "test/support/placements.h"
 
@@ -64,7 +65,8 @@ struct MatmulProblem {
     MatmulOptions options;
     if (form.bias) options.bias = bias.view();
     if (form.packed) {
-      const Result<PackedMatrix> packed = PackedMatrix::pack(b.view());
+      const Result<PackedMatrix> packed =
+          PackedMatrix::pack(b.view(), WeightLayout::kInOut, context);
       RequireOk(packed.status());
       RequireOk(matmul(a.view(), *packed, c.mutable_view(), options, context));
     } else {
@@ -111,13 +113,14 @@ struct PackProblem {
       }
     }
   }
-  std::vector<float> Run(Context&) const {
+  std::vector<float> Run(Context& context) const {
     std::vector<float> all;
     for (WeightLayout layout : {WeightLayout::kInOut, WeightLayout::kOutIn}) {
       const TensorView twice[] = {b.view(), b.view()};
-      const Result<PackedMatrix> packed = PackedMatrix::pack(twice, 2, layout);
+      const Result<PackedMatrix> packed = PackedMatrix::pack(twice, 2, layout, context);
       RequireOk(packed.status());
-      all.insert(all.end(), packed->data(), packed->data() + packed->bytes() / sizeof(float));
+      const float* panels = PackedMatrix::Impl::Of(*packed)->data.get();
+      all.insert(all.end(), panels, panels + packed->bytes() / sizeof(float));
     }
     return all;
   }
@@ -205,14 +208,14 @@ struct ConvertProblem {
     Random random(n);
     x.FillNormal(random);
   }
-  std::vector<float> Run(Context&) const {
+  std::vector<float> Run(Context& context) const {
     Tensor<f16> half(x.shape(), layout);
     Tensor<bf16> brain(x.shape(), layout);
     Tensor<float> from_half(x.shape(), layout), from_brain(x.shape(), layout);
-    RequireOk(convert(x.view(), half.mutable_view()));
-    RequireOk(convert(half.view(), brain.mutable_view()));
-    RequireOk(convert(half.view(), from_half.mutable_view()));
-    RequireOk(convert(brain.view(), from_brain.mutable_view()));
+    RequireOk(convert(x.view(), half.mutable_view(), context));
+    RequireOk(convert(half.view(), brain.mutable_view(), context));
+    RequireOk(convert(half.view(), from_half.mutable_view(), context));
+    RequireOk(convert(brain.view(), from_brain.mutable_view(), context));
     return Joined({&from_half, &from_brain});
   }
   Tensor<float> x;

@@ -32,7 +32,8 @@ std::vector<float> Forward(const MultiHeadAttention& layer) {
 Result<MultiHeadAttention> Load(const std::string& path, const json& config, size_t layer) {
   Result<tools::Checkpoint> checkpoint = tools::Checkpoint::open(path);
   if (!checkpoint.ok()) return checkpoint.status();
-  return tools::load_layer(*checkpoint, Configured(config, layer), layer);
+  Context context;
+  return tools::load_layer(*checkpoint, Configured(config, layer), layer, context);
 }
 
 TEST_CASE("a Llama-style layer is the library's layer of the same weights, however it is stored") {
@@ -44,7 +45,8 @@ TEST_CASE("a Llama-style layer is the library's layer of the same weights, howev
   weights.k.weight = TensorView(a[1].values.data(), {16, 24});
   weights.v.weight = TensorView(a[2].values.data(), {16, 24});
   weights.out.weight = TensorView(a[3].values.data(), {24, 32});
-  const auto direct = MultiHeadAttention::create(config.attention, weights);
+  Context context;
+  const auto direct = MultiHeadAttention::create(config.attention, weights, context);
   REQUIRE(direct.ok());
   const std::vector<float> want = Forward(*direct);
 
@@ -78,7 +80,8 @@ TEST_CASE("a GPT-2-style layer is the library's fused layer of the same weights"
     weights.layout = WeightLayout::kInOut;
     weights.qkv = {TensorView(a[0].values.data(), {24, 72}), TensorView(a[1].values.data(), {72})};
     weights.out = {TensorView(a[2].values.data(), {24, 24}), TensorView(a[3].values.data(), {24})};
-    const auto direct = MultiHeadAttention::create(config.attention, weights);
+    Context context;
+    const auto direct = MultiHeadAttention::create(config.attention, weights, context);
     REQUIRE(direct.ok());
     Save(folder / "model.safetensors", a);
     const auto loaded = Load(folder.path.string(), Gpt2Config(), 0);

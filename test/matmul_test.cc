@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "src/matmul/packed_matrix.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/float16.h"
@@ -101,8 +102,9 @@ class Operands {
     b_.Assign(OutIn() ? Transposed(p.b, p.k, p.n) : p.b);
     bias_.Assign(p.bias);
     if (form.pack == Form::kView) return;
-    Result<PackedMatrix> packed =
-        PackedMatrix::pack(b_.view(), OutIn() ? WeightLayout::kOutIn : WeightLayout::kInOut);
+    Context context;
+    Result<PackedMatrix> packed = PackedMatrix::pack(
+        b_.view(), OutIn() ? WeightLayout::kOutIn : WeightLayout::kInOut, context);
     REQUIRE(std::string(packed.status().message()) == "");
     packed_ = std::move(*packed);
   }
@@ -201,7 +203,8 @@ void CheckPacked16(uint16_t exponent_mask) {
     std::vector<float> wide(b.size());
     for (size_t i = 0; i < b.size(); ++i) wide[i] = Widen(b[i]);
     if (out_in) wide = Transposed(wide, n, k);
-    const Result<PackedMatrix> packed = PackedMatrix::pack(b.view(), layout);
+    Context context;
+    const Result<PackedMatrix> packed = PackedMatrix::pack(b.view(), layout, context);
     REQUIRE(packed.ok());
     CHECK(packed->in() == k);
     CHECK(packed->out() == n);
@@ -218,10 +221,30 @@ void CheckPacked16(uint16_t exponent_mask) {
 TEST_CASE("a packed f16 matrix is the exactly widened f32 matrix") { CheckPacked16<f16>(0x7C00); }
 TEST_CASE("a packed bf16 matrix is the exactly widened f32 matrix") { CheckPacked16<bf16>(0x7F80); }
 
+TEST_CASE("a packed matrix holds the same bytes whatever the threads that pack it") {
+  Random random(5);
+  const Tensor<float> parts[] = {Normal({70, 100}, random), Normal({70, 3}, random),
+                                 Normal({70, 150}, random)};
+  const TensorView views[] = {parts[0].view(), parts[1].view(), parts[2].view()};
+  const auto floats = [&](Context& context) {
+    const Result<PackedMatrix> packed = PackedMatrix::pack(views, 3, WeightLayout::kInOut, context);
+    REQUIRE(packed.ok());
+    const float* panels = PackedMatrix::Impl::Of(*packed)->panels().f32();
+    return std::vector<float>(panels, panels + packed->bytes() / sizeof(float));
+  };
+  Context one({.num_threads = 1});
+  const std::vector<float> want = floats(one);
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    CHECK(Difference(floats(*runner.context), want) == "");
+  }
+}
+
 TEST_CASE("matrices packed side by side multiply as each of them alone") {
   Random random(3);
   const size_t m = 5, k = 70, widths[] = {20, 1, 33};
   const Tensor<float> a = Normal({m, k}, random);
+  Context context;
   for (WeightLayout layout : {WeightLayout::kInOut, WeightLayout::kOutIn}) {
     std::vector<Tensor<float>> parts;
     std::vector<TensorView> views;
@@ -230,7 +253,8 @@ TEST_CASE("matrices packed side by side multiply as each of them alone") {
                                                      : Normal({n, k}, random, Layout::kPadded));
     }
     for (const Tensor<float>& part : parts) views.push_back(part.view());
-    const Result<PackedMatrix> all = PackedMatrix::pack(views.data(), views.size(), layout);
+    const Result<PackedMatrix> all =
+        PackedMatrix::pack(views.data(), views.size(), layout, context);
     REQUIRE(all.ok());
     REQUIRE(all->out() == 54);
     for (Runner& runner : Runners()) {
@@ -239,7 +263,7 @@ TEST_CASE("matrices packed side by side multiply as each of them alone") {
       REQUIRE(matmul(a.view(), *all, c.mutable_view(), {}, *runner.context).ok());
       size_t begin = 0;
       for (size_t i = 0; i < views.size(); ++i) {
-        const Result<PackedMatrix> one = PackedMatrix::pack(views[i], layout);
+        const Result<PackedMatrix> one = PackedMatrix::pack(views[i], layout, context);
         Tensor<float> want({m, widths[i]}), got({m, widths[i]});
         REQUIRE(matmul(a.view(), *one, want.mutable_view(), {}, *runner.context).ok());
         for (size_t j = 0; j < got.size(); ++j) {

@@ -92,7 +92,8 @@ Status decode(const Case& c, const TensorView& q, const TensorView& k, const Ten
     const size_t end = begin + tokens;
     AttentionOptions options = asked;
     options.lse = asked.lse.slice(2, begin, end);
-    if (Status s = cache->append(k.slice(1, begin, end), v.slice(1, begin, end)); !s.ok()) return s;
+    if (Status s = cache->append(k.slice(1, begin, end), v.slice(1, begin, end), context); !s.ok())
+      return s;
     Status s =
         attention(q.slice(1, begin, end), *cache, out.slice(1, begin, end), options, context);
     if (!s.ok()) return s;
@@ -183,7 +184,7 @@ LinearWeights linear(Inputs& inputs, const std::string& name, size_t out, size_t
   return weights;
 }
 
-Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs) {
+Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs, Context& context) {
   const size_t q_width = c.shape.num_heads * c.shape.head_dim;
   const size_t k_width = c.shape.num_kv_heads * c.shape.head_dim;
   const size_t v_width = c.shape.num_kv_heads * c.shape.v_head_dim;
@@ -208,11 +209,11 @@ Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs) {
                                      .rope = c.rope,
                                      .window = c.window,
                                      .logits_soft_cap = c.soft_cap},
-                                    weights);
+                                    weights, context);
 }
 
 Result<Tensors> compute_layer(const Case& c, Inputs& inputs, Context& context) {
-  auto layer = make_layer(c, inputs);
+  auto layer = make_layer(c, inputs, context);
   if (!layer.ok()) return layer.status();
   const TensorView x = inputs.f32("x", {c.shape.batch, c.shape.q_len, c.d_in});
   const TensorView positions =

@@ -211,40 +211,16 @@ TEST_CASE("a PagedKvCache does not append from its own pool") {
   REQUIRE(sequence.ok());
   Random random(1);
   const Tensor<float> tokens = Normal({1, 2, 2, 8}, random);
-  REQUIRE(cache->append(*sequence, tokens.view(), tokens.view()).ok());
+  Context context;
+  REQUIRE(cache->append(*sequence, tokens.view(), tokens.view(), context).ok());
   const Result<PagedKv> kv = cache->view(std::span(&*sequence, 1));
   REQUIRE(kv.ok());
   const TensorView k = kv->k.slice(0, 3, 4).slice(1, 0, 1), v = kv->v.slice(0, 3, 4).slice(1, 3, 4);
-  CHECK(WrongRefusal(cache->append(*sequence, k, tokens.view().slice(1, 0, 1)), kInvalid, "k") ==
-        "");
-  CHECK(WrongRefusal(cache->append(*sequence, tokens.view().slice(1, 0, 1), v), kInvalid, "v") ==
-        "");
+  CHECK(WrongRefusal(cache->append(*sequence, k, tokens.view().slice(1, 0, 1), context), kInvalid,
+                     "k") == "");
+  CHECK(WrongRefusal(cache->append(*sequence, tokens.view().slice(1, 0, 1), v, context), kInvalid,
+                     "v") == "");
   CHECK(*cache->length(*sequence) == 2);
-}
-
-TEST_CASE("a PagedKvCache that was moved from refuses every call") {
-  PagedKvCacheConfig config;
-  config.num_blocks = 4;
-  config.num_kv_heads = 2;
-  config.head_dim = 8;
-  Result<PagedKvCache> from = PagedKvCache::create(config);
-  REQUIRE(from.ok());
-  const Result<PagedSequence> sequence = from->add();
-  REQUIRE(sequence.ok());
-  PagedKvCache to = std::move(*from);
-  Random random(1);
-  const Tensor<float> tokens = Normal({1, 1, 2, 8}, random);
-  CHECK(from->add().status().code() == kInvalid);
-  CHECK(from->fork(*sequence).status().code() == kInvalid);
-  CHECK(from->fork(*sequence, 0).status().code() == kInvalid);
-  CHECK(from->free(*sequence).code() == kInvalid);
-  CHECK(from->length(*sequence).status().code() == kInvalid);
-  CHECK(from->append(*sequence, tokens.view(), tokens.view()).code() == kInvalid);
-  CHECK(from->truncate(*sequence, 0).code() == kInvalid);
-  CHECK(from->view(std::span(&*sequence, 1)).status().code() == kInvalid);
-  CHECK(from->config().num_blocks == 0);
-  CHECK(from->bytes() + from->free_blocks() + from->num_sequences() + from->references(0) == 0);
-  CHECK(to.append(*sequence, tokens.view(), tokens.view()).ok());
 }
 
 }  // namespace

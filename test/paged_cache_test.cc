@@ -184,7 +184,8 @@ class Model {
     }
     const TokenData data(added, seq, kAllLayouts[random_.Below(std::size(kAllLayouts))]);
     const bool fits = seq == 0 || Needed(chosen, seq) <= cache_->free_blocks();
-    const Status status = cache_->append(names, data.k.view(), data.v.view());
+    Context context;
+    const Status status = cache_->append(names, data.k.view(), data.v.view(), context);
     CHECK(status.code() == (fits ? StatusCode::kOk : StatusCode::kCapacityExceeded));
     refused_ += fits ? 0 : 1;
     for (size_t b = 0; b < count && status.ok(); ++b) {
@@ -281,6 +282,7 @@ TEST_CASE("a paged cache refuses sequences that are not its own, or no more") {
   const PagedSequence again = *cache.add();  // takes the slot that was freed
   CHECK(again.slot == freed.slot);
   const TokenData one({{1}}, 1, Layout::kContiguous);
+  Context context;
   for (const PagedSequence& name : {foreign, freed, PagedSequence{}, PagedSequence{9, 1}}) {
     const PagedSequence list[] = {mine, name};
     CHECK(WrongRefusal(cache.free(name), kInvalid, "sequence") == "");
@@ -288,7 +290,8 @@ TEST_CASE("a paged cache refuses sequences that are not its own, or no more") {
     CHECK(WrongRefusal(cache.fork(name).status(), kInvalid, "sequence") == "");
     CHECK(WrongRefusal(cache.fork(name, 0).status(), kInvalid, "sequence") == "");
     CHECK(WrongRefusal(cache.truncate(name, 0), kInvalid, "sequence") == "");
-    CHECK(WrongRefusal(cache.append(name, one.k.view(), one.v.view()), kInvalid, "sequence") == "");
+    CHECK(WrongRefusal(cache.append(name, one.k.view(), one.v.view(), context), kInvalid,
+                       "sequence") == "");
     CHECK(WrongRefusal(cache.view(list).status(), kInvalid, "sequence") == "");
   }
   CHECK(cache.num_sequences() == 2);
@@ -299,6 +302,7 @@ TEST_CASE("PagedKvCache::append refuses bad tensors and what does not fit, and a
   PagedKvCache cache = Make(Config(4, 4));
   const PagedSequence names[] = {*cache.add(), *cache.add()};
   const TokenData data({{1, 2, 3}, {4, 5, 6}}, 3, Layout::kContiguous);
+  Context context;
   const TensorView k = data.k.view(), v = data.v.view();
   const auto with = [](TensorView view, auto change) {
     change(view);
@@ -307,18 +311,18 @@ TEST_CASE("PagedKvCache::append refuses bad tensors and what does not fit, and a
   const auto null = with(k, [](TensorView& t) { t.data = nullptr; });
   const auto half = with(v, [](TensorView& t) { t.dtype = DType::kF16; });
   const auto endless = with(k, [](TensorView& t) { t.shape[1] = SIZE_MAX; });
-  CHECK(WrongRefusal(cache.append(names, null, v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache.append(names, {}, v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache.append(names, k, {}), kInvalid, "v") == "");
-  CHECK(WrongRefusal(cache.append(names, k, half), StatusCode::kUnsupported, "v") == "");
-  CHECK(WrongRefusal(cache.append(names, k, v.slice(1, 0, 2)), kInvalid, "v") == "");
-  CHECK(WrongRefusal(cache.append(names, k.slice(0, 0, 1), v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache.append(names, k.slice(2, 0, 1), v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache.append(names, v, v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache.append(names, endless, v), kInvalid, "k") == "");
-  CHECK(WrongRefusal(cache.append(names[0], k, v), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache.append(names, null, v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache.append(names, {}, v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache.append(names, k, {}, context), kInvalid, "v") == "");
+  CHECK(WrongRefusal(cache.append(names, k, half, context), StatusCode::kUnsupported, "v") == "");
+  CHECK(WrongRefusal(cache.append(names, k, v.slice(1, 0, 2), context), kInvalid, "v") == "");
+  CHECK(WrongRefusal(cache.append(names, k.slice(0, 0, 1), v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache.append(names, k.slice(2, 0, 1), v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache.append(names, v, v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache.append(names, endless, v, context), kInvalid, "k") == "");
+  CHECK(WrongRefusal(cache.append(names[0], k, v, context), kInvalid, "k") == "");
   const PagedSequence twice[] = {names[1], names[1]};
-  CHECK(WrongRefusal(cache.append(twice, k, v), kInvalid, "sequences") == "");
+  CHECK(WrongRefusal(cache.append(twice, k, v, context), kInvalid, "sequences") == "");
   CHECK(cache.free_blocks() == 4);
 
   // A token of 17 that all read the same memory: 5 blocks of 4.
@@ -328,10 +332,10 @@ TEST_CASE("PagedKvCache::append refuses bad tensors and what does not fit, and a
     many.strides[1] = 0;
     return many;
   };
-  CHECK(WrongRefusal(cache.append(names[0], repeated(k), repeated(v)),
+  CHECK(WrongRefusal(cache.append(names[0], repeated(k), repeated(v), context),
                      StatusCode::kCapacityExceeded, "cache") == "");
   CHECK(*cache.length(names[0]) == 0);
-  CHECK(cache.append(names, k, v).ok());
+  CHECK(cache.append(names, k, v, context).ok());
   CHECK(cache.free_blocks() == 2);
   CHECK(WrongRefusal(cache.truncate(names[0], 4), kInvalid, "length") == "");
   CHECK(WrongRefusal(cache.fork(names[0], 4).status(), kInvalid, "length") == "");
@@ -342,10 +346,11 @@ TEST_CASE("a view may name a sequence twice, none at all, and sequences without 
   PagedKvCache cache = Make(Config(4, 2));
   const PagedSequence empty = *cache.add(), full = *cache.add();
   const TokenData data({{1, 2, 3}}, 3, Layout::kContiguous);
+  Context context;
   const size_t sizes[] = {3, kHeads, kHeadDim}, v_sizes[] = {3, kHeads, kVHeadDim};
   REQUIRE(cache
               .append(full, TensorView(data.k.view().data, DType::kF32, sizes, 3),
-                      TensorView(data.v.view().data, DType::kF32, v_sizes, 3))
+                      TensorView(data.v.view().data, DType::kF32, v_sizes, 3), context)
               .ok());  // rank 3
   const PagedSequence names[] = {full, empty, full};
   const Result<PagedKv> kv = cache.view(names);
@@ -374,7 +379,7 @@ void CheckAttention(size_t block_size, const std::vector<size_t>& ends, Context&
   Tensor<float> k = Normal({batch, longest, kHeads, kHeadDim}, random);
   Tensor<float> v = Normal({batch, longest, kHeads, kVHeadDim}, random);
   std::vector<PagedSequence> names = {*cache.add()};
-  REQUIRE(cache.append(names[0], k.view().slice(0, 0, 1), v.view().slice(0, 0, 1)).ok());
+  REQUIRE(cache.append(names[0], k.view().slice(0, 0, 1), v.view().slice(0, 0, 1), context).ok());
   for (size_t b = 1; b < batch; ++b) {  // all share a prefix
     std::copy_n(&k[0], kPrefix * kHeads * kHeadDim, &k[b * longest * kHeads * kHeadDim]);
     std::copy_n(&v[0], kPrefix * kHeads * kVHeadDim, &v[b * longest * kHeads * kVHeadDim]);
@@ -382,7 +387,7 @@ void CheckAttention(size_t block_size, const std::vector<size_t>& ends, Context&
     const auto own = [&](const Tensor<float>& t) {
       return t.view().slice(0, b, b + 1).slice(1, kPrefix, ends[b]);
     };
-    REQUIRE(std::string(cache.append(names[b], own(k), own(v)).message()) == "");
+    REQUIRE(std::string(cache.append(names[b], own(k), own(v), context).message()) == "");
   }
   REQUIRE(cache.truncate(names[0], ends[0]).ok());
   const Tensor<float> q = Normal({batch, kQLen, kQHeads, kHeadDim}, random);

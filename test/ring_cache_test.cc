@@ -9,6 +9,7 @@
 #include "heed/attention.hpp"
 #include "heed/kv_cache.hpp"
 #include "heed/numerics.hpp"
+#include "src/cache/kv_cache.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
@@ -45,9 +46,10 @@ std::vector<float> TokenOf(const KvCache& cache, size_t token) {
   std::vector<float> held;
   for (size_t b = 0; b < c.batch; ++b) {
     for (size_t h = 0; h < c.num_kv_heads; ++h) {
-      const float* k = cache.key_block(b, h, block) + at / 16 * 16 * c.head_dim + at % 16;
+      const float* k =
+          KvCache::Impl::Of(cache)->Keys(b, h, block).f32() + at / 16 * 16 * c.head_dim + at % 16;
       for (size_t d = 0; d < c.head_dim; ++d) held.push_back(k[d * 16]);
-      const float* v = cache.value_block(b, h, block) + at * 16;
+      const float* v = KvCache::Impl::Of(cache)->Values(b, h, block).f32() + at * 16;
       for (size_t d = 0; d < c.v_head_dim; ++d) {
         held.push_back(v[d / 16 * kKeyBlock * 16 + d % 16]);
       }
@@ -82,11 +84,12 @@ class Pair {
   }
 
   void Append(size_t seq, Random& random) {
+    Context context;
     const Tensor<float> k = Normal({c.batch, seq, c.num_kv_heads, c.head_dim}, random);
     const Tensor<float> v = Normal({c.batch, seq, c.num_kv_heads, c.v_head_dim}, random);
     const size_t begin = length();
-    REQUIRE(full.append(k.view(), v.view()).ok());
-    REQUIRE(std::string(ring.append(k.view(), v.view()).message()) == "");
+    REQUIRE(full.append(k.view(), v.view(), context).ok());
+    REQUIRE(std::string(ring.append(k.view(), v.view(), context).message()) == "");
     for (size_t t = begin; t < begin + seq; ++t) last_[Place(t)] = t;
     for (size_t e : {begin, begin + seq / 2, begin + seq - 1}) {
       if (seq > 0) CheckVisible(e);
@@ -178,13 +181,14 @@ TEST_CASE("a ring holds what every query of a chunk sees, in any order of append
 // Tokens of NaN that are forgotten again, as drafts are, in the places of others: they must not
 // show in what comes next.
 void Draft(KvCache* ring) {
+  Context context;
   const KvCacheConfig& c = ring->config();
   const size_t length = ring->length(), seq = std::min(ring->room(), size_t{40});
   Tensor<float> k({c.batch, seq, c.num_kv_heads, c.head_dim});
   Tensor<float> v({c.batch, seq, c.num_kv_heads, c.v_head_dim});
   for (size_t i = 0; i < k.size(); ++i) k[i] = NAN;
   for (size_t i = 0; i < v.size(); ++i) v[i] = NAN;
-  REQUIRE(ring->append(k.view(), v.view()).ok());
+  REQUIRE(ring->append(k.view(), v.view(), context).ok());
   REQUIRE(ring->truncate(length).ok());
 }
 
@@ -202,8 +206,8 @@ void CheckAttention(const KvCacheConfig& config, AttentionOptions options, Conte
     const size_t chunk = begin == 0 ? most : 1 + random.Below(random.Below(2) == 0 ? most : 1);
     const TensorView new_k = k.view().slice(1, begin, begin + chunk);
     const TensorView new_v = v.view().slice(1, begin, begin + chunk);
-    REQUIRE(std::string(ring.append(new_k, new_v).message()) == "");
-    REQUIRE(full.append(new_k, new_v).ok());
+    REQUIRE(std::string(ring.append(new_k, new_v, context).message()) == "");
+    REQUIRE(full.append(new_k, new_v, context).ok());
     std::vector<float> outs[2], lses[2];
     for (const KvCache* cache : {&ring, &full}) {
       Tensor<float> out({config.batch, chunk, 4, config.v_head_dim}), lse({config.batch, 4, chunk});
@@ -255,8 +259,9 @@ TEST_CASE("a ring refuses a window beyond its capacity, and chunks that cost a q
   Random random(1);
   const Tensor<float> k_data = Normal({2, 257, 2, 3}, random),
                       v_data = Normal({2, 257, 2, 18}, random);
+  Context context;
   const auto append = [&](size_t seq) {
-    return ring.append(k_data.view().slice(1, 0, seq), v_data.view().slice(1, 0, seq));
+    return ring.append(k_data.view().slice(1, 0, seq), v_data.view().slice(1, 0, seq), context);
   };
   CHECK(WrongRefusal(append(257), StatusCode::kCapacityExceeded, "cache") == "");
   CHECK(ring.length() == 0);
@@ -266,7 +271,6 @@ TEST_CASE("a ring refuses a window beyond its capacity, and chunks that cost a q
   CHECK(append(29).ok());
   CHECK(ring.length() == 285);
   CHECK(ring.first_held() == 157);
-  Context context;
   for (size_t window : {size_t{100}, size_t{50}}) {
     const size_t most =
         285 - 157 + 1 - window;  // queries of which the first sees no key before 157

@@ -31,7 +31,8 @@ const tools::Safetensors& Golden() {
 }
 
 const Model& TinyLm() {
-  static const auto model = Model::load(MODEL_DIR);
+  static Context context;
+  static const auto model = Model::load(MODEL_DIR, context);
   REQUIRE_MESSAGE(model.ok(), model.status().message());
   return *model;
 }
@@ -214,7 +215,7 @@ TEST_CASE("tiny-lm: what it cannot do is refused by name") {
   CHECK(TinyLm().forward({-1}, *session, logits, nullptr, context).code() ==
         StatusCode::kInvalidArgument);
   CHECK(session->front().length() == 0);
-  CHECK(!Model::load(kData).ok());  // no config.json there
+  CHECK(!Model::load(kData, context).ok());  // no config.json there
 }
 
 }  // namespace heed::test

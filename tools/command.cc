@@ -113,7 +113,10 @@ Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& outp
   if (!weights.ok()) return weights.status();
   Result<Input> input = load_input(arguments.input, arguments.tensor, config->attention.d_in);
   if (!input.ok()) return input.status();
-  Result<MultiHeadAttention> attention = MultiHeadAttention::create(config->attention, *weights);
+  Result<Context> context = make_context(arguments);
+  if (!context.ok()) return context.status();
+  Result<MultiHeadAttention> attention =
+      MultiHeadAttention::create(config->attention, *weights, *context);
   if (!attention.ok()) return attention.status();
   return LoadedLayer{std::move(*checkpoint), std::move(*config), *weights, std::move(*attention),
                      std::move(*input)};

@@ -85,7 +85,7 @@ Result<CrossCheck> check_layer(Context& context) {
   weights.q_norm = TensorView(q_norm.data(), {kDim});
   weights.k_norm = TensorView(k_norm.data(), {kDim});
   weights.sinks = TensorView(sinks.data(), {kHeads});
-  const Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights);
+  const Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, context);
   if (!layer.ok()) return layer.status();
   Floats y(x.size());
   const Status s = layer->forward(TensorView(x.data(), {kBatch, kSeq, kWidth}),

@@ -25,7 +25,8 @@ using Floats = std::vector<float>;
 Result<Floats> widen(const TensorView& view) {
   Floats values(view.num_elements());
   const MutableTensorView to(values.data(), DType::kF32, view.shape, view.rank);
-  if (const Status s = convert(view, to); !s.ok()) return s;
+  Context context;
+  if (const Status s = convert(view, to, context); !s.ok()) return s;
   return values;
 }
 

@@ -70,7 +70,7 @@ Attended Lab::attention(const Array& q, const Array& k, const Array& v,
 Attended Lab::layer(const heed::MultiHeadAttentionConfig& config,
                     const heed::MultiHeadAttentionWeights& weights, const Array& x,
                     const heed::DropoutOptions& dropout) {
-  const auto layer = heed::MultiHeadAttention::create(config, weights);
+  const auto layer = heed::MultiHeadAttention::create(config, weights, context_);
   check(layer.status());
   const size_t batch = x.shape.size() == 3 ? x.shape[0] : 1;
   const size_t tokens = x.shape[x.shape.size() - 2];
@@ -98,7 +98,7 @@ Array Lab::stacked_heads(const std::vector<heed::MultiHeadAttentionWeights>& hea
   config.num_heads = 1;
   config.head_dim = head_dim;
   for (size_t h = 0; h < heads.size(); ++h) {
-    const auto layer = heed::MultiHeadAttention::create(config, heads[h]);
+    const auto layer = heed::MultiHeadAttention::create(config, heads[h], context_);
     check(layer.status());
     const MutableTensorView columns =
         joined.view().slice(2, h * head_dim, (h + 1) * head_dim);  // no copy: strides do it

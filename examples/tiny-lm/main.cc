@@ -166,7 +166,7 @@ Status run(const Options& options) {
     }
     if (Status s = heed::tools::check_output("--map", options.map, read); !s.ok()) return s;
   }
-  auto model = Model::load(options.model);
+  auto model = Model::load(options.model, context);
   if (!model.ok()) return model.status();
   auto text = model->vocabulary().encode(options.prompt);
   if (!text.ok()) return text.status();

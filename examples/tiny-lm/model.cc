@@ -35,18 +35,18 @@ Result<std::vector<float>> norm_weight(const Safetensors& file, const std::strin
 }
 
 Result<heed::PackedMatrix> pack(const Safetensors& file, const std::vector<std::string>& names,
-                                size_t out, size_t in) {
+                                size_t out, size_t in, heed::Context& context) {
   std::vector<TensorView> views;
   for (const std::string& name : names) {
     auto view = weight(file, name, out, in);
     if (!view.ok()) return view.status();
     views.push_back(*view);
   }
-  return heed::PackedMatrix::pack(views.data(), views.size(), WeightLayout::kOutIn);
+  return heed::PackedMatrix::pack(views.data(), views.size(), WeightLayout::kOutIn, context);
 }
 
 Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const Config& c,
-                                                const std::string& prefix) {
+                                                const std::string& prefix, heed::Context& context) {
   const size_t q_width = c.num_attention_heads * c.head_dim;
   const size_t kv_width = c.num_key_value_heads * c.head_dim;
   heed::MultiHeadAttentionWeights weights;
@@ -69,7 +69,7 @@ Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const C
   config.num_kv_heads = c.num_key_value_heads;
   config.head_dim = c.head_dim;
   config.rope = heed::RopeOptions{.theta = c.rope_theta};
-  return heed::MultiHeadAttention::create(config, weights);
+  return heed::MultiHeadAttention::create(config, weights, context);
 }
 
 // y = x / sqrt(mean(x^2) + eps) * weight, row by row (Zhang and Sennrich, arXiv 1910.07467).
@@ -92,24 +92,26 @@ void add(std::vector<float>& x, const std::vector<float>& y) {
 
 }  // namespace
 
-Result<Model::Layer> Model::load_layer(const Safetensors& file, const Config& c, size_t index) {
+Result<Model::Layer> Model::load_layer(const Safetensors& file, const Config& c, size_t index,
+                                       heed::Context& context) {
   const std::string prefix = "model.layers." + std::to_string(index) + ".";
   auto attention_norm = norm_weight(file, prefix + "input_layernorm.weight", c.hidden_size);
   if (!attention_norm.ok()) return attention_norm.status();
   auto mlp_norm = norm_weight(file, prefix + "post_attention_layernorm.weight", c.hidden_size);
   if (!mlp_norm.ok()) return mlp_norm.status();
-  auto attention = load_attention(file, c, prefix + "self_attn.");
+  auto attention = load_attention(file, c, prefix + "self_attn.", context);
   if (!attention.ok()) return attention.status();
   auto gate_up = pack(file, {prefix + "mlp.gate_proj.weight", prefix + "mlp.up_proj.weight"},
-                      c.intermediate_size, c.hidden_size);
+                      c.intermediate_size, c.hidden_size, context);
   if (!gate_up.ok()) return gate_up.status();
-  auto down = pack(file, {prefix + "mlp.down_proj.weight"}, c.hidden_size, c.intermediate_size);
+  auto down =
+      pack(file, {prefix + "mlp.down_proj.weight"}, c.hidden_size, c.intermediate_size, context);
   if (!down.ok()) return down.status();
   return Layer{std::move(*attention_norm), std::move(*mlp_norm), std::move(*attention),
                std::move(*gate_up), std::move(*down)};
 }
 
-Result<Model> Model::load(const std::string& dir) {
+Result<Model> Model::load(const std::string& dir, heed::Context& context) {
   auto config = read_config(dir + "/config.json");
   if (!config.ok()) return config.status();
   auto vocabulary = Vocabulary::load(dir + "/vocab.json");
@@ -126,12 +128,12 @@ Result<Model> Model::load(const std::string& dir) {
   model.config_ = *config;
   model.vocabulary_ = std::move(*vocabulary);
   for (size_t i = 0; i < config->num_hidden_layers; ++i) {
-    auto layer = load_layer(*file, *config, i);
+    auto layer = load_layer(*file, *config, i, context);
     if (!layer.ok()) return layer.status();
     model.layers_.push_back(std::move(*layer));
   }
   const std::string embedding_name = "model.embed_tokens.weight";
-  auto head = pack(*file, {embedding_name}, config->vocab_size, config->hidden_size);
+  auto head = pack(*file, {embedding_name}, config->vocab_size, config->hidden_size, context);
   if (!head.ok()) return head.status();
   auto embedding = file->read_f32(embedding_name);
   if (!embedding.ok()) return embedding.status();

@@ -58,7 +58,7 @@ using Session = std::vector<heed::KvCache>;
 class Model {
  public:
   // `dir` holds model.safetensors, config.json and vocab.json.
-  static heed::Result<Model> load(const std::string& dir);
+  static heed::Result<Model> load(const std::string& dir, heed::Context& context);
 
   const Config& config() const { return config_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
@@ -81,7 +81,7 @@ class Model {
 
   Model() = default;
   static heed::Result<Layer> load_layer(const heed::tools::Safetensors& file, const Config& config,
-                                        size_t index);
+                                        size_t index, heed::Context& context);
   heed::Status attend(size_t layer, std::vector<float>& x, heed::KvCache& cache, Trace* trace,
                       heed::Context& context) const;
   heed::Status mlp(const Layer& layer, std::vector<float>& x, heed::Context& context) const;

@@ -1,6 +1,7 @@
 // Conversions between storage formats.
 #pragma once
 
+#include "heed/context.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -10,6 +11,6 @@ namespace heed {
 // Widening is exact (subnormals, infinities and NaN included). Narrowing rounds to nearest, ties to
 // even; what is too large becomes infinity, a NaN stays a quiet NaN.
 // Errors: kInvalidArgument (shapes differ, null data, overlap), kUnsupported (other types).
-Status convert(const TensorView& from, const MutableTensorView& to);
+Status convert(const TensorView& from, const MutableTensorView& to, Context& context);
 
 }  // namespace heed

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "heed/context.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -31,20 +32,22 @@ struct KvCacheConfig {
 //
 // Attention with causal, window and sink_tokens within those of the config gives the same bits
 // against a ring as against a cache that holds everything.
+//
+// Of a cache that was moved from every size is 0, and what is done with it gives kInvalidArgument.
 class KvCache {
  public:
-  // Errors: kInvalidArgument (a size of 0, overflow, window > capacity, sink_tokens without window),
-  // kOutOfMemory.
+  // Errors: kInvalidArgument (a size of 0, overflow, window > capacity, sink_tokens without
+  // window), kOutOfMemory.
   static Result<KvCache> create(const KvCacheConfig& config);
 
-  const KvCacheConfig& config() const { return config_; }  // v_head_dim filled in
-  size_t length() const { return length_; }                // tokens ever appended, per sequence
+  const KvCacheConfig& config() const;  // v_head_dim filled in
+  size_t length() const;                // tokens ever appended, per sequence
   size_t bytes() const;
 
   // Tokens first_held() ... length() - 1 are held, and the first config().sink_tokens; 0 as long as
   // nothing has been overwritten. A query at position e with a window w finds its keys when
   // first_held() is 0 or e + 1 >= first_held() + w.
-  size_t first_held() const { return first_held_; }
+  size_t first_held() const;
 
   // The most tokens that one append() may add now. Without a window capacity - length(). A ring
   // takes what leaves the first new token its whole window, so that all of them can be queries:
@@ -59,35 +62,23 @@ class KvCache {
   // batch may be left out when it is 1.
   // Errors: kInvalidArgument, kUnsupported (dtype), kCapacityExceeded (seq > room(); nothing is
   // added).
-  Status append(const TensorView& k, const TensorView& v);
+  Status append(const TensorView& k, const TensorView& v, Context& context);
 
   // Forgets the tokens from `length` on. A ring must still hold the whole window of the token that
-  // comes next: with C as above, it can go back C - window + 1 tokens from the furthest it has been,
-  // to anywhere while it has overwritten nothing, and always to a length within the sinks. Errors:
-  // kInvalidArgument when length > length() or further back than that; nothing is forgotten.
+  // comes next: with C as above, it can go back C - window + 1 tokens from the furthest it has
+  // been, to anywhere while it has overwritten nothing, and always to a length within the sinks.
+  // Errors: kInvalidArgument when length > length() or further back than that; nothing is
+  // forgotten.
   Status truncate(size_t length);
 
-  // Block b (of absolute key index / kKeyBlock) of one head, for heed itself: kKeyBlock keys in
-  // panels [key / 16][head_dim][16], values in panels [v_head_dim / 16][kKeyBlock][16]. In a ring two
-  // blocks share a place, the later one overwriting the earlier from its front: tokens that
-  // first_held() does not promise hold something else.
-  const float* key_block(size_t sequence, size_t kv_head, size_t block) const;
-  const float* value_block(size_t sequence, size_t kv_head, size_t block) const;
+  struct Impl;
 
  private:
-  KvCache() = default;
-  void Write(size_t sequence, size_t kv_head, size_t token, const float* key, ptrdiff_t key_step,
-             const float* value, ptrdiff_t value_step);
-  struct Free {
-    void operator()(float* p) const;
+  struct Destroy {
+    void operator()(Impl* impl) const;
   };
-  KvCacheConfig config_;
-  size_t length_ = 0;
-  size_t first_held_ = 0;
-  size_t block_floats_ = 0;  // of one key block and its value block
-  size_t sink_blocks_ = 0;   // the first blocks, which are never overwritten
-  size_t ring_blocks_ = 0;   // the places of all others
-  std::unique_ptr<float[], Free> data_;
+  KvCache() = default;
+  std::unique_ptr<Impl, Destroy> impl_;
 };
 
 }  // namespace heed

@@ -18,30 +18,32 @@ enum class WeightLayout {
 
 // A matrix B of [in, out], copied once into the order the kernels read: panels of 16 columns. Costs
 // in * (out rounded up to 32) * 4 bytes and one pass over `b`; it pays from the second product on.
-// Immutable after `pack`, so many Contexts may read it at the same time.
+// Immutable after `pack`, so many Contexts may read it at the same time. One that was moved from is
+// 0 x 0, and a product with it gives kInvalidArgument.
 class PackedMatrix {
  public:
-  // `b`: f32, f16 or bf16, rank 2, any strides. 16-bit elements are widened exactly.
+  // `b`: f32, f16 or bf16, rank 2, any strides. 16-bit elements are widened exactly. Large ones are
+  // packed by the context's threads.
   // Errors: kInvalidArgument (rank, null data, overflow), kUnsupported (dtype), kOutOfMemory.
-  static Result<PackedMatrix> pack(const TensorView& b, WeightLayout layout = WeightLayout::kInOut);
+  static Result<PackedMatrix> pack(const TensorView& b, WeightLayout layout, Context& context);
 
   // The columns of several matrices side by side, as one: [in, out0 + out1 + ...]. `count` views,
   // each with the same `in`. This is how q, k and v projections become one product.
-  static Result<PackedMatrix> pack(const TensorView* b, size_t count, WeightLayout layout);
+  static Result<PackedMatrix> pack(const TensorView* b, size_t count, WeightLayout layout,
+                                   Context& context);
 
-  PackedMatrix() = default;  // 0 x 0
-  size_t in() const { return in_; }
-  size_t out() const { return out_; }
+  PackedMatrix();  // 0 x 0
+  size_t in() const;
+  size_t out() const;
   size_t bytes() const;
-  const float* data() const { return data_.get(); }  // for heed itself
+
+  struct Impl;
 
  private:
-  struct Free {
-    void operator()(float* p) const;
+  struct Destroy {
+    void operator()(Impl* impl) const;
   };
-  size_t in_ = 0;
-  size_t out_ = 0;
-  std::unique_ptr<float[], Free> data_;
+  std::unique_ptr<Impl, Destroy> impl_;
 };
 
 struct MatmulOptions {

@@ -73,9 +73,9 @@ struct ForwardOptions {
   // cache).
   TensorView positions = {};
 
-  // Padding. kv_lens, without a cache: x has tokens only up to kv_lens[b], and queries after them see
-  // what the causal mask and the window leave of those. key_mask, also with one (batches padded on
-  // the left): 0 hides a key of the kv_len = past + seq.
+  // Padding. kv_lens, without a cache: x has tokens only up to kv_lens[b], and queries after them
+  // see what the causal mask and the window leave of those. key_mask, also with one (batches padded
+  // on the left): 0 hides a key of the kv_len = past + seq.
   TensorView kv_lens = {};   // i32 [batch], each in [0, seq]
   TensorView key_mask = {};  // u8 [batch, kv_len]
 
@@ -89,12 +89,14 @@ struct ForwardOptions {
 };
 
 // Immutable after creation, so many Contexts may use it at the same time (each with its own cache).
+// Of a layer that was moved from every size is 0, and what is done with it gives kInvalidArgument.
 class MultiHeadAttention {
  public:
   // Checks everything and packs the weights; the caller's may go afterwards.
   // Errors: kInvalidArgument (named by projection), kUnsupported (dtype), kOutOfMemory.
   static Result<MultiHeadAttention> create(const MultiHeadAttentionConfig& config,
-                                           const MultiHeadAttentionWeights& weights);
+                                           const MultiHeadAttentionWeights& weights,
+                                           Context& context);
 
   // y = Attention(x).
   //   x  f32 [batch, seq, d_in] or [seq, d_in], any strides
@@ -103,7 +105,10 @@ class MultiHeadAttention {
   // With a cache the same bits come out whether a sequence is given at once, in chunks or token by
   // token. The first call of a size grows the context's workspace; later ones allocate nothing.
   // Errors: kInvalidArgument, kUnsupported, kCapacityExceeded, kOutOfMemory. A refused call leaves
-  // y and the cache as they were.
+  // y and the cache as they were: nothing is appended before everything is checked and all memory
+  // taken. Only a ParallelFor that does not call its workers can make a call fail after that: y is
+  // then unspecified, the cache's length() as before, and of a ring that had begun to overwrite
+  // tokens first_held() says which are left.
   Status forward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
                  Context& context) const;
   Status forward(const TensorView& x, const MutableTensorView& y, KvCache& cache,
@@ -117,30 +122,18 @@ class MultiHeadAttention {
   // with a window takes a ring instead: KvCache::create with the layer's window and sink_tokens.
   Result<KvCache> create_cache(size_t batch, size_t capacity) const;
 
-  const MultiHeadAttentionConfig& config() const { return config_; }  // defaults filled in
+  const MultiHeadAttentionConfig& config() const;  // defaults filled in
   size_t d_out() const;
   size_t bytes() const;  // of packed weights
 
+  struct Impl;
+
  private:
+  struct Destroy {
+    void operator()(Impl* impl) const;
+  };
   MultiHeadAttention() = default;
-  Status CheckForward(const TensorView& x, const MutableTensorView& y,
-                      const ForwardOptions& options) const;
-
-  Status Attend(const MutableTensorView& qkv, const MutableTensorView& heads,
-                const ForwardOptions& options, Context& context) const;
-  AttentionOptions OptionsFor(const ForwardOptions& options) const;
-
-  MultiHeadAttentionConfig config_;
-  PackedMatrix qkv_;
-  PackedMatrix out_;
-  // Null: none.
-  std::unique_ptr<float[]> qkv_bias_;
-  std::unique_ptr<float[]> out_bias_;
-  std::unique_ptr<float[]> q_norm_;  // the offset added
-  std::unique_ptr<float[]> k_norm_;
-  std::unique_ptr<float[]> sinks_;
-  std::unique_ptr<float[]> alibi_slopes_;
-  bool has_out_ = false;
+  std::unique_ptr<Impl, Destroy> impl_;
 };
 
 }  // namespace heed

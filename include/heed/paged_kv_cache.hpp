@@ -9,6 +9,7 @@
 #include <span>
 
 #include "heed/attention.hpp"
+#include "heed/context.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -29,14 +30,15 @@ struct PagedSequence {
   uint64_t serial = 0;  // 0: no sequence
 };
 
-// A pool of f32 keys and values. All memory for them is taken at creation: num_blocks * block_size *
-// num_kv_heads * (head_dim + v_head_dim) * 4 bytes. Lists of blocks (8 bytes or less for each block
-// of a sequence) grow with the sequences and are used again, so that a cache that has seen its
-// largest load allocates nothing.
+// A pool of f32 keys and values. All memory for them is taken at creation: num_blocks * block_size
+// * num_kv_heads * (head_dim + v_head_dim) * 4 bytes. Lists of blocks (8 bytes or less for each
+// block of a sequence) grow with the sequences and are used again, so that a cache that has seen
+// its largest load allocates nothing.
 //
 // One thread at a time may call what is not const; many may read, also through a PagedKv.
 // A sequence that an argument names must be alive: kInvalidArgument otherwise. A call that is
-// refused changes nothing. A cache that was moved from holds nothing and refuses every call.
+// refused changes nothing. Of a cache that was moved from every size is 0, and what is done with it
+// gives kInvalidArgument.
 class PagedKvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow), kOutOfMemory.
@@ -70,19 +72,21 @@ class PagedKvCache {
   // batch may be left out when it is 1. k and v must not lie in this cache's own memory.
   // Errors: kInvalidArgument (a sequence twice, too), kUnsupported (dtype), kCapacityExceeded (more
   // blocks than free_blocks() are needed), kOutOfMemory.
-  Status append(std::span<const PagedSequence> sequences, const TensorView& k, const TensorView& v);
-  Status append(PagedSequence sequence, const TensorView& k, const TensorView& v) {
-    return append(std::span(&sequence, 1), k, v);
+  Status append(std::span<const PagedSequence> sequences, const TensorView& k, const TensorView& v,
+                Context& context);
+  Status append(PagedSequence sequence, const TensorView& k, const TensorView& v,
+                Context& context) {
+    return append(std::span(&sequence, 1), k, v, context);
   }
 
-  // Forgets a sequence's tokens from `length` on; blocks without tokens go back to the pool. Errors:
-  // kInvalidArgument (length beyond the sequence's).
+  // Forgets a sequence's tokens from `length` on; blocks without tokens go back to the pool.
+  // Errors: kInvalidArgument (length beyond the sequence's).
   Status truncate(PagedSequence sequence, size_t length);
 
   // What attention() reads: the pool, and for each of the sequences, in this order, its row of the
-  // block table (-1 past its last block) and its length. A sequence may stand there twice. The table
-  // and the lengths lie in this cache and hold until its next view(); they do not follow appends.
-  // Errors: kInvalidArgument, kOutOfMemory.
+  // block table (-1 past its last block) and its length. A sequence may stand there twice. The
+  // table and the lengths lie in this cache and hold until its next view(); they do not follow
+  // appends. Errors: kInvalidArgument, kOutOfMemory.
   Result<PagedKv> view(std::span<const PagedSequence> sequences);
 
  private:

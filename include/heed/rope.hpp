@@ -61,7 +61,8 @@ struct RopeOptions {
 //   positions  i32 [batch, seq] or [seq] (the same for the whole batch), each >= 0, any strides
 // Angles, sines and cosines are computed in double with heed's own code (no libm) and rounded once
 // to f32, so they stay within 1 ulp at any position below 2^31.
-// Errors: kInvalidArgument (also a negative position, or a scaling that is not as above), kUnsupported (dtype), kOutOfMemory.
+// Errors: kInvalidArgument (also a negative position, or a scaling that is not as above),
+// kUnsupported (dtype), kOutOfMemory.
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
             const RopeOptions& options, Context& context);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "heed/numerics.hpp"
+#include "src/cache/kv_cache.h"
 #include "src/kernels/layout.h"
 #include "src/matmul/pack.h"
 
@@ -24,19 +25,19 @@ KeyBlocks KeyBlocks::OfPages(const HeadsView& k, const HeadsView& v) {
 KeyBlocks KeyBlocks::OfCache(const KvCache& cache) {
   KeyBlocks blocks;
   blocks.source_ = Source::kCache;
-  blocks.cache_ = &cache;
+  blocks.cache_ = KvCache::Impl::Of(cache);
   return blocks;
 }
 
 Panels KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch) const {
-  if (source_ == Source::kCache) return {cache_->key_block(head.batch, head.head, block)};
+  if (source_ == Source::kCache) return cache_->Keys(head.batch, head.head, block);
   const size_t first = block * kKeyBlock;
   PackKeys(head, first, std::min(kKeyBlock, head.len - first), scratch);
   return {scratch};
 }
 
 Panels KeyBlocks::Values(const KeyHead& head, size_t block, float* scratch) const {
-  if (source_ == Source::kCache) return {cache_->value_block(head.batch, head.head, block)};
+  if (source_ == Source::kCache) return cache_->Values(head.batch, head.head, block);
   const size_t first = block * kKeyBlock;
   PackValues(head, first, std::min(kKeyBlock, head.len - first), scratch);
   return {scratch};
@@ -69,7 +70,7 @@ void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, siz
 
 double KeyBlocks::Elements(size_t len) const {
   if (source_ == Source::kCache) {
-    const KvCacheConfig& c = cache_->config();
+    const KvCacheConfig& c = cache_->config;
     return static_cast<double>(c.batch * c.num_kv_heads) * static_cast<double>(len) *
            static_cast<double>(c.head_dim + c.v_head_dim);
   }

@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "heed/kv_cache.hpp"
-#include "heed/tensor.hpp"
 #include "src/base/heads_view.h"
 #include "src/kernels/panels.h"
 #include "src/kernels/prefetch.h"
@@ -58,7 +57,7 @@ class KeyBlocks {
 
   Source source_ = Source::kTensors;
   HeadsView k_, v_;
-  const KvCache* cache_ = nullptr;
+  const KvCache::Impl* cache_ = nullptr;
 };
 
 }  // namespace heed

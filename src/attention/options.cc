@@ -6,6 +6,7 @@
 #include "src/attention/dropout.h"
 #include "src/attention/plan.h"
 #include "src/base/check.h"
+#include "src/cache/kv_cache.h"
 
 namespace heed {
 namespace {
@@ -109,8 +110,8 @@ Status CheckRing(const AttentionPlan& plan) {
                          "sink_tokens: is %zu, the ring cache keeps %zu", o.sink_tokens,
                          ring.sink_tokens);
   }
-  const size_t held = cache->first_held();
-  if (held == 0 || plan.q_len + held + o.window <= cache->length() + 1) return Status();
+  const size_t held = KvCache::Impl::Of(*cache)->FirstHeldAt(plan.kv_len);
+  if (held == 0 || plan.q_len + held + o.window <= plan.kv_len + 1) return Status();
   return Status::Error(StatusCode::kInvalidArgument,
                        "q: has %zu queries, the first of which would see keys before %zu, which "
                        "the ring cache no longer holds",

@@ -21,6 +21,7 @@ struct KeySource {
   const PagedKv* paged = nullptr;
   // Of tensors: they hold the keys from first_key on of total_keys; SIZE_MAX: all of them.
   size_t first_key = 0, total_keys = SIZE_MAX;
+  size_t new_tokens = 0;  // of a cache, that will have been appended to it before the plan is run
 };
 
 // One sequence of the batch: the lengths and tables of the caller, read once.

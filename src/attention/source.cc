@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/base/check.h"
+#include "src/cache/kv_cache.h"
 
 namespace heed {
 namespace {
@@ -48,13 +49,14 @@ Status PlanTensors(const KeySource& source, AttentionPlan* plan) {
   return Status();
 }
 
-Status PlanCache(const KvCache& cache, AttentionPlan* plan) {
+Status PlanCache(const KvCache& cache, size_t new_tokens, AttentionPlan* plan) {
+  HEED_RETURN_IF_ERROR(CheckCache(cache));
   const KvCacheConfig& c = cache.config();
   plan->k.batch = plan->v.batch = c.batch;
   plan->k.heads = plan->v.heads = c.num_kv_heads;
   plan->k.dim = c.head_dim;
   plan->v.dim = c.v_head_dim;
-  plan->kv_len = cache.length();
+  plan->kv_len = cache.length() + new_tokens;
   if (plan->batch != c.batch) {
     return Status::Error(StatusCode::kInvalidArgument, "q: batch is %zu, the cache's is %zu",
                          plan->batch, c.batch);
@@ -240,7 +242,7 @@ Status PlanQueries(const TensorView& q, AttentionPlan* plan) {
 Status PlanKeys(const KeySource& source, AttentionPlan* plan) {
   if (source.cache != nullptr) {
     plan->keys = KeyBlocks::OfCache(*source.cache);
-    return PlanCache(*source.cache, plan);
+    return PlanCache(*source.cache, source.new_tokens, plan);
   }
   if (source.paged != nullptr) {
     HEED_RETURN_IF_ERROR(PlanPages(*source.paged, plan));

@@ -54,7 +54,7 @@ AttentionMemory::AttentionMemory(const AttentionPlan& plan, Arena* arena) {
 }
 
 void PlanMemory(const Context::Impl& context, AttentionPlan* plan) {
-  if (plan->empty()) return;
+  if (plan->writes_nothing || plan->empty()) return;
   const size_t heads = plan->batch * plan->k.heads;
   const size_t blocks = plan->wants_weights() ? CeilDiv(plan->kv_len, kKeyBlock) : 0;
   const size_t pieces = plan->row_blocks * (plan->split || plan->part() ? plan->segments : 1);

@@ -45,7 +45,7 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
 }
 
 Status Grow(size_t bytes, Floats* memory, size_t* held, Arena* arena) {
-  if (*memory == nullptr || *held < bytes) {
+  if (*held < bytes) {
     memory->reset();  // first, so that old and new are never held together
     *memory = AllocateFloats(CeilDiv(bytes, sizeof(float)));
     *held = *memory == nullptr ? 0 : bytes;
@@ -70,16 +70,6 @@ Floats AllocateFloats(size_t count) {
   }
   bytes = RoundUp(bytes == 0 ? 1 : bytes, kAlignment);
   return Floats(static_cast<float*>(std::aligned_alloc(kAlignment, bytes)));
-}
-
-float* Context::Impl::Reserve(Buffer buffer, size_t count) {
-  const auto i = static_cast<size_t>(buffer);
-  if (buffers[i] == nullptr || buffer_floats[i] < count) {
-    buffers[i].reset();  // first, so that old and new are never held together
-    buffers[i] = AllocateFloats(count);
-    buffer_floats[i] = buffers[i] == nullptr ? 0 : count;
-  }
-  return buffers[i].get();
 }
 
 Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
@@ -125,10 +115,7 @@ const char* Context::target() const {
 }
 
 size_t Context::workspace_bytes() const {
-  if (impl_ == nullptr) return 0;
-  size_t floats = 0;
-  for (size_t i = 0; i < kNumBuffers; ++i) floats += impl_->buffer_floats[i];
-  return impl_->workspace_bytes + impl_->plan_bytes + floats * sizeof(float);
+  return impl_ != nullptr ? impl_->workspace_bytes + impl_->plan_bytes : 0;
 }
 
 }  // namespace heed

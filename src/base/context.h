@@ -25,11 +25,6 @@ using Floats = std::unique_ptr<float[], FreeFloats>;
 // 64-byte aligned, uninitialized; null when there is no memory.
 Floats AllocateFloats(size_t count);
 
-// Buffers that calls reuse. One each per use, so that the layer can hold its own while the
-// operations it calls use theirs.
-enum class Buffer { kMatmulShared, kMatmulWorkers, kRope, kLayer };
-inline constexpr size_t kNumBuffers = 4;
-
 // Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
 struct TaskRunner {
   void (*run)(void* self, size_t num_tasks, size_t workers,
@@ -56,9 +51,6 @@ struct Context::Impl : Kernels {
   // sharing. Tests lower it to spread small problems too.
   double flops_per_worker = 1e6;
   size_t l2_bytes = L2CacheBytes();
-  Floats buffers[kNumBuffers];
-  size_t buffer_floats[kNumBuffers] = {};
-
   Floats workspace;
   size_t workspace_bytes = 0;
 
@@ -72,9 +64,6 @@ struct Context::Impl : Kernels {
   // The same for what a plan copies from the caller. It holds until the next plan: what runs the
   // plan may use Reserve.
   Status ReservePlan(size_t bytes, Arena* arena);
-
-  // At least `count` floats, grown when needed (contents are lost); null when there is no memory.
-  float* Reserve(Buffer buffer, size_t count);
 };
 
 // Ok, or why this context can't be used.

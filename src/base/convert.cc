@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "src/base/check.h"
+#include "src/base/context.h"
 #include "src/base/float_environment.h"
 #include "src/base/half.h"
+#include "src/base/parallel.h"
 
 namespace heed {
 namespace {
@@ -33,21 +35,17 @@ void StoreElement(const MutableTensorView& view, ptrdiff_t offset, float value) 
   }
 }
 
-}  // namespace
+constexpr size_t kTaskElements = 16384;
+constexpr double kElementCost = 16;  // in multiply-adds
 
-Status convert(const TensorView& from, const MutableTensorView& to) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckFloatInput("from", from, 0, kMaxRank));
-  HEED_RETURN_IF_ERROR(CheckFloatInput("to", to, 0, kMaxRank));
-  HEED_RETURN_IF_ERROR(CheckOutput("to", to, to.dtype, 0, kMaxRank));
-  if (from.rank != to.rank || !std::equal(from.shape, from.shape + from.rank, to.shape)) {
-    return Status::Error(StatusCode::kInvalidArgument, "to: shape is %s, must be that of from, %s",
-                         ShapeText(to).text, ShapeText(from).text);
-  }
-  HEED_RETURN_IF_ERROR(CheckNoOverlap("to", to, "from", from));
-  const size_t count = from.num_elements();
+// Elements [begin, end) in row-major order.
+void ConvertElements(const TensorView& from, const MutableTensorView& to, size_t begin,
+                     size_t end) {
   size_t index[kMaxRank] = {};
-  for (size_t n = 0; n < count; ++n) {
+  for (size_t i = from.rank, rest = begin; i-- > 0; rest /= from.shape[i]) {
+    index[i] = rest % from.shape[i];
+  }
+  for (size_t n = begin; n < end; ++n) {
     ptrdiff_t source = 0, target = 0;
     for (size_t i = 0; i < from.rank; ++i) {
       source += static_cast<ptrdiff_t>(index[i]) * from.strides[i];
@@ -56,7 +54,28 @@ Status convert(const TensorView& from, const MutableTensorView& to) {
     StoreElement(to, target, LoadElement(from, source));
     for (size_t i = from.rank; i-- > 0 && ++index[i] == from.shape[i];) index[i] = 0;
   }
-  return Status();
+}
+
+}  // namespace
+
+Status convert(const TensorView& from, const MutableTensorView& to, Context& context) {
+  const FloatEnvironment environment;
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("from", from, 0, kMaxRank));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("to", to, 0, kMaxRank));
+  HEED_RETURN_IF_ERROR(CheckOutput("to", to, to.dtype, 0, kMaxRank));
+  if (from.rank != to.rank || !std::equal(from.shape, from.shape + from.rank, to.shape)) {
+    return Status::Error(StatusCode::kInvalidArgument, "to: shape is %s, must be that of from, %s",
+                         ShapeText(to).text, ShapeText(from).text);
+  }
+  HEED_RETURN_IF_ERROR(CheckNoOverlap("to", to, "from", from));
+  const Context::Impl& impl = *context.impl();
+  const size_t count = from.num_elements(), tasks = CeilDiv(count, kTaskElements);
+  const double work = static_cast<double>(count) * kElementCost;
+  return ForEachTask(impl, tasks, WorkersFor(impl, tasks, work), [&](size_t task, size_t) {
+    const size_t begin = task * kTaskElements;
+    ConvertElements(from, to, begin, std::min(count, begin + kTaskElements));
+  });
 }
 
 }  // namespace heed

@@ -1,11 +1,11 @@
-#include "heed/kv_cache.hpp"
+#include "src/cache/kv_cache.h"
 
 #include <algorithm>
+#include <new>
 
 #include "src/base/check.h"
-#include "src/base/context.h"
 #include "src/base/float_environment.h"
-#include "src/cache/kv_tokens.h"
+#include "src/base/parallel.h"
 #include "src/kernels/layout.h"
 
 namespace heed {
@@ -34,23 +34,20 @@ size_t WindowBegin(size_t position, size_t window) {
   return position + 1 - std::min(position + 1, window);
 }
 
+constexpr KvCacheConfig kNoConfig;
+
 }  // namespace
 
-void KvCache::Free::operator()(float* p) const { FreeFloats()(p); }
-
-Result<KvCache> KvCache::create(const KvCacheConfig& config) {
-  KvCache cache;
-  cache.config_ = config;
-  if (config.v_head_dim == 0) cache.config_.v_head_dim = config.head_dim;
-  const KvCacheConfig& c = cache.config_;
+Status KvCache::Impl::Allocate() {
+  if (config.v_head_dim == 0) config.v_head_dim = config.head_dim;
+  const KvCacheConfig& c = config;
   HEED_RETURN_IF_ERROR(CheckConfig(c));
   constexpr size_t kLimit = PTRDIFF_MAX / 64;  // so that rounding up can't wrap
-  const size_t block_floats =
-      kKeyBlock * (c.head_dim % kLimit + RoundUp(c.v_head_dim % kLimit, kPanel));
-  cache.sink_blocks_ = CeilDiv(c.sink_tokens, kKeyBlock);
-  cache.ring_blocks_ = CeilDiv(c.capacity, kKeyBlock);
-  const size_t factors[] = {c.batch, c.num_kv_heads, cache.sink_blocks_ + cache.ring_blocks_,
-                            block_floats, sizeof(float)};
+  block_floats = kKeyBlock * (c.head_dim % kLimit + RoundUp(c.v_head_dim % kLimit, kPanel));
+  sink_blocks = CeilDiv(c.sink_tokens, kKeyBlock);
+  ring_blocks = CeilDiv(c.capacity, kKeyBlock);
+  const size_t factors[] = {c.batch, c.num_kv_heads, sink_blocks + ring_blocks, block_floats,
+                            sizeof(float)};
   size_t bytes = 0;
   if (c.head_dim > kLimit / kKeyBlock || c.v_head_dim > kLimit / kKeyBlock ||
       !Product(factors, 5, &bytes)) {
@@ -60,89 +57,129 @@ Result<KvCache> KvCache::create(const KvCacheConfig& config) {
         "address space",
         c.batch, c.num_kv_heads, c.head_dim, c.capacity);
   }
-  cache.block_floats_ = block_floats;
-  cache.data_.reset(AllocateFloats(bytes / sizeof(float)).release());
-  if (cache.data_ == nullptr) return OutOfMemory("cache", bytes);
-  std::fill_n(cache.data_.get(), bytes / sizeof(float), 0.0f);
-  return cache;
-}
-
-size_t KvCache::bytes() const {
-  return config_.batch * config_.num_kv_heads * (sink_blocks_ + ring_blocks_) * block_floats_ *
-         sizeof(float);
-}
-
-const float* KvCache::key_block(size_t sequence, size_t kv_head, size_t block) const {
-  const size_t head = sequence * config_.num_kv_heads + kv_head;
-  const size_t place =
-      block < sink_blocks_ ? block : sink_blocks_ + (block - sink_blocks_) % ring_blocks_;
-  return data_.get() + (head * (sink_blocks_ + ring_blocks_) + place) * block_floats_;
-}
-
-const float* KvCache::value_block(size_t sequence, size_t kv_head, size_t block) const {
-  return key_block(sequence, kv_head, block) + kKeyBlock * config_.head_dim;
-}
-
-size_t KvCache::room() const {
-  if (config_.window == 0) return config_.capacity - length_;
-  const size_t ring = ring_blocks_ * kKeyBlock, all = ring + sink_blocks_ * kKeyBlock;
-  return std::max(ring - config_.window + 1, all - std::min(all, length_));
-}
-
-Status KvCache::append(const TensorView& k, const TensorView& v) {
-  const FloatEnvironment environment;
-  KvTokens tokens;
-  HEED_RETURN_IF_ERROR(CheckKvTokens(k, v, config_.batch, config_.num_kv_heads, config_.head_dim,
-                                     config_.v_head_dim, &tokens));
-  if (tokens.seq > room()) {
-    return Status::Error(StatusCode::kCapacityExceeded,
-                         "cache: at %zu tokens with capacity %zu and window %zu it can take %zu "
-                         "more, not %zu",
-                         length_, config_.capacity, config_.window, room(), tokens.seq);
-  }
-  for (size_t b = 0; b < config_.batch; ++b) {
-    for (size_t h = 0; h < config_.num_kv_heads; ++h) {
-      for (size_t i = 0; i < tokens.seq; ++i) {
-        Write(b, h, length_ + i, tokens.keys.row(b, i, h), tokens.keys.dim,
-              tokens.values.row(b, i, h), tokens.values.dim);
-      }
-    }
-  }
-  length_ += tokens.seq;
-  const size_t ring = ring_blocks_ * kKeyBlock;
-  if (length_ > sink_blocks_ * kKeyBlock + ring) {
-    first_held_ = std::max(first_held_, length_ - ring);
-  }
+  data = AllocateFloats(bytes / sizeof(float));
+  if (data == nullptr) return OutOfMemory("cache", bytes);
+  std::fill_n(data.get(), bytes / sizeof(float), 0.0f);
   return Status();
 }
 
-void KvCache::Write(size_t sequence, size_t kv_head, size_t token, const float* key,
-                    ptrdiff_t key_step, const float* value, ptrdiff_t value_step) {
-  const size_t at = token % kKeyBlock;
-  float* block = const_cast<float*>(key_block(sequence, kv_head, token / kKeyBlock));
-  float* k = block + at / kPanel * kPanel * config_.head_dim + at % kPanel;
-  for (size_t d = 0; d < config_.head_dim; ++d, key += key_step) k[d * kPanel] = *key;
-  float* v = block + kKeyBlock * config_.head_dim + at * kPanel;
-  for (size_t d = 0; d < config_.v_head_dim; ++d, value += value_step) {
-    v[d / kPanel * kKeyBlock * kPanel + d % kPanel] = *value;
+size_t KvCache::Impl::bytes() const {
+  return config.batch * config.num_kv_heads * (sink_blocks + ring_blocks) * block_floats *
+         sizeof(float);
+}
+
+float* KvCache::Impl::Block(size_t sequence, size_t kv_head, size_t block) const {
+  const size_t head = sequence * config.num_kv_heads + kv_head;
+  const size_t place =
+      block < sink_blocks ? block : sink_blocks + (block - sink_blocks) % ring_blocks;
+  return data.get() + (head * (sink_blocks + ring_blocks) + place) * block_floats;
+}
+
+size_t KvCache::Impl::room() const {
+  if (config.window == 0) return config.capacity - length;
+  const size_t ring = ring_blocks * kKeyBlock, all = ring + sink_blocks * kKeyBlock;
+  return std::max(ring - config.window + 1, all - std::min(all, length));
+}
+
+size_t KvCache::Impl::FirstHeldAt(size_t tokens) const {
+  const size_t ring = ring_blocks * kKeyBlock;
+  return tokens > sink_blocks * kKeyBlock + ring ? std::max(first_held, tokens - ring) : first_held;
+}
+
+void KvCache::Impl::Write(size_t sequence, size_t kv_head, const KvTokens& tokens) {
+  for (size_t i = 0; i < tokens.keys.len; ++i) {
+    const size_t at = (length + i) % kKeyBlock;
+    float* block = Block(sequence, kv_head, (length + i) / kKeyBlock);
+    const float* key = tokens.keys.row(sequence, i, kv_head);
+    float* k = block + at / kPanel * kPanel * config.head_dim + at % kPanel;
+    for (size_t d = 0; d < config.head_dim; ++d, key += tokens.keys.dim_stride) {
+      k[d * kPanel] = *key;
+    }
+    const float* value = tokens.values.row(sequence, i, kv_head);
+    float* v = block + kKeyBlock * config.head_dim + at * kPanel;
+    for (size_t d = 0; d < config.v_head_dim; d += kPanel, v += kKeyBlock * kPanel) {
+      const size_t width = std::min(kPanel, config.v_head_dim - d);
+      if (tokens.values.dim_stride == 1) {
+        std::copy_n(value + d, width, v);
+        continue;
+      }
+      for (size_t c = 0; c < width; ++c) {
+        v[c] = value[static_cast<ptrdiff_t>(d + c) * tokens.values.dim_stride];
+      }
+    }
   }
 }
 
-Status KvCache::truncate(size_t length) {
-  if (length > length_) {
-    return Status::Error(StatusCode::kInvalidArgument, "length: is %zu, the cache holds %zu",
-                         length, length_);
+Status CheckCache(const KvCache& cache) {
+  if (KvCache::Impl::Of(cache) != nullptr) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "cache: was moved from");
+}
+
+void KvCache::Destroy::operator()(Impl* impl) const { delete impl; }
+
+Result<KvCache> KvCache::create(const KvCacheConfig& config) {
+  KvCache cache;
+  cache.impl_.reset(new (std::nothrow) Impl);
+  if (cache.impl_ == nullptr) return OutOfMemory("cache", sizeof(Impl));
+  cache.impl_->config = config;
+  HEED_RETURN_IF_ERROR(cache.impl_->Allocate());
+  return cache;
+}
+
+const KvCacheConfig& KvCache::config() const { return impl_ ? impl_->config : kNoConfig; }
+
+size_t KvCache::length() const { return impl_ ? impl_->length : 0; }
+
+size_t KvCache::bytes() const { return impl_ ? impl_->bytes() : 0; }
+
+size_t KvCache::first_held() const { return impl_ ? impl_->first_held : 0; }
+
+size_t KvCache::room() const { return impl_ ? impl_->room() : 0; }
+
+Status KvCache::append(const TensorView& k, const TensorView& v, Context& context) {
+  const FloatEnvironment environment;
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  HEED_RETURN_IF_ERROR(CheckCache(*this));
+  Impl& m = *impl_;
+  const KvCacheConfig& c = m.config;
+  KvTokens tokens;
+  HEED_RETURN_IF_ERROR(
+      CheckKvTokens(k, v, c.batch, c.num_kv_heads, c.head_dim, c.v_head_dim, &tokens));
+  const size_t seq = tokens.keys.len;
+  if (seq > m.room()) {
+    return Status::Error(StatusCode::kCapacityExceeded,
+                         "cache: at %zu tokens with capacity %zu and window %zu it can take %zu "
+                         "more, not %zu",
+                         m.length, c.capacity, c.window, m.room(), seq);
   }
-  const size_t sinks = sink_blocks_ * kKeyBlock;
-  const size_t needed = std::max(WindowBegin(length, config_.window), sinks);
-  if (needed < std::min(first_held_, length)) {
+  if (seq == 0) return Status();
+  m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on
+  const Context::Impl& impl = *context.impl();
+  const size_t heads = c.batch * c.num_kv_heads;
+  const Status status = ForEachTask(
+      impl, heads, WorkersForTokens(impl, heads, tokens),
+      [&](size_t head, size_t) { m.Write(head / c.num_kv_heads, head % c.num_kv_heads, tokens); });
+  if (status.ok()) m.length += seq;
+  return status;
+}
+
+Status KvCache::truncate(size_t length) {
+  HEED_RETURN_IF_ERROR(CheckCache(*this));
+  Impl& m = *impl_;
+  if (length > m.length) {
+    return Status::Error(StatusCode::kInvalidArgument, "length: is %zu, the cache holds %zu",
+                         length, m.length);
+  }
+  const size_t sinks = m.sink_blocks * kKeyBlock;
+  const size_t needed = std::max(WindowBegin(length, m.config.window), sinks);
+  if (needed < std::min(m.first_held, length)) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "length: is %zu, whose window of %zu is overwritten: the ring holds %zu "
                          "to %zu",
-                         length, config_.window, first_held_, length_);
+                         length, m.config.window, m.first_held, m.length);
   }
-  length_ = length;
-  first_held_ = length <= sinks ? 0 : std::min(first_held_, length);
+  m.length = length;
+  m.first_held = length <= sinks ? 0 : std::min(m.first_held, length);
   return Status();
 }
 

@@ -14,10 +14,10 @@ uint64_t NextSerial() {
   return next.fetch_add(1, std::memory_order_relaxed);
 }
 
-void CopyRows(const TokenRows& rows, size_t b, size_t i, size_t heads, size_t dim, float* to) {
-  for (size_t h = 0; h < heads; ++h) {
+void CopyToken(const HeadsView& rows, size_t b, size_t i, float* to) {
+  for (size_t h = 0; h < rows.heads; ++h) {
     const float* from = rows.row(b, i, h);
-    for (size_t d = 0; d < dim; ++d, from += rows.dim) *to++ = *from;
+    for (size_t d = 0; d < rows.dim; ++d, from += rows.dim_stride) *to++ = *from;
   }
 }
 
@@ -184,10 +184,8 @@ void PagedKvCache::Impl::Write(const Sequence& sequence, size_t token, const KvT
                                size_t b, size_t i) {
   const auto block = static_cast<size_t>(sequence.blocks[token / config.block_size]);
   const size_t place = block * config.block_size + token % config.block_size;
-  CopyRows(tokens.keys, b, i, config.num_kv_heads, config.head_dim,
-           keys.get() + place * key_floats);
-  CopyRows(tokens.values, b, i, config.num_kv_heads, config.v_head_dim,
-           values.get() + place * value_floats);
+  CopyToken(tokens.keys, b, i, keys.get() + place * key_floats);
+  CopyToken(tokens.values, b, i, values.get() + place * value_floats);
 }
 
 }  // namespace heed

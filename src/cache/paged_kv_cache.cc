@@ -5,10 +5,13 @@
 
 #include "src/base/check.h"
 #include "src/base/float_environment.h"
+#include "src/base/parallel.h"
 #include "src/cache/paged_kv_cache.h"
 
 namespace heed {
 namespace {
+
+constexpr PagedKvCacheConfig kNoConfig = {.block_size = 0};
 
 Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "cache: was moved from"); }
 
@@ -26,10 +29,7 @@ Result<PagedKvCache> PagedKvCache::create(const PagedKvCacheConfig& config) {
   return cache;
 }
 
-const PagedKvCacheConfig& PagedKvCache::config() const {
-  static constexpr PagedKvCacheConfig kNone;
-  return impl_ != nullptr ? impl_->config : kNone;
-}
+const PagedKvCacheConfig& PagedKvCache::config() const { return impl_ ? impl_->config : kNoConfig; }
 
 size_t PagedKvCache::bytes() const {
   if (impl_ == nullptr) return 0;
@@ -37,16 +37,15 @@ size_t PagedKvCache::bytes() const {
          (impl_->key_floats + impl_->value_floats) * sizeof(float);
 }
 
-size_t PagedKvCache::free_blocks() const {
-  return impl_ != nullptr ? impl_->free_blocks.size() : 0;
-}
+size_t PagedKvCache::free_blocks() const { return impl_ ? impl_->free_blocks.size() : 0; }
 
 size_t PagedKvCache::num_sequences() const {
-  return impl_ != nullptr ? impl_->sequences.size() - impl_->free_slots.size() : 0;
+  if (impl_ == nullptr) return 0;
+  return impl_->sequences.size() - impl_->free_slots.size();
 }
 
 size_t PagedKvCache::references(size_t block) const {
-  return impl_ != nullptr && block < impl_->references.size() ? impl_->references[block] : 0;
+  return impl_ && block < impl_->references.size() ? impl_->references[block] : 0;
 }
 
 Result<PagedSequence> PagedKvCache::add() {
@@ -101,8 +100,9 @@ Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
 }
 
 Status PagedKvCache::append(std::span<const PagedSequence> sequences, const TensorView& k,
-                            const TensorView& v) {
+                            const TensorView& v, Context& context) {
   const FloatEnvironment environment;
+  HEED_RETURN_IF_ERROR(CheckContext(context));
   if (impl_ == nullptr) return MovedFrom();
   const PagedKvCacheConfig& c = impl_->config;
   HEED_RETURN_IF_ERROR(impl_->FindDistinct(sequences));
@@ -113,20 +113,32 @@ Status PagedKvCache::append(std::span<const PagedSequence> sequences, const Tens
   const NamedView pool[] = {{"the cache's k", &pool_k}, {"the cache's v", &pool_v}};
   const NamedView inputs[] = {{"k", &k}, {"v", &v}};
   HEED_RETURN_IF_ERROR(CheckNoOverlaps(pool, inputs));
-  if (tokens.seq == 0) return Status();
-  const size_t needed = impl_->PlanAppend(sequences, tokens.seq);
-  const Status status = impl_->ReserveAppend(sequences, tokens.seq, needed);
+  const size_t seq = tokens.keys.len;
+  if (seq == 0 || sequences.empty()) return Status();
+  const size_t needed = impl_->PlanAppend(sequences, seq);
+  const Status status = impl_->ReserveAppend(sequences, seq, needed);
   if (!status.ok()) {
     impl_->UndoPlan(sequences);
     return status;
   }
-  for (size_t b = 0; b < sequences.size(); ++b) {
-    Impl::Sequence& s = impl_->At(sequences[b]);
-    impl_->Extend(s, s.length + tokens.seq);
-    for (size_t i = 0; i < tokens.seq; ++i) impl_->Write(s, s.length + i, tokens, b, i);
-    s.length += tokens.seq;
+  for (const PagedSequence& name : sequences) {
+    Impl::Sequence& s = impl_->At(name);
+    impl_->Extend(s, s.length + seq);
   }
-  return Status();
+  const Context::Impl& impl = *context.impl();
+  const size_t tasks = sequences.size() * seq;
+  const Status written =
+      ForEachTask(impl, tasks, WorkersForTokens(impl, tasks, tokens), [&](size_t task, size_t) {
+        const size_t b = task / seq, i = task % seq;
+        const Impl::Sequence& s = impl_->At(sequences[b]);
+        impl_->Write(s, s.length + i, tokens, b, i);
+      });
+  for (const PagedSequence& name : sequences) {
+    Impl::Sequence& s = impl_->At(name);
+    if (written.ok()) s.length += seq;
+    impl_->DropBlocks(s, impl_->BlocksFor(s.length));
+  }
+  return written;
 }
 
 Status PagedKvCache::truncate(PagedSequence sequence, size_t length) {
@@ -154,9 +166,12 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
   Impl& m = *impl_;
   const size_t factors[] = {std::max(sequences.size(), size_t{1}), max_blocks, sizeof(int32_t)};
   size_t bytes = 0;
-  if (!Product(factors, 3, &bytes)) bytes = SIZE_MAX;
-  if (bytes == SIZE_MAX || !m.table.Reserve(bytes / sizeof(int32_t)) ||
-      !m.lengths.Reserve(factors[0])) {
+  if (!Product(factors, 3, &bytes)) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "sequences: %zu of up to %zu blocks exceed the address space",
+                         sequences.size(), max_blocks);
+  }
+  if (!m.table.Reserve(bytes / sizeof(int32_t)) || !m.lengths.Reserve(factors[0])) {
     return OutOfMemory("block_table", bytes);
   }
   std::fill_n(m.table.data(), bytes / sizeof(int32_t), -1);

@@ -1,4 +1,5 @@
 // How packed operands lie in memory, for the code that packs them and the kernels that read them.
+// docs/layouts.md has the layouts of other types than f32, and why they are as they are.
 #pragma once
 
 #include <cstddef>

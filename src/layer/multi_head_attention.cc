@@ -1,11 +1,14 @@
-#include "heed/multi_head_attention.hpp"
+#include "src/layer/multi_head_attention.h"
+
+#include <algorithm>
 
 #include "heed/convert.hpp"
+#include "src/attention/attention.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
 #include "src/base/parallel.h"
-#include "src/layer/rope.h"
+#include "src/cache/kv_cache.h"
 
 namespace heed {
 namespace {
@@ -24,10 +27,9 @@ bool Flatten(const TensorView& view, size_t batch, size_t seq, TensorView* flat)
   return true;
 }
 
-TensorView Sequence(const TensorView& view, size_t b) {
-  if (view.rank == 2) return view;
-  const TensorView one = view.slice(0, b, b + 1);
-  return TensorView(one.data, one.dtype, one.shape + 1, 2, one.strides + 1, 2);
+TensorView FirstSequence(const TensorView& view) {
+  const size_t first = view.rank - 2;
+  return TensorView(view.data, view.dtype, view.shape + first, 2, view.strides + first, 2);
 }
 
 MutableTensorView Writable(const TensorView& view) {
@@ -35,19 +37,28 @@ MutableTensorView Writable(const TensorView& view) {
                            view.strides, view.rank);
 }
 
-// to = from W + bias over [batch, seq, width], in one product where both sides allow it.
-Status Project(const TensorView& from, const PackedMatrix& weights,
-               const std::unique_ptr<float[]>& bias, const TensorView& to, size_t batch, size_t seq,
-               Context& context) {
+Status PlanProjection(const TensorView& from, const PackedMatrix& weights,
+                      const std::unique_ptr<float[]>& bias, const TensorView& to, size_t batch,
+                      size_t seq, const Context::Impl& context, ProjectionPlan* plan) {
   MatmulOptions options;
   if (bias != nullptr) options.bias = TensorView(bias.get(), {weights.out()});
-  TensorView flat_from, flat_to;
-  if (Flatten(from, batch, seq, &flat_from) && Flatten(to, batch, seq, &flat_to)) {
-    return matmul(flat_from, weights, Writable(flat_to), options, context);
+  TensorView one_from, one_to;
+  if (!Flatten(from, batch, seq, &one_from) || !Flatten(to, batch, seq, &one_to)) {
+    one_from = FirstSequence(from);
+    one_to = FirstSequence(to);
+    plan->products = batch;
+    plan->from_step = from.strides[0];
+    plan->to_step = to.strides[0];
   }
-  for (size_t b = 0; b < batch; ++b) {
-    HEED_RETURN_IF_ERROR(
-        matmul(Sequence(from, b), weights, Writable(Sequence(to, b)), options, context));
+  return PlanMatmul(one_from, weights, Writable(one_to), options, context, &plan->matmul);
+}
+
+Status RunProjection(const ProjectionPlan& plan, Arena arena, const Context::Impl& context) {
+  MatmulPlan matmul = plan.matmul;
+  for (size_t b = 0; b < plan.products; ++b) {
+    HEED_RETURN_IF_ERROR(RunMatmul(matmul, arena, context));
+    matmul.p.a += plan.from_step;
+    matmul.p.c += plan.to_step;
   }
   return Status();
 }
@@ -64,39 +75,44 @@ TensorView HeadsOf(const TensorView& view, size_t batch, size_t seq, size_t firs
 }
 
 // RMSNorm of all heads [batch, seq, heads, dim], in place.
-Status NormHeads(const TensorView& heads, const float* weight, float eps, Context& context) {
-  const Context::Impl& impl = *context.impl();
+Status NormHeads(const TensorView& heads, const float* weight, float eps,
+                 const Context::Impl& context) {
   const size_t seq = heads.shape[1], tokens = heads.shape[0] * seq, dim = heads.shape[3];
   constexpr double kFlopsPerElement = 8;
   const double flops = kFlopsPerElement * static_cast<double>(heads.num_elements());
-  return ForEachTask(impl, tokens, WorkersFor(impl, tokens, flops), [&](size_t token, size_t) {
-    const ptrdiff_t offset = static_cast<ptrdiff_t>(token / seq) * heads.strides[0] +
-                             static_cast<ptrdiff_t>(token % seq) * heads.strides[1];
-    impl.norm->rms(static_cast<float*>(Writable(heads).mutable_data()) + offset, heads.shape[2],
-                   dim, weight, eps);
-  });
+  return ForEachTask(
+      context, tokens, WorkersFor(context, tokens, flops), [&](size_t token, size_t) {
+        const ptrdiff_t offset = static_cast<ptrdiff_t>(token / seq) * heads.strides[0] +
+                                 static_cast<ptrdiff_t>(token % seq) * heads.strides[1];
+        context.norm->rms(static_cast<float*>(Writable(heads).mutable_data()) + offset,
+                          heads.shape[2], dim, weight, eps);
+      });
 }
+
+// What the layer itself keeps during a call.
+struct ForwardMemory {
+  float* qkv;    // of every token side by side
+  float* heads;  // null: they go to the caller's memory
+
+  ForwardMemory(size_t batch, size_t seq, size_t width, size_t joined, Arena* arena)
+      : qkv(arena->Take<float>(batch, seq, width)),
+        heads(arena->TakeIf<float>(joined > 0, batch, seq, joined)) {}
+};
+
+constexpr MultiHeadAttentionConfig kNoConfig;
+
+Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "layer: was moved from"); }
 
 }  // namespace
 
-Result<KvCache> MultiHeadAttention::create_cache(size_t batch, size_t capacity) const {
-  KvCacheConfig config;
-  config.batch = batch;
-  config.num_kv_heads = config_.num_kv_heads;
-  config.head_dim = config_.head_dim;
-  config.v_head_dim = config_.v_head_dim;
-  config.capacity = capacity;
-  return KvCache::create(config);
-}
-
-Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensorView& y,
-                                        const ForwardOptions& options) const {
+Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const MutableTensorView& y,
+                                              const ForwardOptions& options) const {
   HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 2, 3));
   HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 2, 3));
   const size_t batch = x.rank == 3 ? x.shape[0] : 1, seq = x.shape[x.rank - 2];
-  if (x.shape[x.rank - 1] != config_.d_in) {
+  if (x.shape[x.rank - 1] != config.d_in) {
     return Status::Error(StatusCode::kInvalidArgument, "x: shape is %s, must end in d_in, %zu",
-                         ShapeText(x).text, config_.d_in);
+                         ShapeText(x).text, config.d_in);
   }
   const auto check_rows = [&](const char* name, const TensorView& view, size_t width) {
     if (view.rank == x.rank && view.shape[view.rank - 1] == width &&
@@ -115,21 +131,22 @@ Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensor
                          "kv_lens: can't be used with a cache, whose sequences have one length");
   }
   if (cache != nullptr) {
+    HEED_RETURN_IF_ERROR(CheckCache(*cache));
     const KvCacheConfig& c = cache->config();
-    if (c.batch != batch || c.num_kv_heads != config_.num_kv_heads ||
-        c.head_dim != config_.head_dim || c.v_head_dim != config_.v_head_dim) {
+    if (c.batch != batch || c.num_kv_heads != config.num_kv_heads ||
+        c.head_dim != config.head_dim || c.v_head_dim != config.v_head_dim) {
       return Status::Error(StatusCode::kInvalidArgument,
                            "cache: is for batch %zu and %zu kv heads of %zu and %zu, must be %zu, "
                            "%zu, %zu and %zu",
                            c.batch, c.num_kv_heads, c.head_dim, c.v_head_dim, batch,
-                           config_.num_kv_heads, config_.head_dim, config_.v_head_dim);
+                           config.num_kv_heads, config.head_dim, config.v_head_dim);
     }
     if (c.window != 0 &&
-        (config_.window == 0 || config_.window > c.window || config_.sink_tokens > c.sink_tokens)) {
+        (config.window == 0 || config.window > c.window || config.sink_tokens > c.sink_tokens)) {
       return Status::Error(StatusCode::kInvalidArgument,
                            "cache: keeps a window of %zu and %zu sink tokens, too few for the "
                            "layer's %zu (0: no limit) and %zu",
-                           c.window, c.sink_tokens, config_.window, config_.sink_tokens);
+                           c.window, c.sink_tokens, config.window, config.sink_tokens);
     }
     if (seq > cache->room()) {
       return Status::Error(StatusCode::kCapacityExceeded,
@@ -146,7 +163,7 @@ Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensor
   if (!options.context.absent()) {
     HEED_RETURN_IF_ERROR(CheckRowOutput("context", options.context, 2, 3));
     HEED_RETURN_IF_ERROR(
-        check_rows("context", options.context, config_.num_heads * config_.v_head_dim));
+        check_rows("context", options.context, config.num_heads * config.v_head_dim));
   }
   static_assert(sizeof(ForwardOptions) / sizeof(TensorView) == 7, "the views below");
   const NamedView outputs[] = {{"y", &y},
@@ -161,18 +178,18 @@ Status MultiHeadAttention::CheckForward(const TensorView& x, const MutableTensor
   return CheckNoOverlaps(outputs, inputs);
 }
 
-AttentionOptions MultiHeadAttention::OptionsFor(const ForwardOptions& options) const {
+AttentionOptions MultiHeadAttention::Impl::OptionsFor(const ForwardOptions& options) const {
   const auto per_head = [this](const std::unique_ptr<float[]>& values) {
-    return values != nullptr ? TensorView(values.get(), {config_.num_heads}) : TensorView();
+    return values != nullptr ? TensorView(values.get(), {config.num_heads}) : TensorView();
   };
   AttentionOptions attention;
-  attention.scale = config_.scale;
-  attention.logits_soft_cap = config_.logits_soft_cap;
-  attention.alibi_slopes = per_head(alibi_slopes_);
-  attention.sinks = per_head(sinks_);
-  attention.causal = config_.causal;
-  attention.window = config_.window;
-  attention.sink_tokens = config_.sink_tokens;
+  attention.scale = config.scale;
+  attention.logits_soft_cap = config.logits_soft_cap;
+  attention.alibi_slopes = per_head(alibi_slopes);
+  attention.sinks = per_head(sinks);
+  attention.causal = config.causal;
+  attention.window = config.window;
+  attention.sink_tokens = config.sink_tokens;
   attention.kv_lens = options.kv_lens;
   // Padding at the end must not shift the queries before it.
   if (!options.kv_lens.absent()) attention.causal_alignment = CausalAlignment::kTopLeft;
@@ -183,69 +200,134 @@ AttentionOptions MultiHeadAttention::OptionsFor(const ForwardOptions& options) c
   return attention;
 }
 
-// Heads of queries and keys lie side by side in `qkv` and are normed and turned in place.
-Status MultiHeadAttention::Attend(const MutableTensorView& qkv, const MutableTensorView& heads,
-                                  const ForwardOptions& options, Context& context) const {
-  const MultiHeadAttentionConfig& c = config_;
-  const size_t batch = qkv.shape[0], seq = qkv.shape[1];
+// Heads of queries and keys lie side by side and are normed and turned in place. The steps' memory
+// begins behind the layer's own, and each takes it anew.
+Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTensorView& y,
+                                           const ForwardOptions& options, Arena arena,
+                                           Context::Impl& context, ForwardPlan* plan) const {
+  const MultiHeadAttentionConfig& c = config;
+  const size_t batch = plan->batch, seq = plan->seq, width = qkv_weights.out();
+  const bool own_heads = has_out && options.context.absent();
+  const ForwardMemory memory(batch, seq, width, own_heads ? joined() : 0, &arena);
+  const MutableTensorView qkv(memory.qkv, {batch, seq, width});
+  MutableTensorView heads = has_out ? options.context : y;
+  if (own_heads) heads = MutableTensorView(memory.heads, {batch, seq, joined()});
+
   const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
-  const TensorView q = HeadsOf(qkv, batch, seq, 0, c.num_heads, c.head_dim);
-  const TensorView k = HeadsOf(qkv, batch, seq, k_first, c.num_kv_heads, c.head_dim);
-  const TensorView v = HeadsOf(qkv, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
-  if (q_norm_ != nullptr) HEED_RETURN_IF_ERROR(NormHeads(q, q_norm_.get(), c.norm_eps, context));
-  if (k_norm_ != nullptr) HEED_RETURN_IF_ERROR(NormHeads(k, k_norm_.get(), c.norm_eps, context));
+  plan->q = HeadsOf(qkv, batch, seq, 0, c.num_heads, c.head_dim);
+  plan->k = HeadsOf(qkv, batch, seq, k_first, c.num_kv_heads, c.head_dim);
+  plan->v = HeadsOf(qkv, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
+  HEED_RETURN_IF_ERROR(
+      PlanProjection(x, qkv_weights, qkv_bias, qkv, batch, seq, context, &plan->qkv));
+  const KvCache* cache = options.cache;
   if (c.rope) {
-    const MutableTensorView rotated =
+    const MutableTensorView turned =
         Writable(HeadsOf(qkv, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
-    HEED_RETURN_IF_ERROR(rope(rotated, options.positions, rotated, *c.rope, context));
+    const size_t past = cache != nullptr ? cache->length() : 0;
+    HEED_RETURN_IF_ERROR(
+        options.positions.absent()
+            ? PlanRope(turned, past, turned, *c.rope, context, &plan->rope)
+            : PlanRope(turned, options.positions, turned, *c.rope, context, &plan->rope));
+  }
+  KeySource source;
+  if (cache == nullptr) {
+    source.k = plan->k;
+    source.v = plan->v;
+  } else {
+    source.cache = cache;
+    source.new_tokens = seq;
   }
   const MutableTensorView out = Writable(HeadsOf(heads, batch, seq, 0, c.num_heads, c.v_head_dim));
-  KvCache* cache = options.cache;
-  if (cache == nullptr) return attention(q, k, v, out, OptionsFor(options), context);
-  const size_t past = cache->length();
-  HEED_RETURN_IF_ERROR(cache->append(k, v));
-  const Status status = attention(q, *cache, out, OptionsFor(options), context);
-  if (!status.ok()) HEED_RETURN_IF_ERROR(cache->truncate(past));
-  return status;
+  const NamedView outputs[] = {{"out", &out}};
+  HEED_RETURN_IF_ERROR(
+      PlanAttention(plan->q, source, out, outputs, OptionsFor(options), context, &plan->attention));
+  if (has_out) {
+    HEED_RETURN_IF_ERROR(
+        PlanProjection(heads, out_weights, out_bias, y, batch, seq, context, &plan->out));
+  }
+  const size_t own = arena.used();
+  const size_t steps = std::max(
+      {plan->qkv.matmul.bytes, plan->rope.bytes, plan->attention.bytes, plan->out.matmul.bytes});
+  if (__builtin_add_overflow(own, steps, &plan->bytes)) plan->bytes = SIZE_MAX;
+  return Status();
 }
+
+Status MultiHeadAttention::Impl::PlanForward(const TensorView& x, const MutableTensorView& y,
+                                             const ForwardOptions& options, Context::Impl& context,
+                                             ForwardPlan* plan) const {
+  HEED_RETURN_IF_ERROR(CheckForward(x, y, options));
+  plan->batch = x.rank == 3 ? x.shape[0] : 1;
+  plan->seq = x.shape[x.rank - 2];
+  if (plan->empty()) return Status();
+  // Where the layer's own memory lies is a part of the steps' plans. So they are made in what it
+  // takes, and again should they need more and it moves.
+  Arena own;
+  ForwardMemory(plan->batch, plan->seq, qkv_weights.out(), joined(), &own);
+  Arena arena;
+  HEED_RETURN_IF_ERROR(context.Reserve(own.used(), &arena));
+  HEED_RETURN_IF_ERROR(PlanSteps(x, y, options, arena, context, plan));
+  if (plan->bytes <= context.workspace_bytes) return Status();
+  HEED_RETURN_IF_ERROR(context.Reserve(plan->bytes, &arena));
+  plan->attention = {};
+  return PlanSteps(x, y, options, arena, context, plan);
+}
+
+Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const MutableTensorView& y,
+                                            const ForwardOptions& options, Context& context) const {
+  Context::Impl& impl = *context.impl();
+  Arena arena(impl.workspace.get());
+  const bool own_heads = has_out && options.context.absent();
+  ForwardMemory(plan.batch, plan.seq, qkv_weights.out(), own_heads ? joined() : 0, &arena);
+  HEED_RETURN_IF_ERROR(RunProjection(plan.qkv, arena, impl));
+  if (q_norm != nullptr) {
+    HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm.get(), config.norm_eps, impl));
+  }
+  if (k_norm != nullptr) {
+    HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm.get(), config.norm_eps, impl));
+  }
+  HEED_RETURN_IF_ERROR(RunRope(plan.rope, arena, impl));
+  if (options.cache != nullptr) {
+    HEED_RETURN_IF_ERROR(options.cache->append(plan.k, plan.v, context));
+  }
+  HEED_RETURN_IF_ERROR(RunAttention(plan.attention, arena, impl));
+  if (has_out) return RunProjection(plan.out, arena, impl);
+  return options.context.absent() ? Status() : convert(y, options.context, context);
+}
+
+void MultiHeadAttention::Destroy::operator()(Impl* impl) const { delete impl; }
 
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,
                                    const ForwardOptions& options, Context& context) const {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
-  HEED_RETURN_IF_ERROR(CheckForward(x, y, options));
-  const size_t batch = x.rank == 3 ? x.shape[0] : 1, seq = x.shape[x.rank - 2];
-  if (batch == 0 || seq == 0) return Status();
-  const size_t width = qkv_.out(), joined = config_.num_heads * config_.v_head_dim;
-
-  // q, k and v of every token side by side, the heads joined, and positions.
-  const size_t factors[] = {batch, seq, width + joined + 1};
-  size_t floats = 0;
-  if (!Product(factors, 3, &floats)) {
-    return Status::Error(StatusCode::kInvalidArgument, "x: shape %s is too large for this layer",
-                         ShapeText(x).text);
-  }
-  float* memory = context.impl()->Reserve(Buffer::kLayer, floats);
-  if (memory == nullptr) return OutOfMemory("workspace", floats, sizeof(float));
-  const MutableTensorView qkv(memory, {batch, seq, width});
-  HEED_RETURN_IF_ERROR(Project(x, qkv_, qkv_bias_, qkv, batch, seq, context));
-
+  if (impl_ == nullptr) return MovedFrom();
+  ForwardPlan plan;
+  HEED_RETURN_IF_ERROR(impl_->PlanForward(x, y, options, *context.impl(), &plan));
+  if (plan.empty()) return Status();
   KvCache* cache = options.cache;
   const size_t past = cache != nullptr ? cache->length() : 0;
-  ForwardOptions filled = options;
-  if (options.positions.absent()) {
-    auto* own = reinterpret_cast<int32_t*>(memory + batch * seq * (width + joined));
-    for (size_t i = 0; i < seq; ++i) own[i] = static_cast<int32_t>(past + i);
-    filled.positions = TensorView(own, {seq});
-  }
-  MutableTensorView heads(memory + batch * seq * width, {batch, seq, joined});
-  if (!options.context.absent()) heads = options.context;
-  if (!has_out_) heads = y;
-  HEED_RETURN_IF_ERROR(Attend(qkv, heads, filled, context));
-  if (!has_out_) return options.context.absent() ? Status() : convert(y, options.context);
-  const Status status = Project(heads, out_, out_bias_, y, batch, seq, context);
+  const Status status = impl_->RunForward(plan, y, options, context);
   if (!status.ok() && cache != nullptr) HEED_RETURN_IF_ERROR(cache->truncate(past));
   return status;
 }
+
+Result<KvCache> MultiHeadAttention::create_cache(size_t batch, size_t capacity) const {
+  if (impl_ == nullptr) return MovedFrom();
+  KvCacheConfig config;
+  config.batch = batch;
+  config.num_kv_heads = impl_->config.num_kv_heads;
+  config.head_dim = impl_->config.head_dim;
+  config.v_head_dim = impl_->config.v_head_dim;
+  config.capacity = capacity;
+  return KvCache::create(config);
+}
+
+const MultiHeadAttentionConfig& MultiHeadAttention::config() const {
+  return impl_ ? impl_->config : kNoConfig;
+}
+
+size_t MultiHeadAttention::d_out() const { return impl_ ? impl_->d_out() : 0; }
+
+size_t MultiHeadAttention::bytes() const { return impl_ ? impl_->bytes() : 0; }
 
 }  // namespace heed

@@ -1,4 +1,4 @@
-#include "heed/rope.hpp"
+#include "src/layer/rope.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,6 @@
 #include "src/base/float_environment.h"
 #include "src/base/math.h"
 #include "src/base/parallel.h"
-#include "src/layer/rope.h"
 
 namespace heed {
 namespace {
@@ -33,6 +32,43 @@ Status CheckPositionsShape(const TensorView& positions, size_t batch, size_t len
                          ShapeText(positions).text, len, batch, len);
   }
   return Status();
+}
+
+// Of x and y, whatever the positions.
+Status CheckRotated(const TensorView& x, const MutableTensorView& y) {
+  HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 3, 4));
+  if (x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape)) {
+    return Status::Error(StatusCode::kInvalidArgument, "y: shape is %s, must be that of x, %s",
+                         ShapeText(y).text, ShapeText(x).text);
+  }
+  if (x.shape[x.rank - 1] > 1 && x.strides[x.rank - 1] != 1) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "x: stride of the last dimension is %td, must be 1",
+                         x.strides[x.rank - 1]);
+  }
+  return SameView(x, y) ? Status() : CheckNoOverlap("y", y, "x", x);
+}
+
+// The memory of a run, laid out in an arena.
+struct RopeMemory {
+  double* frequencies;
+  float* angles;  // [workers][rope_dim]: a token's cosines, then its sines
+
+  RopeMemory(const RopePlan& plan, Arena* arena)
+      : frequencies(arena->Take<double>(plan.rope_dim / 2)),
+        angles(arena->Take<float>(plan.workers, plan.rope_dim)) {}
+};
+
+void PlanTokens(const Context::Impl& context, RopePlan* plan) {
+  const size_t tokens = plan->x.batch * plan->x.len;
+  constexpr double kFlopsPerAngle = 100;
+  const double angles = static_cast<double>(tokens) * static_cast<double>(plan->rope_dim / 2);
+  plan->workers = WorkersFor(context, tokens,
+                             angles * (kFlopsPerAngle + 6.0 * static_cast<double>(plan->x.heads)));
+  Arena counted;
+  RopeMemory(*plan, &counted);
+  plan->bytes = counted.used();
 }
 
 }  // namespace
@@ -73,62 +109,63 @@ Status CheckRope(const RopeOptions& options, size_t head_dim, size_t* rope_dim) 
   return CheckRopeScaling(options);
 }
 
+Status PlanRope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
+                const RopeOptions& options, const Context::Impl& context, RopePlan* plan) {
+  HEED_RETURN_IF_ERROR(CheckRotated(x, y));
+  *plan = {.x = AsHeads(x), .y = AsHeads(y), .positions = positions, .options = options};
+  HEED_RETURN_IF_ERROR(CheckRope(options, plan->x.dim, &plan->rope_dim));
+  plan->empty = x.num_elements() == 0;
+  // Positions of no element are not read: with strides of 0 there may be any number of them.
+  if (plan->empty) return CheckPositionsShape(positions, plan->x.batch, plan->x.len);
+  HEED_RETURN_IF_ERROR(CheckPositions(positions, plan->x.batch, plan->x.len));
+  HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "positions", positions));
+  PlanTokens(context, plan);
+  return Status();
+}
+
+Status PlanRope(const TensorView& x, size_t first_position, const MutableTensorView& y,
+                const RopeOptions& options, const Context::Impl& context, RopePlan* plan) {
+  HEED_RETURN_IF_ERROR(CheckRotated(x, y));
+  *plan = {.x = AsHeads(x), .y = AsHeads(y), .first_position = first_position, .options = options};
+  HEED_RETURN_IF_ERROR(CheckRope(options, plan->x.dim, &plan->rope_dim));
+  plan->empty = x.num_elements() == 0;
+  if (!plan->empty) PlanTokens(context, plan);
+  return Status();
+}
+
+Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) {
+  if (plan.empty) return Status();
+  const RopeMemory memory(plan, &arena);
+  const HeadsView &x = plan.x, &y = plan.y;
+  const size_t pairs = plan.rope_dim / 2;
+  const double factor = RopeFrequencies(plan.options, plan.rope_dim, memory.frequencies);
+  const auto rotate = plan.options.interleaved ? context.rope->interleaved : context.rope->half;
+  return ForEachTask(context, x.batch * x.len, plan.workers, [&](size_t token, size_t worker) {
+    float* cos = memory.angles + worker * plan.rope_dim;
+    float* sin = cos + pairs;
+    const size_t b = token / x.len, i = token % x.len;
+    const auto position = plan.positions.absent() ? static_cast<int32_t>(plan.first_position + i)
+                                                  : PositionAt(plan.positions, b, i);
+    RopeAngles(position, memory.frequencies, factor, pairs, cos, sin);
+    for (size_t h = 0; h < x.heads; ++h) {
+      const float* from = x.row(b, i, h);
+      auto* to = const_cast<float*>(y.row(b, i, h));
+      rotate(from, cos, sin, pairs, to);
+      if (from != to) std::copy(from + plan.rope_dim, from + x.dim, to + plan.rope_dim);
+    }
+  });
+}
+
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
             const RopeOptions& options, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
-  HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 3, 4));
-  HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 3, 4));
-  if (x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape)) {
-    return Status::Error(StatusCode::kInvalidArgument, "y: shape is %s, must be that of x, %s",
-                         ShapeText(y).text, ShapeText(x).text);
-  }
-  const size_t first = x.rank - 3;  // of seq, heads, head_dim
-  const size_t batch = first == 1 ? x.shape[0] : 1, len = x.shape[first],
-               heads = x.shape[first + 1], head_dim = x.shape[first + 2];
-  if (head_dim > 1 && x.strides[first + 2] != 1) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "x: stride of the last dimension is %td, must be 1", x.strides[first + 2]);
-  }
-  if (!SameView(x, y)) HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "x", x));
-  size_t rope_dim = 0;
-  HEED_RETURN_IF_ERROR(CheckRope(options, head_dim, &rope_dim));
-  // Positions of no element are not read: with strides of 0 there may be any number of them.
-  if (x.num_elements() == 0) return CheckPositionsShape(positions, batch, len);
-  HEED_RETURN_IF_ERROR(CheckPositions(positions, batch, len));
-  HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "positions", positions));
-
   Context::Impl& impl = *context.impl();
-  const size_t pairs = rope_dim / 2, tokens = batch * len;
-  constexpr double kFlopsPerAngle = 100;
-  const size_t workers = WorkersFor(impl, tokens,
-                                    static_cast<double>(tokens) * static_cast<double>(pairs) *
-                                        (kFlopsPerAngle + 6.0 * static_cast<double>(heads)));
-  // Frequencies in double, then a cosine and a sine per worker and pair.
-  const size_t floats = 2 * pairs + workers * 2 * pairs;
-  float* workspace = impl.Reserve(Buffer::kRope, floats);
-  if (workspace == nullptr) return OutOfMemory("workspace", floats, sizeof(float));
-  auto* frequencies = reinterpret_cast<double*>(workspace);
-  const double factor = RopeFrequencies(options, rope_dim, frequencies);
-  const auto rotate = options.interleaved ? impl.rope->interleaved : impl.rope->half;
-  return ForEachTask(impl, tokens, workers, [&](size_t token, size_t worker) {
-    float* cos = workspace + 2 * pairs + worker * 2 * pairs;
-    float* sin = cos + pairs;
-    const size_t b = token / len, i = token % len;
-    RopeAngles(PositionAt(positions, b, i), frequencies, factor, pairs, cos, sin);
-    const auto offset = [&](const TensorView& view) {
-      return (first == 1 ? static_cast<ptrdiff_t>(b) * view.strides[0] : 0) +
-             static_cast<ptrdiff_t>(i) * view.strides[first];
-    };
-    for (size_t h = 0; h < heads; ++h) {
-      const float* from = static_cast<const float*>(x.data) + offset(x) +
-                          static_cast<ptrdiff_t>(h) * x.strides[first + 1];
-      float* to = static_cast<float*>(y.mutable_data()) + offset(y) +
-                  static_cast<ptrdiff_t>(h) * y.strides[first + 1];
-      rotate(from, cos, sin, pairs, to);
-      if (from != to) std::copy(from + rope_dim, from + head_dim, to + rope_dim);
-    }
-  });
+  RopePlan plan;
+  HEED_RETURN_IF_ERROR(PlanRope(x, positions, y, options, impl, &plan));
+  Arena arena;
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
+  return RunRope(plan, arena, impl);
 }
 
 }  // namespace heed

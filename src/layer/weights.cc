@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "heed/convert.hpp"
-#include "heed/multi_head_attention.hpp"
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
+#include "src/layer/multi_head_attention.h"
 #include "src/layer/rope.h"
 
 namespace heed {
@@ -96,7 +96,8 @@ Status CheckConfig(MultiHeadAttentionConfig* c) {
 }
 
 // Biases side by side, 0 where there is none; null when none is given.
-Status JoinBiases(const Projection* projections, size_t count, std::unique_ptr<float[]>* joined) {
+Status JoinBiases(const Projection* projections, size_t count, Context& context,
+                  std::unique_ptr<float[]>* joined) {
   bool any = false;
   size_t total = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -109,15 +110,15 @@ Status JoinBiases(const Projection* projections, size_t count, std::unique_ptr<f
   float* to = joined->get();
   for (size_t i = 0; i < count; to += projections[i].out, ++i) {
     if (projections[i].weights->bias.absent()) continue;
-    HEED_RETURN_IF_ERROR(
-        convert(projections[i].weights->bias, MutableTensorView(to, {projections[i].out})));
+    HEED_RETURN_IF_ERROR(convert(projections[i].weights->bias,
+                                 MutableTensorView(to, {projections[i].out}), context));
   }
   return Status();
 }
 
 // A vector of the layer's own: `view` with `offset` added; null when it is absent.
 Status CopyVector(const char* name, const TensorView& view, size_t size, float offset,
-                  std::unique_ptr<float[]>* copy) {
+                  Context& context, std::unique_ptr<float[]>* copy) {
   if (view.absent()) return Status();
   HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, 1, 1));
   if (view.shape[0] != size) {
@@ -125,14 +126,14 @@ Status CopyVector(const char* name, const TensorView& view, size_t size, float o
                          ShapeText(view).text, size);
   }
   copy->reset(new (std::nothrow) float[size]);
-  if (*copy == nullptr) return OutOfMemory(name, size, sizeof(float));
-  HEED_RETURN_IF_ERROR(convert(view, MutableTensorView(copy->get(), {size})));
+  if (*copy == nullptr) return OutOfMemory(name, size * sizeof(float));
+  HEED_RETURN_IF_ERROR(convert(view, MutableTensorView(copy->get(), {size}), context));
   for (size_t i = 0; i < size; ++i) (*copy)[i] = offset + (*copy)[i];
   return Status();
 }
 
 Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
-               PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
+               Context& context, PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
   const size_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim,
                v = c.num_kv_heads * c.v_head_dim;
   const bool fused = !weights.qkv.weight.absent();
@@ -151,57 +152,66 @@ Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
     HEED_RETURN_IF_ERROR(CheckProjection(projections[i], weights.layout));
     views[i] = projections[i].weights->weight;
   }
-  Result<PackedMatrix> matrix = PackedMatrix::pack(views, count, weights.layout);
+  Result<PackedMatrix> matrix = PackedMatrix::pack(views, count, weights.layout, context);
   HEED_RETURN_IF_ERROR(matrix.status());
   *packed = std::move(*matrix);
-  return JoinBiases(projections, count, bias);
+  return JoinBiases(projections, count, context, bias);
 }
 
 Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
-               PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
+               Context& context, PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
   const size_t out_dim = weights.layout == WeightLayout::kInOut ? 1 : 0;
   const Projection out = {"out", &weights.out, c.num_heads * c.v_head_dim,
                           weights.out.weight.shape[out_dim]};
   HEED_RETURN_IF_ERROR(CheckProjection(out, weights.layout));
-  Result<PackedMatrix> matrix = PackedMatrix::pack(weights.out.weight, weights.layout);
+  Result<PackedMatrix> matrix = PackedMatrix::pack(weights.out.weight, weights.layout, context);
   HEED_RETURN_IF_ERROR(matrix.status());
   *packed = std::move(*matrix);
-  return JoinBiases(&out, 1, bias);
+  return JoinBiases(&out, 1, context, bias);
 }
 
 }  // namespace
 
-Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
-                                                      const MultiHeadAttentionWeights& weights) {
-  const FloatEnvironment environment;
-  MultiHeadAttention layer;
-  layer.config_ = config;
-  HEED_RETURN_IF_ERROR(CheckConfig(&layer.config_));
-  const MultiHeadAttentionConfig& c = layer.config_;
+Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights,
+                                        Context& context) {
+  HEED_RETURN_IF_ERROR(CheckConfig(&config));
+  const MultiHeadAttentionConfig& c = config;
   const float offset = c.norm_weight_offset;
-  HEED_RETURN_IF_ERROR(CopyVector("q_norm", weights.q_norm, c.head_dim, offset, &layer.q_norm_));
-  HEED_RETURN_IF_ERROR(CopyVector("k_norm", weights.k_norm, c.head_dim, offset, &layer.k_norm_));
-  HEED_RETURN_IF_ERROR(CopyVector("sinks", weights.sinks, c.num_heads, 0.0f, &layer.sinks_));
+  HEED_RETURN_IF_ERROR(CopyVector("q_norm", weights.q_norm, c.head_dim, offset, context, &q_norm));
+  HEED_RETURN_IF_ERROR(CopyVector("k_norm", weights.k_norm, c.head_dim, offset, context, &k_norm));
+  HEED_RETURN_IF_ERROR(CopyVector("sinks", weights.sinks, c.num_heads, 0.0f, context, &sinks));
   HEED_RETURN_IF_ERROR(
-      CopyVector("alibi_slopes", weights.alibi_slopes, c.num_heads, 0.0f, &layer.alibi_slopes_));
-  layer.has_out_ = !weights.out.weight.absent();
-  if (!layer.has_out_ && !weights.out.bias.absent()) {
+      CopyVector("alibi_slopes", weights.alibi_slopes, c.num_heads, 0.0f, context, &alibi_slopes));
+  has_out = !weights.out.weight.absent();
+  if (!has_out && !weights.out.bias.absent()) {
     return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
   }
-  HEED_RETURN_IF_ERROR(PackQkv(c, weights, &layer.qkv_, &layer.qkv_bias_));
-  if (layer.has_out_) HEED_RETURN_IF_ERROR(PackOut(c, weights, &layer.out_, &layer.out_bias_));
+  HEED_RETURN_IF_ERROR(PackQkv(c, weights, context, &qkv_weights, &qkv_bias));
+  return has_out ? PackOut(c, weights, context, &out_weights, &out_bias) : Status();
+}
+
+size_t MultiHeadAttention::Impl::d_out() const {
+  return has_out ? out_weights.out() : config.num_heads * config.v_head_dim;
+}
+
+size_t MultiHeadAttention::Impl::bytes() const {
+  const size_t vectors = (qkv_bias ? qkv_weights.out() : 0) + (out_bias ? out_weights.out() : 0) +
+                         (q_norm ? config.head_dim : 0) + (k_norm ? config.head_dim : 0) +
+                         (sinks ? config.num_heads : 0) + (alibi_slopes ? config.num_heads : 0);
+  return qkv_weights.bytes() + out_weights.bytes() + vectors * sizeof(float);
+}
+
+Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
+                                                      const MultiHeadAttentionWeights& weights,
+                                                      Context& context) {
+  const FloatEnvironment environment;
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  MultiHeadAttention layer;
+  layer.impl_.reset(new (std::nothrow) Impl);
+  if (layer.impl_ == nullptr) return OutOfMemory("layer", sizeof(Impl));
+  layer.impl_->config = config;
+  HEED_RETURN_IF_ERROR(layer.impl_->Create(weights, context));
   return layer;
-}
-
-size_t MultiHeadAttention::d_out() const {
-  return has_out_ ? out_.out() : config_.num_heads * config_.v_head_dim;
-}
-
-size_t MultiHeadAttention::bytes() const {
-  const size_t vectors = (qkv_bias_ ? qkv_.out() : 0) + (out_bias_ ? out_.out() : 0) +
-                         (q_norm_ ? config_.head_dim : 0) + (k_norm_ ? config_.head_dim : 0) +
-                         (sinks_ ? config_.num_heads : 0) + (alibi_slopes_ ? config_.num_heads : 0);
-  return qkv_.bytes() + out_.bytes() + vectors * sizeof(float);
 }
 
 }  // namespace heed

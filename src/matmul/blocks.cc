@@ -19,8 +19,8 @@ constexpr size_t kMinTaskColumns = 128;
 // Columns of a task when all of a is packed beforehand.
 constexpr size_t kShareColumns = 64;
 
-// Of a matrix that is not packed, as many columns are packed at a time as these hold: it must stay
-// near, and the context keeps the memory.
+// Of a matrix that is not packed, as many columns are packed at a time as these hold: they must
+// stay near, and the context keeps the memory.
 constexpr size_t kStripeFloats = size_t{2} << 20;
 constexpr size_t kMinStripeColumns = 256;
 constexpr size_t kPackColumns = 128;  // of a task that packs b
@@ -51,6 +51,8 @@ struct TaskGrid {
   }
 
   size_t tasks() const { return row_blocks * column_blocks; }
+  // Of packed rows of a.
+  size_t TileFloats(size_t k) const { return rows * std::min(k, kStretch); }
 };
 
 // Rows [row, row + rows) of a, packed for k in [k_begin, k_end), chunk after chunk.
@@ -97,13 +99,8 @@ void PackRows(const Product2d& p, PackedRows a, float* tiles) {
   }
 }
 
-// All of a, packed by all threads.
-Status PackAllRows(const Product2d& p, Context::Impl& context, const float** packed) {
-  *packed = p.a;
-  if (p.m == 1 && p.a_k == 1) return Status();
-  float* tiles = context.Reserve(Buffer::kMatmulShared, p.m * p.k);
-  if (tiles == nullptr) return OutOfMemory("workspace", p.m * p.k, sizeof(float));
-  *packed = tiles;
+// All of a, in `tiles`, packed by all threads.
+Status PackAllRows(const Product2d& p, float* tiles, const Context::Impl& context) {
   const size_t chunks = CeilDiv(p.k, kSumChunk), tasks = chunks * CeilDiv(p.m, kPackRows);
   const double work = static_cast<double>(p.m) * static_cast<double>(p.k) * kPackCost;
   return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
@@ -112,33 +109,24 @@ Status PackAllRows(const Product2d& p, Context::Impl& context, const float** pac
     PackTiles(p.a + static_cast<ptrdiff_t>(row) * p.a_row + static_cast<ptrdiff_t>(k) * p.a_k,
               p.a_row, p.a_k, std::min(kPackRows, p.m - row), depth, tiles + k * p.m + row * depth);
   });
+  return Status();
 }
+
+// A row whose elements lie side by side is a tile as it is.
+bool IsTile(const Product2d& p) { return p.m == 1 && p.a_k == 1; }
 
 // Products of which all of a stays near are cut by columns alone: they live by how fast b streams.
 bool StaysNear(const Product2d& p, const Context::Impl& context) {
   return p.m <= NearFloats(context) / 2 / p.k;
 }
 
-Status NearRows(const Product2d& p, const PackedMatrix& b, Context::Impl& context) {
-  const float* tiles = nullptr;
-  HEED_RETURN_IF_ERROR(PackAllRows(p, context, &tiles));
-  const size_t tasks = CeilDiv(p.n, kShareColumns);
-  return ForEachTask(
-      context, tasks, WorkersFor(context, tasks, Flops(p)), [&](size_t task, size_t) {
-        const size_t column = task * kShareColumns;
-        RunStretch(*context.matmul, p, {0, p.m, 0, p.k, tiles}, column,
-                   std::min(kShareColumns, p.n - column), p.k * kPanel,
-                   [&](size_t at, size_t k) { return b.data() + at * p.k + k * kPanel; });
-      });
-}
-
 // c = a b for b in panels of all of k.
-Status FarRows(const Product2d& p, const float* panels, Context::Impl& context) {
+Status FarRows(const Product2d& p, const Panels& b, float* workspace,
+               const Context::Impl& context) {
   const TaskGrid grid(context, p.m, p.n, p.k);
   const size_t workers = WorkersFor(context, grid.tasks(), Flops(p));
-  const size_t tile_floats = grid.rows * std::min(p.k, kStretch);
-  float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * tile_floats);
-  if (workspace == nullptr) return OutOfMemory("workspace", workers * tile_floats, sizeof(float));
+  const size_t tile_floats = grid.TileFloats(p.k);
+  const float* panels = b.f32();
   return ForEachTask(context, grid.tasks(), workers, [&](size_t task, size_t worker) {
     float* tiles = workspace + worker * tile_floats;
     const size_t row = task % grid.row_blocks * grid.rows;
@@ -155,7 +143,7 @@ Status FarRows(const Product2d& p, const float* panels, Context::Impl& context) 
 
 // Packs columns [first, first + columns) as PackedMatrix does, on all threads.
 Status PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t columns,
-                  float* panels, Context::Impl& context) {
+                  float* panels, const Context::Impl& context) {
   const size_t chunks = CeilDiv(p.k, kSumChunk);
   const size_t tasks = chunks * CeilDiv(columns, kPackColumns);
   const double work = static_cast<double>(p.k) * static_cast<double>(columns) * kPackCost;
@@ -165,59 +153,99 @@ Status PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t
                std::min(kPackColumns, columns - column), panels + column * p.k + k * kPanel,
                p.k * kPanel);
   });
-}
-
-// b as given: a stripe of it is packed once, then all rows run against it.
-Status FarRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context) {
-  const size_t stripe =
-      std::min(RoundUp(p.n, kColumnPad),
-               std::max(kMinStripeColumns, kStripeFloats / p.k / kColumnPad * kColumnPad));
-  float* panels = context.Reserve(Buffer::kMatmulShared, stripe * p.k);
-  if (panels == nullptr) return OutOfMemory("workspace", stripe * p.k, sizeof(float));
-  for (size_t first = 0; first < p.n; first += stripe) {
-    Product2d part = p;
-    part.n = std::min(stripe, p.n - first);
-    part.c += first;
-    if (part.bias != nullptr) part.bias += first;
-    HEED_RETURN_IF_ERROR(PackStripe(p, b, first, part.n, panels, context));
-    HEED_RETURN_IF_ERROR(FarRows(part, panels, context));
-  }
   return Status();
 }
 
-// b as given: each task owns some columns, packs a stretch of them and takes it from cache.
-Status NearRows(const Product2d& p, const PlainMatrix& b, Context::Impl& context) {
-  const size_t tasks = CeilDiv(p.n, kShareColumns);
-  const size_t workers = WorkersFor(context, tasks, Flops(p));
-  const size_t depth = std::min(p.k, kStretch), panel_floats = kShareColumns * depth;
-  float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * panel_floats);
-  if (workspace == nullptr) return OutOfMemory("workspace", workers * panel_floats, sizeof(float));
-  const float* tiles = nullptr;
-  HEED_RETURN_IF_ERROR(PackAllRows(p, context, &tiles));
-  return ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    float* panels = workspace + worker * panel_floats;
+Status NearPacked(const MatmulPlan& plan, const float* tiles, const Context::Impl& context) {
+  const Product2d& p = plan.p;
+  const float* panels = plan.packed.f32();
+  return ForEachTask(context, CeilDiv(p.n, kShareColumns), plan.workers, [&](size_t task, size_t) {
     const size_t column = task * kShareColumns;
-    const size_t columns = std::min(kShareColumns, p.n - column);
-    for (size_t k = 0; k < p.k; k += kStretch) {
-      const size_t end = std::min(p.k, k + kStretch);
-      PackPanels(b.at(k, column), b.k_stride, b.column_stride, end - k, columns, panels,
-                 depth * kPanel);
-      RunStretch(*context.matmul, p, {0, p.m, k, end, tiles + k * p.m}, column, columns,
-                 depth * kPanel, [&](size_t at, size_t from) {
-                   return panels + (at - column) * depth + (from - k) * kPanel;
-                 });
-    }
+    RunStretch(*context.matmul, p, {0, p.m, 0, p.k, tiles}, column,
+               std::min(kShareColumns, p.n - column), p.k * kPanel,
+               [&](size_t at, size_t k) { return panels + at * p.k + k * kPanel; });
   });
+}
+
+// b as given: each task owns some columns, packs a stretch of them and takes it from cache.
+Status NearPlain(const MatmulPlan& plan, const float* tiles, float* workspace,
+                 const Context::Impl& context) {
+  const Product2d& p = plan.p;
+  const PlainMatrix& b = plan.plain;
+  const size_t depth = std::min(p.k, kStretch);
+  return ForEachTask(context, CeilDiv(p.n, kShareColumns), plan.workers,
+                     [&](size_t task, size_t worker) {
+                       float* panels = workspace + worker * plan.worker_floats;
+                       const size_t column = task * kShareColumns;
+                       const size_t columns = std::min(kShareColumns, p.n - column);
+                       for (size_t k = 0; k < p.k; k += kStretch) {
+                         const size_t end = std::min(p.k, k + kStretch);
+                         PackPanels(b.at(k, column), b.k_stride, b.column_stride, end - k, columns,
+                                    panels, depth * kPanel);
+                         RunStretch(*context.matmul, p, {0, p.m, k, end, tiles + k * p.m}, column,
+                                    columns, depth * kPanel, [&](size_t at, size_t from) {
+                                      return panels + (at - column) * depth + (from - k) * kPanel;
+                                    });
+                       }
+                     });
 }
 
 }  // namespace
 
-Status MultiplyBlocks(const Product2d& p, const PackedMatrix& b, Context::Impl& context) {
-  return StaysNear(p, context) ? NearRows(p, b, context) : FarRows(p, b.data(), context);
+void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
+  const Product2d& p = plan->p;
+  const bool packed = !plan->packed.absent();
+  if (StaysNear(p, context)) {
+    plan->order = ProductOrder::kNear;
+    plan->workers = WorkersFor(context, CeilDiv(p.n, kShareColumns), Flops(p));
+    plan->shared_floats = IsTile(p) ? 0 : p.m * p.k;
+    plan->worker_floats = packed ? 0 : kShareColumns * std::min(p.k, kStretch);
+    return;
+  }
+  plan->order = ProductOrder::kFar;
+  plan->columns = p.n;
+  if (!packed) {
+    plan->columns =
+        std::min(RoundUp(p.n, kColumnPad),
+                 std::max(kMinStripeColumns, kStripeFloats / p.k / kColumnPad * kColumnPad));
+    if (__builtin_mul_overflow(plan->columns, p.k, &plan->shared_floats)) {
+      plan->shared_floats = SIZE_MAX;
+    }
+  }
+  Product2d part = p;
+  part.n = std::min(plan->columns, p.n);
+  const TaskGrid grid(context, part.m, part.n, part.k);
+  plan->worker_floats = grid.TileFloats(p.k);
+  plan->workers = WorkersFor(context, grid.tasks(), Flops(part));
+  if (p.n % part.n == 0) return;
+  part.n = p.n % part.n;  // the last columns, which may be cut into more tasks
+  const TaskGrid last(context, part.m, part.n, part.k);
+  plan->workers = std::max(plan->workers, WorkersFor(context, last.tasks(), Flops(part)));
 }
 
-Status MultiplyBlocks(const Product2d& p, const PlainMatrix& b, Context::Impl& context) {
-  return StaysNear(p, context) ? NearRows(p, b, context) : FarRows(p, b, context);
+Status RunNear(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
+  const float* tiles = plan.p.a;
+  if (memory.shared != nullptr) {
+    HEED_RETURN_IF_ERROR(PackAllRows(plan.p, memory.shared, context));
+    tiles = memory.shared;
+  }
+  return plan.packed.absent() ? NearPlain(plan, tiles, memory.workers, context)
+                              : NearPacked(plan, tiles, context);
+}
+
+// Of a b as given, a stripe is packed once, then all rows run against it.
+Status RunFar(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
+  const Product2d& p = plan.p;
+  if (!plan.packed.absent()) return FarRows(p, plan.packed, memory.workers, context);
+  for (size_t first = 0; first < p.n; first += plan.columns) {
+    Product2d part = p;
+    part.n = std::min(plan.columns, p.n - first);
+    part.c += first;
+    if (part.bias != nullptr) part.bias += first;
+    HEED_RETURN_IF_ERROR(PackStripe(p, plan.plain, first, part.n, memory.shared, context));
+    HEED_RETURN_IF_ERROR(FarRows(part, {memory.shared}, memory.workers, context));
+  }
+  return Status();
 }
 
 }  // namespace heed

@@ -3,38 +3,26 @@
 
 #include <cstddef>
 
-#include "heed/matmul.hpp"
 #include "src/base/context.h"
+#include "src/matmul/matmul.h"
 
 namespace heed {
 
-// c[m, n] = a[m, k] b (+ bias), shapes checked.
-struct Product2d {
-  const float* a;
-  ptrdiff_t a_row, a_k;
-  float* c;
-  ptrdiff_t c_row;
-  const float* bias;
-  size_t m, n, k;
+// The memory of a product, laid out in an arena.
+struct MatmulMemory {
+  float* shared;   // plan.shared_floats; null: none
+  float* workers;  // [plan.workers][plan.worker_floats]
+
+  MatmulMemory(const MatmulPlan& plan, Arena* arena)
+      : shared(arena->TakeIf<float>(plan.shared_floats > 0, plan.shared_floats)),
+        workers(arena->TakeIf<float>(plan.worker_floats > 0, plan.workers, plan.worker_floats)) {}
 };
 
-inline double Flops(const Product2d& p) {
-  return 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
-}
+// Of a product with m, n and k at least 1: fills order, columns, workers, shared_floats and
+// worker_floats with what kNear or kFar takes.
+void PlanBlocks(const Context::Impl& context, MatmulPlan* plan);
 
-// A matrix that is given as it is.
-struct PlainMatrix {
-  const float* data;
-  ptrdiff_t k_stride, column_stride;
-
-  const float* at(size_t k, size_t column) const {
-    return data + static_cast<ptrdiff_t>(k) * k_stride +
-           static_cast<ptrdiff_t>(column) * column_stride;
-  }
-};
-
-// m, n and k at least 1. Errors: kOutOfMemory, before anything is written.
-Status MultiplyBlocks(const Product2d& p, const PackedMatrix& b, Context::Impl& context);
-Status MultiplyBlocks(const Product2d& p, const PlainMatrix& b, Context::Impl& context);
+Status RunNear(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context);
+Status RunFar(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context);
 
 }  // namespace heed

@@ -1,4 +1,4 @@
-#include "heed/matmul.hpp"
+#include "src/matmul/matmul.h"
 
 #include <algorithm>
 
@@ -8,6 +8,7 @@
 #include "src/base/parallel.h"
 #include "src/kernels/matmul.h"
 #include "src/matmul/blocks.h"
+#include "src/matmul/packed_matrix.h"
 
 namespace heed {
 namespace {
@@ -61,71 +62,124 @@ void FillBias(const Product2d& p) {
   }
 }
 
-// One row against a row-major b: b is read once, in order, and never copied.
-Status OneRow(const Product2d& p, const TensorView& b, Context::Impl& context) {
+// b is read once, in order, and never copied.
+void PlanOneRow(const Context::Impl& context, MatmulPlan* plan) {
   // The sums of a chunk stay in L1, and rows of b are read in runs as long as they can be.
   constexpr size_t kMinColumns = 256, kMaxColumns = 4096;
+  const Product2d& p = plan->p;
   const size_t share = RoundUp(CeilDiv(p.n, context.num_threads), kColumnPad);
-  const size_t task_columns = std::clamp(share, kMinColumns, kMaxColumns);
-  const size_t tasks = CeilDiv(p.n, task_columns);
-  const size_t workers = WorkersFor(context, tasks, Flops(p));
-  float* workspace = context.Reserve(Buffer::kMatmulWorkers, workers * task_columns);
-  if (workspace == nullptr) return OutOfMemory("workspace", workers * task_columns, sizeof(float));
-  return ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
-    RowTimesMatrix chunk;
-    const size_t column = task * task_columns;
-    chunk.columns = std::min(task_columns, p.n - column);
-    chunk.acc = workspace + worker * task_columns;
-    chunk.a_stride = p.a_k;
-    chunk.b_stride = b.strides[0];
-    chunk.prefetch = p.n > context.l2_bytes / sizeof(float) / p.k;
-    float* c = p.c + column;
-    for (size_t k = 0; k < p.k; k += kSumChunk) {
-      chunk.depth = std::min(kSumChunk, p.k - k);
-      chunk.a = p.a + static_cast<ptrdiff_t>(k) * p.a_k;
-      chunk.b =
-          static_cast<const float*>(b.data) + static_cast<ptrdiff_t>(k) * b.strides[0] + column;
-      context.matmul->row_times_matrix(chunk);
-      for (size_t j = 0; j < chunk.columns; ++j) c[j] = k == 0 ? chunk.acc[j] : c[j] + chunk.acc[j];
-    }
-    for (size_t j = 0; j < chunk.columns && p.bias != nullptr; ++j) c[j] += p.bias[column + j];
-  });
+  plan->order = ProductOrder::kOneRow;
+  plan->columns = plan->worker_floats = std::clamp(share, kMinColumns, kMaxColumns);
+  plan->workers = WorkersFor(context, CeilDiv(p.n, plan->columns), Flops(p));
+}
+
+Status RunOneRow(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
+  const Product2d& p = plan.p;
+  return ForEachTask(context, CeilDiv(p.n, plan.columns), plan.workers,
+                     [&](size_t task, size_t worker) {
+                       RowTimesMatrix chunk;
+                       const size_t column = task * plan.columns;
+                       chunk.columns = std::min(plan.columns, p.n - column);
+                       chunk.acc = memory.workers + worker * plan.worker_floats;
+                       chunk.a_stride = p.a_k;
+                       chunk.b_stride = plan.plain.k_stride;
+                       chunk.prefetch = p.n > context.l2_bytes / sizeof(float) / p.k;
+                       float* c = p.c + column;
+                       for (size_t k = 0; k < p.k; k += kSumChunk) {
+                         chunk.depth = std::min(kSumChunk, p.k - k);
+                         chunk.a = p.a + static_cast<ptrdiff_t>(k) * p.a_k;
+                         chunk.b = plan.plain.at(k, column);
+                         context.matmul->row_times_matrix(chunk);
+                         for (size_t j = 0; j < chunk.columns; ++j) {
+                           c[j] = k == 0 ? chunk.acc[j] : c[j] + chunk.acc[j];
+                         }
+                       }
+                       for (size_t j = 0; j < chunk.columns && p.bias != nullptr; ++j)
+                         c[j] += p.bias[column + j];
+                     });
+}
+
+// After the checks.
+void PlanTasks(const Context::Impl& context, bool rows_of_b, MatmulPlan* plan) {
+  const Product2d& p = plan->p;
+  if (p.m == 0 || p.n == 0) {
+    plan->order = ProductOrder::kNothing;
+  } else if (p.k == 0) {
+    plan->order = ProductOrder::kBias;
+  } else if (p.m == 1 && rows_of_b) {
+    PlanOneRow(context, plan);
+  } else {
+    PlanBlocks(context, plan);
+  }
+  Arena counted;
+  MatmulMemory(*plan, &counted);
+  plan->bytes = counted.used();
+}
+
+template <class Matrix>
+Status Multiply(const TensorView& a, const Matrix& b, const MutableTensorView& c,
+                const MatmulOptions& options, Context& context) {
+  const FloatEnvironment environment;
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  Context::Impl& impl = *context.impl();
+  MatmulPlan plan;
+  HEED_RETURN_IF_ERROR(PlanMatmul(a, b, c, options, impl, &plan));
+  Arena arena;
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
+  return RunMatmul(plan, arena, impl);
 }
 
 }  // namespace
 
+Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
+                  const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan) {
+  const PackedMatrix::Impl* packed = PackedMatrix::Impl::Of(b);
+  if (packed == nullptr) {
+    return Status::Error(StatusCode::kInvalidArgument, "b: was moved from");
+  }
+  HEED_RETURN_IF_ERROR(CheckProduct(a, packed->in, packed->out, c, options));
+  *plan = {.p = Describe(a, packed->out, c, options), .packed = packed->panels()};
+  PlanTasks(context, /*rows_of_b=*/false, plan);
+  return Status();
+}
+
+Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
+                  const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan) {
+  HEED_RETURN_IF_ERROR(CheckInput("b", b, DType::kF32, 2, 2));
+  HEED_RETURN_IF_ERROR(CheckProduct(a, b.shape[0], b.shape[1], c, options));
+  HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "b", b));
+  *plan = {.p = Describe(a, b.shape[1], c, options),
+           .plain = {static_cast<const float*>(b.data), b.strides[0], b.strides[1]}};
+  PlanTasks(context, b.strides[1] == 1 || b.shape[1] == 1, plan);
+  return Status();
+}
+
+Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& context) {
+  const MatmulMemory memory(plan, &arena);
+  switch (plan.order) {
+    case ProductOrder::kNothing:
+      break;
+    case ProductOrder::kBias:
+      FillBias(plan.p);
+      break;
+    case ProductOrder::kOneRow:
+      return RunOneRow(plan, memory, context);
+    case ProductOrder::kNear:
+      return RunNear(plan, memory, context);
+    case ProductOrder::kFar:
+      return RunFar(plan, memory, context);
+  }
+  return Status();
+}
+
 Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
-  HEED_RETURN_IF_ERROR(CheckProduct(a, b.in(), b.out(), c, options));
-  const Product2d p = Describe(a, b.out(), c, options);
-  if (p.m == 0 || p.n == 0) return Status();
-  if (p.k == 0) {
-    FillBias(p);
-    return Status();
-  }
-  return MultiplyBlocks(p, b, *context.impl());
+  return Multiply(a, b, c, options, context);
 }
 
 Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
-  HEED_RETURN_IF_ERROR(CheckInput("b", b, DType::kF32, 2, 2));
-  HEED_RETURN_IF_ERROR(CheckProduct(a, b.shape[0], b.shape[1], c, options));
-  HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "b", b));
-  const Product2d p = Describe(a, b.shape[1], c, options);
-  if (p.m == 0 || p.n == 0) return Status();
-  if (p.k == 0) {
-    FillBias(p);
-    return Status();
-  }
-  const bool rows_are_contiguous = b.strides[1] == 1 || p.n == 1;
-  Context::Impl& impl = *context.impl();
-  if (p.m == 1 && rows_are_contiguous) return OneRow(p, b, impl);
-  const PlainMatrix plain = {static_cast<const float*>(b.data), b.strides[0], b.strides[1]};
-  return MultiplyBlocks(p, plain, impl);
+  return Multiply(a, b, c, options, context);
 }
 
 }  // namespace heed

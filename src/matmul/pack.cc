@@ -74,7 +74,7 @@ void TransposePanel(const float* source, ptrdiff_t column_stride, size_t depth, 
   }
 }
 
-// So many panels are copied together: a row of them is read at once, and each is a stream of stores.
+// Panels that are copied together: a row of them is read at once, and each is a stream of stores.
 constexpr size_t kPanelsTogether = 8;
 
 // Whole panels of rows that are contiguous along columns.

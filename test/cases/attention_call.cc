@@ -115,7 +115,7 @@ Status AttentionProblem::CallCache(const KvCacheConfig& config, const AttentionO
     const size_t end =
         begin + (begin < kv_len - last ? std::min({rest, cache->room(), size_t{50}}) : rest);
     const Status status =
-        cache->append(k.view().slice(1, begin, end), v.view().slice(1, begin, end));
+        cache->append(k.view().slice(1, begin, end), v.view().slice(1, begin, end), context);
     if (!status.ok()) return status;
     begin = end;
   }

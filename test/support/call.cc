@@ -25,7 +25,8 @@ KvCache CacheOf(bool ring) {
   REQUIRE(cache.ok());
   Random random(1);
   const Tensor<float> tokens = Normal({kBatch, kKeys, kKvHeads, kDim}, random);
-  REQUIRE(cache->append(tokens.view(), tokens.view()).ok());
+  Context context;
+  REQUIRE(cache->append(tokens.view(), tokens.view(), context).ok());
   return std::move(*cache);
 }
 
@@ -177,7 +178,8 @@ std::unique_ptr<Call> Forward(bool project) {
   const Tensor<float> out = Normal({kWidth, kJoined}, random);
   weights.qkv.weight = qkv.view();
   if (project) weights.out.weight = out.view();
-  Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights);
+  Context packing;
+  Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, packing);
   REQUIRE(layer.ok());
   c.layer.emplace(std::move(*layer));
   c.AddOut("y", c.out, {kBatch, kSeq, project ? kWidth : kJoined});

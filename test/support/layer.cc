@@ -119,7 +119,8 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
   weights.sinks = stored.Vector(form.sinks, form.num_heads, random, &spec_.sinks);
   weights.alibi_slopes =
       stored.Vector(form.alibi_slopes, form.num_heads, random, &spec_.alibi_slopes);
-  Result<MultiHeadAttention> layer = MultiHeadAttention::create(ConfigOf(form), weights);
+  Context context;
+  Result<MultiHeadAttention> layer = MultiHeadAttention::create(ConfigOf(form), weights, context);
   REQUIRE(std::string(layer.status().message()) == "");
   layer_.emplace(std::move(*layer));
 }

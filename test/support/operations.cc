@@ -65,7 +65,7 @@ void Operations::AddCaches() {
     config.capacity = kKeys;
     Result<KvCache> cache = KvCache::create(config);
     HEED_RETURN_IF_ERROR(cache.status());
-    HEED_RETURN_IF_ERROR(cache->append(k_.view(), v_.view()));
+    HEED_RETURN_IF_ERROR(cache->append(k_.view(), v_.view(), c));
     return attention(q_.view().slice(1, 0, 1), *cache, MutableTensorView(out, {1, 1, 4, 16}), {},
                      c);
   });
@@ -79,7 +79,7 @@ void Operations::AddCaches() {
     HEED_RETURN_IF_ERROR(cache.status());
     const Result<PagedSequence> sequence = cache->add();
     HEED_RETURN_IF_ERROR(sequence.status());
-    HEED_RETURN_IF_ERROR(cache->append(*sequence, k_.view(), v_.view()));
+    HEED_RETURN_IF_ERROR(cache->append(*sequence, k_.view(), v_.view(), c));
     const Result<PagedKv> view = cache->view(std::span(&*sequence, 1));
     HEED_RETURN_IF_ERROR(view.status());
     return attention(q_.view().slice(1, 0, 1), *view, MutableTensorView(out, {1, 1, 4, 16}), {}, c);
@@ -103,9 +103,9 @@ void Operations::AddOthers() {
   Add("PackedMatrix", 40 * 64, [this](Context& c, float* out) {
     f16 halves[64 * 64] = {};
     const MutableTensorView narrow(halves, {64, 64});
-    HEED_RETURN_IF_ERROR(convert(weight_.view(), narrow));
-    HEED_RETURN_IF_ERROR(convert(x_.view(), narrow.slice(0, 0, 40)));
-    const Result<PackedMatrix> packed = PackedMatrix::pack(narrow);
+    HEED_RETURN_IF_ERROR(convert(weight_.view(), narrow, c));
+    HEED_RETURN_IF_ERROR(convert(x_.view(), narrow.slice(0, 0, 40), c));
+    const Result<PackedMatrix> packed = PackedMatrix::pack(narrow, WeightLayout::kInOut, c);
     HEED_RETURN_IF_ERROR(packed.status());
     return matmul(x_.view(), *packed, MutableTensorView(out, {40, 64}), {}, c);
   });
@@ -128,7 +128,7 @@ void Operations::AddOthers() {
     MultiHeadAttentionWeights weights;
     weights.q.weight = weights.k.weight = weights.v.weight = weights.out.weight = weight_.view();
     weights.q_norm = weights.k_norm = TensorView(static_cast<const float*>(x_.view().data), {16});
-    const Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights);
+    const Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, c);
     HEED_RETURN_IF_ERROR(layer.status());
     return layer->forward(x_.view(), MutableTensorView(out, {40, 64}), {}, c);
   });

@@ -157,10 +157,10 @@ Result<MultiHeadAttentionWeights> find_weights(Checkpoint& checkpoint, const Lay
 }
 
 Result<MultiHeadAttention> load_layer(Checkpoint& checkpoint, const LayerConfig& config,
-                                      size_t layer) {
+                                      size_t layer, Context& context) {
   const Result<MultiHeadAttentionWeights> weights = find_weights(checkpoint, config, layer);
   if (!weights.ok()) return weights.status();
-  return MultiHeadAttention::create(config.attention, *weights);
+  return MultiHeadAttention::create(config.attention, *weights, context);
 }
 
 }  // namespace heed::tools

@@ -21,6 +21,6 @@ Result<MultiHeadAttentionWeights> find_weights(Checkpoint& checkpoint, const Lay
 
 // find_weights and MultiHeadAttention::create.
 Result<MultiHeadAttention> load_layer(Checkpoint& checkpoint, const LayerConfig& config,
-                                      size_t layer);
+                                      size_t layer, Context& context);
 
 }  // namespace heed::tools

@@ -264,7 +264,10 @@ Result<std::vector<float>> Safetensors::read_f32(const std::string& name) const 
   const size_t count = tensor.bytes / size_of(dtype);
   std::vector<float> values(count);
   const MutableTensorView to(values.data(), DType::kF32, &count, 1);
-  if (const Status s = convert(TensorView(tensor.data, dtype, &count, 1), to); !s.ok()) return s;
+  Context context;
+  if (const Status s = convert(TensorView(tensor.data, dtype, &count, 1), to, context); !s.ok()) {
+    return s;
+  }
   return values;
 }
 

@@ -50,7 +50,8 @@ void AttentionProblem::AttendCached() {
   if (!run_.Expect(cache.status())) return;
   for (size_t begin = 0, end = 0; begin < shape.kv_len; begin = end) {
     end = std::min(shape.kv_len, begin + run_.Between(1, 100));
-    run_.Expect(cache->append(k.view().slice(1, begin, end), v.view().slice(1, begin, end)));
+    run_.Expect(
+        cache->append(k.view().slice(1, begin, end), v.view().slice(1, begin, end), run_.context));
   }
   Collect([&](const MutableTensorView& out) {
     return attention(q.view(), *cache, out, options, run_.context);
@@ -80,7 +81,7 @@ void AttentionProblem::AttendPaged() {
       const size_t end = std::min(lengths[b], begin + chunk);
       if (begin >= end) continue;
       run_.Expect(cache->append(names[b], k.view().slice(0, b, b + 1).slice(1, begin, end),
-                                v.view().slice(0, b, b + 1).slice(1, begin, end)));
+                                v.view().slice(0, b, b + 1).slice(1, begin, end), run_.context));
     }
   }
   const Result<PagedKv> kv = cache->view(names);

@@ -17,7 +17,8 @@ void Stream(Run& run, AttentionProblem& p, Result<KvCache> cache, size_t longest
   for (size_t begin = 0, end = 0; begin < p.shape.kv_len; begin = end) {
     const size_t chunk = run.OneIn(2) ? 1 : run.Between(1, longest_chunk);
     end = std::min(p.shape.kv_len, begin + chunk);
-    run.Expect(cache->append(p.k.view().slice(1, begin, end), p.v.view().slice(1, begin, end)));
+    run.Expect(cache->append(p.k.view().slice(1, begin, end), p.v.view().slice(1, begin, end),
+                             run.context));
     Tensor<float> out({p.shape.batch, end - begin, p.shape.heads(), p.shape.v_head_dim});
     run.Expect(attention(p.q.view().slice(1, begin, end), *cache, out.mutable_view(), p.options,
                          run.context));

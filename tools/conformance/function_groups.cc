@@ -16,14 +16,14 @@ void WidenAll(Run& run) {
   Tensor<T> narrow({kAll});
   for (size_t i = 0; i < kAll; ++i) narrow[i] = T{static_cast<uint16_t>(i)};
   Tensor<float> wide({kAll});
-  run.Expect(convert(narrow.view(), wide.mutable_view()));
+  run.Expect(convert(narrow.view(), wide.mutable_view(), run.context));
   run.Add(wide);
 }
 
 template <class T>
 void Narrow(Run& run, const Tensor<float>& wide) {
   Tensor<T> narrow(wide.shape(), Layout::kPadded);
-  run.Expect(convert(wide.view(), narrow.mutable_view()));
+  run.Expect(convert(wide.view(), narrow.mutable_view(), run.context));
   run.Add(narrow);
 }
 

@@ -106,7 +106,7 @@ class LayerProblem {
 
  private:
   bool Create() {
-    Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights_);
+    Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights_, run_.context);
     if (!run_.Expect(layer.status())) return false;
     layer_.emplace(std::move(*layer));
     return true;
@@ -135,7 +135,7 @@ class LayerProblem {
   TensorView Stored(const std::vector<size_t>& shape, float scale) {
     const Tensor<float> values = run_.Normal(shape, Layout::kContiguous, scale);
     stored_.emplace_back(shape);
-    run_.Expect(convert(values.view(), stored_.back().mutable_view()));
+    run_.Expect(convert(values.view(), stored_.back().mutable_view(), run_.context));
     return stored_.back().view();  // its memory stays where it is when stored_ grows
   }
 

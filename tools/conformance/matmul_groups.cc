@@ -44,12 +44,13 @@ void MultiplyPacked(Run& run) {
   const Layout b_layout = run.AnyLayout();
   const Tensor<float> values = run.Normal(shape, b_layout);
   Tensor<T> stored(shape, b_layout);
-  run.Expect(convert(values.view(), stored.mutable_view()));
+  run.Expect(convert(values.view(), stored.mutable_view(), run.context));
   const size_t out = out_in ? 0 : 1;
   const TensorView pieces[] = {stored.view().slice(out, 0, cut),
                                stored.view().slice(out, cut, p.n)};
-  const Result<PackedMatrix> b = cut % 2 == 0 ? PackedMatrix::pack(stored.view(), layout)
-                                              : PackedMatrix::pack(pieces, 2, layout);
+  const Result<PackedMatrix> b = cut % 2 == 0
+                                     ? PackedMatrix::pack(stored.view(), layout, run.context)
+                                     : PackedMatrix::pack(pieces, 2, layout, run.context);
   if (!run.Expect(b.status())) return;
   const Tensor<float> a = run.Normal({p.m, p.k}, run.AnyLayout());
   Tensor<float> c({p.m, p.n});

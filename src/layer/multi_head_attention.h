@@ -1,0 +1,68 @@
+// What a MultiHeadAttention holds, and a forward pass in two steps.
+#pragma once
+
+#include <memory>
+
+#include "heed/multi_head_attention.hpp"
+#include "src/attention/plan.h"
+#include "src/base/arena.h"
+#include "src/base/context.h"
+#include "src/layer/rope.h"
+#include "src/matmul/matmul.h"
+
+namespace heed {
+
+// [batch, seq, width] times weights: one product, or where strides don't allow that one per
+// sequence.
+struct ProjectionPlan {
+  MatmulPlan matmul;
+  size_t products = 1;
+  ptrdiff_t from_step = 0, to_step = 0;  // from a product's operands to the next one's
+};
+
+struct ForwardPlan {
+  size_t batch = 0, seq = 0;
+  TensorView q, k, v;  // [batch, seq, heads, dim], side by side as the projection leaves them
+  ProjectionPlan qkv;
+  RopePlan rope;
+  AttentionPlan attention;
+  ProjectionPlan out;
+  size_t bytes = 0;  // of memory that the run takes
+
+  bool empty() const { return batch == 0 || seq == 0; }
+};
+
+struct MultiHeadAttention::Impl {
+  MultiHeadAttentionConfig config;
+  PackedMatrix qkv_weights;
+  PackedMatrix out_weights;
+  // Null: none.
+  std::unique_ptr<float[]> qkv_bias;
+  std::unique_ptr<float[]> out_bias;
+  std::unique_ptr<float[]> q_norm;  // the offset added
+  std::unique_ptr<float[]> k_norm;
+  std::unique_ptr<float[]> sinks;
+  std::unique_ptr<float[]> alibi_slopes;
+  bool has_out = false;
+
+  Status Create(const MultiHeadAttentionWeights& weights, Context& context);  // of `config`
+  size_t d_out() const;
+  size_t bytes() const;
+  size_t joined() const { return config.num_heads * config.v_head_dim; }  // width of all heads
+
+  Status CheckForward(const TensorView& x, const MutableTensorView& y,
+                      const ForwardOptions& options) const;
+  // Checks everything, fills `plan` and takes its memory, so that no step of the run fails but for
+  // a pool that does not call its workers.
+  Status PlanForward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
+                     Context::Impl& context, ForwardPlan* plan) const;
+  Status RunForward(const ForwardPlan& plan, const MutableTensorView& y,
+                    const ForwardOptions& options, Context& context) const;
+
+ private:
+  Status PlanSteps(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
+                   Arena arena, Context::Impl& context, ForwardPlan* plan) const;
+  AttentionOptions OptionsFor(const ForwardOptions& options) const;
+};
+
+}  // namespace heed

@@ -1,0 +1,69 @@
+// A product in two steps, for operations that it is a part of.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "heed/matmul.hpp"
+#include "src/base/arena.h"
+#include "src/base/context.h"
+#include "src/kernels/panels.h"
+
+namespace heed {
+
+// c[m, n] = a[m, k] b (+ bias), shapes checked.
+struct Product2d {
+  const float* a;
+  ptrdiff_t a_row, a_k;
+  float* c;
+  ptrdiff_t c_row;
+  const float* bias;
+  size_t m, n, k;
+};
+
+inline double Flops(const Product2d& p) {
+  return 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+}
+
+// A matrix that is given as it is.
+struct PlainMatrix {
+  const float* data = nullptr;
+  ptrdiff_t k_stride = 0, column_stride = 0;
+
+  const float* at(size_t k, size_t column) const {
+    return data + static_cast<ptrdiff_t>(k) * k_stride +
+           static_cast<ptrdiff_t>(column) * column_stride;
+  }
+};
+
+enum class ProductOrder : uint8_t {
+  kNothing,  // c is empty
+  kBias,     // a product over no k
+  kOneRow,   // one row of a, against rows of b as they lie
+  kNear,     // all of a stays near, and c is cut by columns alone
+  kFar,      // tasks pack the rows of a that they need
+};
+
+// How a product is cut into tasks depends on the context's threads and caches; no bit of c does.
+struct MatmulPlan {
+  Product2d p = {};
+  Panels packed = {};  // b, of all of k; absent: b is `plain`
+  PlainMatrix plain = {};
+  ProductOrder order = ProductOrder::kNothing;
+  size_t columns = 0;  // of a task of kOneRow, or those of a plain b that kFar packs at a time
+  size_t workers = 1;  // threads at most
+  size_t shared_floats = 0;  // packed by all threads: a, or columns of b
+  size_t worker_floats = 0;
+  size_t bytes = 0;  // of memory that the run takes
+};
+
+// Checks everything and fills `plan`.
+Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
+                  const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan);
+Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
+                  const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan);
+
+// What matmul() does after PlanMatmul, in an arena of at least plan.bytes.
+Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& context);
+
+}  // namespace heed
