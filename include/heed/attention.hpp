@@ -30,8 +30,10 @@ struct DropoutOptions {
 
 // Where the causal diagonal lies when q_len and kv_len differ.
 enum class CausalAlignment : uint8_t {
-  kBottomRight,  // the last query is the last key's token: query i is at position i + kv_len - q_len
-  kTopLeft,      // the first query is the first key's token: query i is at position i
+  // The last query is the last key's token: query i is at position i + kv_len - q_len.
+  kBottomRight,
+  // The first query is the first key's token: query i is at position i.
+  kTopLeft,
 };
 
 // Every feature of attention. A default-constructed struct is plain attention over all keys.

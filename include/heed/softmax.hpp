@@ -20,7 +20,8 @@ struct SoftmaxOptions {
 // the whole row NaN. Rows of length 0 are left alone.
 //
 // exp is heed's own (see docs/numerics.md): within 1 ulp of the exact value (1.2 ulp in the
-// multiply-add family), and exactly 0 for arguments below -87.3365, where an f32 would be subnormal.
+// multiply-add family), and exactly 0 for arguments below -87.3365, where an f32 would be
+// subnormal.
 //
 // Errors: kInvalidArgument, kUnsupported (dtype).
 Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,

@@ -84,7 +84,8 @@ Status CheckMerge(const AttentionState* parts, size_t num_parts, const TensorVie
   return Status();
 }
 
-// An input of the other form: of this shape, and in no result but `own`, which may be the same view.
+// An input of the other form: of this shape, and in no result but `own`, which may be the same
+// view.
 Status CheckSide(const NamedView& side, const char* want_name, const TensorView& want,
                  const NamedView& own, const NamedView& other) {
   HEED_RETURN_IF_ERROR(CheckInput(side.name, *side.view, DType::kF32, want.rank, want.rank));
