@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "tools/checkpoint/config_keys.h"
 #include "tools/checkpoint/config_reader.h"
 #include "tools/checkpoint/rope_config.h"
-#include "tools/checkpoint/settings.h"
 #include "tools/file.h"
 #include "tools/text.h"
 

@@ -1,4 +1,4 @@
-#include "tools/checkpoint/settings.h"
+#include "tools/checkpoint/config_keys.h"
 
 #include <algorithm>
 #include <cctype>
