@@ -117,7 +117,7 @@ Result<Call> measure_call(size_t threads, const MakeRun& make_run) {
   const auto context = std::make_shared<Context>(options);
   if (!context->status().ok()) return context->status();
   std::vector<Loop> loops;
-  context->impl()->task_runner = {&run_timed, &loops};
+  Context::Impl::Of(*context)->task_runner = {&run_timed, &loops};
   const Result<Run> run = make_run(*make_heed(context));
   if (!run.ok()) return run.status();
   std::vector<Call> calls;

@@ -17,7 +17,7 @@ namespace {
 // attention() in two steps, in memory that ends at a guard page after exactly the plan's bytes.
 Status RunAtGuardPage(const AttentionProblem& p, const AttentionOptions& options, Context& context,
                       Tensor<float>* out) {
-  Context::Impl& impl = *context.impl();
+  Context::Impl& impl = *Context::Impl::Of(context);
   AttentionPlan plan;
   const KeySource source = {p.k.view(), p.v.view()};
   const MutableTensorView view = out->mutable_view();

@@ -140,7 +140,7 @@ TEST_CASE("one group alone depends on subnormal numbers") {
   for (const char* target : Targets()) {
     CAPTURE(target);
     Context context({.num_threads = 1, .target = target});
-    context.impl()->task_runner.run = &RunFlushed;
+    Context::Impl::Of(context)->task_runner.run = &RunFlushed;
     for (size_t group = 0; group < bits::NumGroups(); ++group) {
       const std::string fault = Fault(bits::ComputeGroup(group, context));
       CAPTURE(bits::GroupName(group));

@@ -143,7 +143,7 @@ void CheckWay(const Way& way, const Setting& setting, bool threads_born_before) 
     options.num_threads = way.num_threads;
     if (way.own_pool) options.parallel_for = {&Pool::Run, &pool};
     Context plain, context(options);
-    context.impl()->flops_per_worker = 1;
+    Context::Impl::Of(context)->flops_per_worker = 1;
     for (const Operation& operation : operations.all()) {
       const auto fault = [&](const std::string& what) {
         faults.push_back(way.name + ", " + setting.name + ", " + operation.name + ": " + what);

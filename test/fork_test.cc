@@ -54,7 +54,7 @@ class Problem {
   }
 
   bool Run(Context& context) {
-    context.impl()->flops_per_worker = 1;
+    Context::Impl::Of(context)->flops_per_worker = 1;
     return softmax(x_.view(), y_.mutable_view(), {}, context).ok();
   }
   int SameBits(Context& context) {

@@ -43,7 +43,7 @@ void CheckReadOnce(std::vector<std::vector<int32_t>> lists, const Attend& attend
   options.num_threads = 3;
   options.parallel_for = {Spoiler::Run, &spoiler};
   Context spoiled(options);
-  spoiled.impl()->flops_per_worker = 1;
+  Context::Impl::Of(spoiled)->flops_per_worker = 1;
   CHECK(Difference(attend(lists, spoiled), want) == "");
   CHECK(spoiler.ran);
 }
@@ -163,6 +163,70 @@ TEST_CASE("calls without anything to write return at once") {
 }
 
 // With more queries than keys the first ones stand before the first key.
+TEST_CASE("a layer and a product bound what strides of 0 make endless") {
+  Context context;
+  const float weights[8] = {};
+  const float x = 0;
+  const int32_t position = 0;
+  MultiHeadAttentionConfig config;
+  config.d_in = 8;
+  config.num_heads = config.head_dim = 1;
+  MultiHeadAttentionWeights w;
+  w.q.weight = w.k.weight = w.v.weight = TensorView(weights, {1, 8});
+  const auto layer = MultiHeadAttention::create(config, w, context);
+  REQUIRE(layer.ok());
+  constexpr size_t kHuge = size_t{1} << 50;
+  ForwardOptions options;
+  options.positions = TensorView(&position, {kHuge, 0}, {0, 1});
+  CHECK(WrongRefusal(layer->forward({&x, {kHuge, 0, 8}, {0, 0, 0}}, EmptyResult({kHuge, 0, 1}),
+                                    options, context),
+                     kUnsupported, "batch") == "");
+  options.positions = TensorView(&position, {kHuge}, {0});
+  float y[1] = {};
+  CHECK(WrongRefusal(layer->forward({&x, {0, kHuge, 8}, {0, 0, 0}}, EmptyResult({0, kHuge, 1}),
+                                    options, context),
+                     kUnsupported, "seq") == "");
+  CHECK(WrongRefusal(matmul({&x, {1, kHuge}, {0, 0}}, TensorView(&x, {kHuge, 1}, {0, 1}),
+                            {y, {1, 1}}, {}, context),
+                     kUnsupported, "a") == "");
+
+  w.out.weight = TensorView(weights, {0, 1});
+  CHECK(WrongRefusal(MultiHeadAttention::create(config, w, context).status(), kInvalid,
+                     "out.weight") == "");
+}
+
+TEST_CASE("a view of an unknown dtype over a result is refused by its dtype") {
+  Context context;
+  const float weights[8] = {};
+  const float x[8] = {};
+  float y[2] = {};
+  MultiHeadAttentionConfig config;
+  config.d_in = 8;
+  config.num_heads = config.head_dim = 1;
+  MultiHeadAttentionWeights w;
+  w.q.weight = w.k.weight = w.v.weight = TensorView(weights, {1, 8});
+  const auto layer = MultiHeadAttention::create(config, w, context);
+  REQUIRE(layer.ok());
+  ForwardOptions options;
+  options.key_mask = TensorView(y, {1, 1});
+  options.key_mask.dtype = static_cast<DType>(99);
+  CHECK(WrongRefusal(layer->forward({x, {1, 1, 8}}, {y, {1, 1, 1}}, options, context), kUnsupported,
+                     "key_mask") == "");
+}
+
+TEST_CASE("offsets from the least to the largest number are refused") {
+  Context context;
+  const float x[4] = {};
+  float out[4] = {};
+  const int32_t wide[] = {INT32_MIN, INT32_MAX}, good[] = {0, 4};
+  AttentionOptions options;
+  options.cu_seqlens_q = TensorView(wide, {2});
+  options.cu_seqlens_k = TensorView(good, {2});
+  CHECK(WrongRefusal(attention({x, {4, 1, 1}}, {x, {4, 1, 1}}, {x, {4, 1, 1}}, {out, {4, 1, 1}},
+                               options, context),
+                     kInvalid, "cu_seqlens_q") == "");
+}
+
 TEST_CASE("a window as wide as can be is no window") {
   Context context;
   Random random(2);
@@ -179,7 +243,8 @@ TEST_CASE("a window as wide as can be is no window") {
     REQUIRE(attention(q, k, k, out.mutable_view(), o, context).ok());
     return out.Dense();
   };
-  for (const auto& [q_len, kv_len] : {std::pair<size_t, size_t>{3, 7}, {9, 2}}) {
+  for (const auto& lengths : {std::pair<size_t, size_t>{3, 7}, {9, 2}}) {
+    const size_t q_len = lengths.first, kv_len = lengths.second;  // clang 14 captures no bindings
     for (CausalAlignment alignment : {CausalAlignment::kBottomRight, CausalAlignment::kTopLeft}) {
       const std::vector<float> want = run(q_len, kv_len, 0, 0, alignment);
       for (size_t window : {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 2 + 1, size_t{9}, size_t{12}}) {

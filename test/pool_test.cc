@@ -39,7 +39,7 @@ struct PoolFixture {
     options.num_threads = 3;
     options.parallel_for = {&DroppingPool::Run, &pool};
     context = Context(options);
-    context.impl()->flops_per_worker = 1;
+    Context::Impl::Of(context)->flops_per_worker = 1;
   }
   DroppingPool pool;
   Context context;
@@ -49,8 +49,9 @@ struct PoolFixture {
 TEST_CASE_FIXTURE(PoolFixture,
                   "a pool that calls no worker is refused in every loop of every function") {
   size_t dropped = 0;
-  for (const size_t l2_bytes : {context.impl()->l2_bytes, size_t{4096}}) {  // other ways of matmul
-    context.impl()->l2_bytes = l2_bytes;
+  for (const size_t l2_bytes :
+       {Context::Impl::Of(context)->l2_bytes, size_t{4096}}) {  // other ways of matmul
+    Context::Impl::Of(context)->l2_bytes = l2_bytes;
     for (const Operation& operation : operations.all()) {
       CAPTURE(operation.name);
       for (pool.whole = 0;; ++pool.whole) {

@@ -61,7 +61,8 @@ class KvCache {
   //   v  f32 [batch, seq, num_kv_heads, v_head_dim]
   // batch may be left out when it is 1.
   // Errors: kInvalidArgument, kUnsupported (dtype), kCapacityExceeded (seq > room(); nothing is
-  // added).
+  // added). Where a ParallelFor leaves work undone length() stays, too, but a ring may have lost
+  // the tokens before first_held().
   Status append(const TensorView& k, const TensorView& v, Context& context);
 
   // Forgets the tokens from `length` on. A ring must still hold the whole window of the token that

@@ -102,6 +102,7 @@ class MultiHeadAttention {
   //   x  f32 [batch, seq, d_in] or [seq, d_in], any strides
   //   y  f32 [batch, seq, d_out] or [seq, d_out], unit stride along d_out
   // y and the results of `options` must not overlap each other, x or the inputs of `options`.
+  // Without tokens (batch or seq is 0) nothing is written, and not all of `options` is checked.
   // With a cache the same bits come out whether a sequence is given at once, in chunks or token by
   // token. The first call of a size grows the context's workspace; later ones allocate nothing.
   // Errors: kInvalidArgument, kUnsupported, kCapacityExceeded, kOutOfMemory. A refused call leaves

@@ -37,8 +37,8 @@ struct PagedSequence {
 //
 // One thread at a time may call what is not const; many may read, also through a PagedKv.
 // A sequence that an argument names must be alive: kInvalidArgument otherwise. A call that is
-// refused changes nothing. Of a cache that was moved from every size is 0, and what is done with it
-// gives kInvalidArgument.
+// refused changes no length and no token. Of a cache that was moved from every size is 0, and what
+// is done with it gives kInvalidArgument.
 class PagedKvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow), kOutOfMemory.

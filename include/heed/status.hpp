@@ -1,6 +1,7 @@
 // Errors as values. Every function of heed that can refuse its arguments returns a Status, or a
 // Result that holds either a value or a Status. Nothing throws, prints or aborts, and a call that
-// is refused has written nothing.
+// is refused has written nothing. (The one exception: see ParallelFor, of a pool that leaves work
+// undone.)
 #pragma once
 
 #include <cstdint>

@@ -246,7 +246,7 @@ Status Run(const TensorView& q, const KeySource& source, const MutableTensorView
            const AttentionOptions& options, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
-  Context::Impl& impl = *context.impl();
+  Context::Impl& impl = *Context::Impl::Of(context);
   AttentionPlan plan;
   const NamedView outputs[] = {{"out", &out}};
   HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, outputs, options, impl, &plan));

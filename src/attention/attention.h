@@ -1,4 +1,9 @@
-// Attention in two steps, for operations that it is a part of.
+// The room of attention: options.h checks what may be asked for together, source.h what is
+// attended to, plan.h cuts the call into tasks, mask.h says what a row sees, operands.h has the
+// panels of a block of keys, prefetch.h what is prefetched, rows.h, workspace.h and segments.h
+// run a task, state.h and partial.cc join what was computed apart.
+//
+// Here is attention in two steps, for operations that it is a part of.
 #pragma once
 
 #include "heed/attention.hpp"

@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "src/attention/dropout.h"
-#include "src/base/math.h"
+#include "src/kernels/infinity.h"
 
 namespace heed {
 namespace {

@@ -108,14 +108,14 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
   AttentionPlan plan;
   KeySource source = {k, v, nullptr, nullptr, first_key, kv_len};
   HEED_RETURN_IF_ERROR(PlanAttention(q, source, WithoutSegments(state.acc), StateViews(state).views,
-                                     options, *context.impl(), &plan));
+                                     options, *Context::Impl::Of(context), &plan));
   if (state.max.shape[0] != plan.segments) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "state: has %zu segments, must have %zu for %zu keys", state.max.shape[0],
                          plan.segments, plan.k.len);
   }
   if (plan.writes_nothing) return Status();
-  Context::Impl& impl = *context.impl();
+  Context::Impl& impl = *Context::Impl::Of(context);
   Arena arena;
   HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
   return RunSegments(plan, {state}, AttentionMemory(plan, &arena), impl);
@@ -129,7 +129,7 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
   HEED_RETURN_IF_ERROR(CheckMerge(parts, num_parts, sinks, out, lse));
   if (Empty(out) && Empty(lse)) return Status();
   const size_t batch = out.shape[0], q_len = out.shape[1], heads = out.shape[2], n = out.shape[3];
-  Context::Impl& impl = *context.impl();
+  Context::Impl& impl = *Context::Impl::Of(context);
   const size_t tasks = batch * heads, stride = RoundUp(n + 1, kPanel);
   const double flops = 2.0 * static_cast<double>(num_parts) * static_cast<double>(tasks * q_len) *
                        static_cast<double>(n);
@@ -172,7 +172,7 @@ Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const T
   HEED_RETURN_IF_ERROR(CheckSide({"lse_a", &lse_a}, lse_text, lse_shape, of_lse, of_out));
   HEED_RETURN_IF_ERROR(CheckSide({"lse_b", &lse_b}, lse_text, lse_shape, of_lse, of_out));
   if (Empty(out) && Empty(lse)) return Status();
-  const AttentionKernels& kernels = *context.impl()->attention;
+  const AttentionKernels& kernels = *Context::Impl::Of(context)->attention;
   for (size_t b = 0; b < want[0]; ++b) {
     for (size_t h = 0; h < want[1]; ++h) {
       for (size_t i = 0; i < want[2]; ++i) {

@@ -49,7 +49,10 @@ struct Rows {
     return sequence.position + static_cast<ptrdiff_t>(query);
   }
   KeyHead keys() const {
-    return {batch, kv_head, sequence.kv_begin, sequence.kv_len, sequence.blocks};
+    // Tensors that hold a part of the keys end where the part does.
+    const size_t end =
+        plan.part() ? std::min(sequence.kv_len, plan.first_key + plan.k.len) : sequence.kv_len;
+    return {batch, kv_head, sequence.kv_begin, end, sequence.blocks};
   }
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "src/attention/prefetch.h"
-#include "src/base/math.h"
+#include "src/kernels/infinity.h"
 #include "src/matmul/pack.h"
 
 namespace heed {

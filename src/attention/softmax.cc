@@ -46,7 +46,7 @@ Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOpt
   }
   const size_t count = x.num_elements();
   if (count == 0) return Status();
-  const Context::Impl& impl = *context.impl();
+  const Context::Impl& impl = *Context::Impl::Of(context);
   const size_t rows = count / n;
   constexpr double kFlopsPerElement = 20;  // about the instructions of exp
   const size_t task_rows = std::max<size_t>(1, 4096 / n);

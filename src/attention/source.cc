@@ -111,7 +111,7 @@ Status ReadOffsets(const char* name, const TensorView& offsets, size_t batch, si
       return Status::Error(StatusCode::kInvalidArgument,
                            "%s: decreases from %d to %d at element %zu", name, begin, end, b + 1);
     }
-    visit(b, begin, static_cast<size_t>(end - begin));
+    visit(b, begin, static_cast<size_t>(int64_t{end} - begin));
     begin = end;
   }
   if (first == 0 && static_cast<size_t>(begin) == total) return Status();

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "src/base/math.h"
+#include "src/kernels/infinity.h"
 
 namespace heed {
 namespace {

@@ -1,4 +1,8 @@
-// What a Context holds.
+// The room that all others stand on: views and their checks (tensor, check), Status, exact math,
+// half floats, memory (arena.h), threads (parallel.h) and the host's settings
+// (float_environment.h).
+//
+// Here is what a Context holds.
 #pragma once
 
 #include <cstddef>
@@ -43,6 +47,8 @@ struct Kernels {
 };
 
 struct Context::Impl : Kernels {
+  static Impl* Of(const Context& context) { return context.impl_; }
+
   Status status;
   size_t num_threads = 1;
   ParallelFor parallel_for;

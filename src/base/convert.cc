@@ -69,7 +69,7 @@ Status convert(const TensorView& from, const MutableTensorView& to, Context& con
                          ShapeText(to).text, ShapeText(from).text);
   }
   HEED_RETURN_IF_ERROR(CheckNoOverlap("to", to, "from", from));
-  const Context::Impl& impl = *context.impl();
+  const Context::Impl& impl = *Context::Impl::Of(context);
   const size_t count = from.num_elements(), tasks = CeilDiv(count, kTaskElements);
   const double work = static_cast<double>(count) * kElementCost;
   return ForEachTask(impl, tasks, WorkersFor(impl, tasks, work), [&](size_t task, size_t) {

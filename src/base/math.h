@@ -2,12 +2,7 @@
 // the same bits with every C library and compiler. Their errors are measured in test/math_test.cc.
 #pragma once
 
-#include <limits>
-
 namespace heed {
-
-// The score of a hidden key, and the maximum of no scores.
-inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 double Log(double x);                      // x > 0, normal: within 2 ulp
 double Pow(double base, double exponent);  // base > 0, |exponent * ln(base)| < 700: 1e-14 relative

@@ -154,7 +154,7 @@ Status KvCache::append(const TensorView& k, const TensorView& v, Context& contex
   }
   if (seq == 0) return Status();
   m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on
-  const Context::Impl& impl = *context.impl();
+  const Context::Impl& impl = *Context::Impl::Of(context);
   const size_t heads = c.batch * c.num_kv_heads;
   const Status status = ForEachTask(
       impl, heads, WorkersForTokens(impl, heads, tokens),

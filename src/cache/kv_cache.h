@@ -1,4 +1,5 @@
-// What a KvCache holds.
+// The room of caches: keys and values of past tokens, contiguous or a ring (here) and in pages
+// (paged_kv_cache.h), in the layout that kernels read (src/kernels/layout.h).
 #pragma once
 
 #include <cstddef>

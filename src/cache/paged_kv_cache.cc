@@ -125,7 +125,7 @@ Status PagedKvCache::append(std::span<const PagedSequence> sequences, const Tens
     Impl::Sequence& s = impl_->At(name);
     impl_->Extend(s, s.length + seq);
   }
-  const Context::Impl& impl = *context.impl();
+  const Context::Impl& impl = *Context::Impl::Of(context);
   const size_t tasks = sequences.size() * seq;
   const Status written =
       ForEachTask(impl, tasks, WorkersForTokens(impl, tasks, tokens), [&](size_t task, size_t) {

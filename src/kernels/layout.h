@@ -1,5 +1,10 @@
-// How packed operands lie in memory, for the code that packs them and the kernels that read them.
-// docs/layouts.md has the layouts of other types than f32, and why they are as they are.
+// The room of kernels: arithmetic that is compiled once per instruction set, in NAME.cc and
+// NAME-inl.h, with its tables of functions in NAME.h. Kernels know pointers and sizes, and
+// neither threads nor memory.
+//
+// Here is how packed operands lie in memory, for the code that packs them and the kernels that
+// read them. docs/layouts.md has the layouts of other types than f32, and why they are as they
+// are.
 #pragma once
 
 #include <cstddef>

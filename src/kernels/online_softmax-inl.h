@@ -1,8 +1,8 @@
 // The running softmax of a group of rows: what one block of keys does to their maxima and sums.
 #include <algorithm>
 
-#include "src/base/math.h"
 #include "src/kernels/attention.h"
+#include "src/kernels/infinity.h"
 
 #if defined(HEED_ONLINE_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEED_ONLINE_SOFTMAX_INL_H_

@@ -1,7 +1,7 @@
 // What happens to the scores of one row between the scale and softmax: every score change of
 // AttentionOptions, and the hiding of keys.
-#include "src/base/math.h"
 #include "src/kernels/attention.h"
+#include "src/kernels/infinity.h"
 
 #if defined(HEED_SCORES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEED_SCORES_INL_H_

@@ -8,8 +8,8 @@
 #define HWY_TARGET_INCLUDE "src/kernels/softmax.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
-#include "src/base/math.h"
 #include "src/kernels/exp_sum-inl.h"
+#include "src/kernels/infinity.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {

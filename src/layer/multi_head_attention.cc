@@ -154,6 +154,8 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
                            past, c.capacity, cache->room(), seq);
     }
   }
+  HEED_RETURN_IF_ERROR(CheckSize("batch", batch));
+  HEED_RETURN_IF_ERROR(CheckSize("seq", seq));
   if (!options.positions.absent()) {
     HEED_RETURN_IF_ERROR(CheckPositions(options.positions, batch, seq));
   } else if (past + seq > INT32_MAX) {
@@ -274,7 +276,7 @@ Status MultiHeadAttention::Impl::PlanForward(const TensorView& x, const MutableT
 
 Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const MutableTensorView& y,
                                             const ForwardOptions& options, Context& context) const {
-  Context::Impl& impl = *context.impl();
+  Context::Impl& impl = *Context::Impl::Of(context);
   Arena arena(impl.workspace.get());
   const bool own_heads = has_out && options.context.absent();
   ForwardMemory(plan.batch, plan.seq, qkv_weights.out(), own_heads ? joined() : 0, &arena);
@@ -302,7 +304,7 @@ Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView&
   HEED_RETURN_IF_ERROR(CheckContext(context));
   if (impl_ == nullptr) return MovedFrom();
   ForwardPlan plan;
-  HEED_RETURN_IF_ERROR(impl_->PlanForward(x, y, options, *context.impl(), &plan));
+  HEED_RETURN_IF_ERROR(impl_->PlanForward(x, y, options, *Context::Impl::Of(context), &plan));
   if (plan.empty()) return Status();
   KvCache* cache = options.cache;
   const size_t past = cache != nullptr ? cache->length() : 0;

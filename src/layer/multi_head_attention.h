@@ -1,4 +1,5 @@
-// What a MultiHeadAttention holds, and a forward pass in two steps.
+// The room of the layer: its weights (weights.cc), rotary embedding (rope.h, rope_scaling.cc),
+// and here what a MultiHeadAttention holds, and a forward pass in two steps.
 #pragma once
 
 #include <memory>

@@ -76,7 +76,7 @@ void PlanTokens(const Context::Impl& context, RopePlan* plan) {
 Status CheckPositions(const TensorView& positions, size_t batch, size_t len) {
   HEED_RETURN_IF_ERROR(CheckPositionsShape(positions, batch, len));
   const bool shared = positions.rank == 1;
-  for (size_t b = 0; b < (shared ? 1 : batch); ++b) {
+  for (size_t b = 0; b < (shared ? 1 : batch) && len > 0; ++b) {
     for (size_t i = 0; i < len; ++i) {
       if (PositionAt(positions, b, i) < 0) {
         return Status::Error(StatusCode::kInvalidArgument,
@@ -115,10 +115,11 @@ Status PlanRope(const TensorView& x, const TensorView& positions, const MutableT
   *plan = {.x = AsHeads(x), .y = AsHeads(y), .positions = positions, .options = options};
   HEED_RETURN_IF_ERROR(CheckRope(options, plan->x.dim, &plan->rope_dim));
   plan->empty = x.num_elements() == 0;
-  // Positions of no element are not read: with strides of 0 there may be any number of them.
-  if (plan->empty) return CheckPositionsShape(positions, plan->x.batch, plan->x.len);
-  HEED_RETURN_IF_ERROR(CheckPositions(positions, plan->x.batch, plan->x.len));
+  HEED_RETURN_IF_ERROR(CheckPositionsShape(positions, plan->x.batch, plan->x.len));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "positions", positions));
+  // Positions of no element are not read: with strides of 0 there may be any number of them.
+  if (plan->empty) return Status();
+  HEED_RETURN_IF_ERROR(CheckPositions(positions, plan->x.batch, plan->x.len));
   PlanTokens(context, plan);
   return Status();
 }
@@ -160,7 +161,7 @@ Status rope(const TensorView& x, const TensorView& positions, const MutableTenso
             const RopeOptions& options, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
-  Context::Impl& impl = *context.impl();
+  Context::Impl& impl = *Context::Impl::Of(context);
   RopePlan plan;
   HEED_RETURN_IF_ERROR(PlanRope(x, positions, y, options, impl, &plan));
   Arena arena;

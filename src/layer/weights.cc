@@ -164,6 +164,11 @@ Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
   const Projection out = {"out", &weights.out, c.num_heads * c.v_head_dim,
                           weights.out.weight.shape[out_dim]};
   HEED_RETURN_IF_ERROR(CheckProjection(out, weights.layout));
+  if (weights.out.weight.shape[out_dim] == 0) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "out.weight: shape is %s, must have at least one output",
+                         ShapeText(weights.out.weight).text);
+  }
   Result<PackedMatrix> matrix = PackedMatrix::pack(weights.out.weight, weights.layout, context);
   HEED_RETURN_IF_ERROR(matrix.status());
   *packed = std::move(*matrix);

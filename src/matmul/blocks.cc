@@ -109,7 +109,6 @@ Status PackAllRows(const Product2d& p, float* tiles, const Context::Impl& contex
     PackTiles(p.a + static_cast<ptrdiff_t>(row) * p.a_row + static_cast<ptrdiff_t>(k) * p.a_k,
               p.a_row, p.a_k, std::min(kPackRows, p.m - row), depth, tiles + k * p.m + row * depth);
   });
-  return Status();
 }
 
 // A row whose elements lie side by side is a tile as it is.
@@ -153,7 +152,6 @@ Status PackStripe(const Product2d& p, const PlainMatrix& b, size_t first, size_t
                std::min(kPackColumns, columns - column), panels + column * p.k + k * kPanel,
                p.k * kPanel);
   });
-  return Status();
 }
 
 Status NearPacked(const MatmulPlan& plan, const float* tiles, const Context::Impl& context) {

@@ -26,6 +26,10 @@ Status CheckProduct(const TensorView& a, size_t b_in, size_t b_out, const Mutabl
     return Status::Error(StatusCode::kInvalidArgument, "c: shape is %s, must be [%zu, %zu]",
                          ShapeText(c).text, a.shape[0], b_out);
   }
+  if (a.shape[1] > size_t{INT32_MAX}) {  // with strides of 0 they take no memory
+    return Status::Error(StatusCode::kUnsupported, "a: has %zu columns, must have fewer than 2^31",
+                         a.shape[1]);
+  }
   HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "a", a));
   if (options.bias.absent()) return Status();
   HEED_RETURN_IF_ERROR(CheckInput("bias", options.bias, DType::kF32, 1, 1));
@@ -121,7 +125,7 @@ Status Multiply(const TensorView& a, const Matrix& b, const MutableTensorView& c
                 const MatmulOptions& options, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
-  Context::Impl& impl = *context.impl();
+  Context::Impl& impl = *Context::Impl::Of(context);
   MatmulPlan plan;
   HEED_RETURN_IF_ERROR(PlanMatmul(a, b, c, options, impl, &plan));
   Arena arena;

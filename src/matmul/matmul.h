@@ -1,4 +1,7 @@
-// A product in two steps, for operations that it is a part of.
+// The room of products: weights are packed (packed_matrix.h, pack.h), products cut into blocks
+// (blocks.h).
+//
+// Here is a product in two steps, for operations that it is a part of.
 #pragma once
 
 #include <cstddef>

@@ -130,7 +130,7 @@ Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, Weigh
   PackedMatrix packed;
   packed.impl_.reset(new (std::nothrow) Impl);
   if (packed.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));
-  HEED_RETURN_IF_ERROR(packed.impl_->Pack(b, count, layout, *context.impl()));
+  HEED_RETURN_IF_ERROR(packed.impl_->Pack(b, count, layout, *Context::Impl::Of(context)));
   return packed;
 }
 

@@ -18,7 +18,7 @@ void RunBackwards(void* pool, size_t num_workers, void (*body)(void* arg, size_t
 // A context that spreads even small problems over all its threads.
 std::unique_ptr<Context> MakeContext(const ContextOptions& options) {
   auto context = std::make_unique<Context>(options);
-  context->impl()->flops_per_worker = 1;
+  Context::Impl::Of(*context)->flops_per_worker = 1;
   return context;
 }
 
@@ -41,7 +41,7 @@ std::vector<Runner> MakeRunners() {
     runners.push_back({std::string(target) + ", own pool, small cache", family(target), false, true,
                        MakeContext(options)});
     // So that matrices of tests are too large for it.
-    runners.back().context->impl()->l2_bytes = 4096;
+    Context::Impl::Of(*runners.back().context)->l2_bytes = 4096;
   }
   return runners;
 }

@@ -1,0 +1,10 @@
+// The score of a hidden key, and the maximum of no scores.
+#pragma once
+
+#include <limits>
+
+namespace heed {
+
+inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+}  // namespace heed
