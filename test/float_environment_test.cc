@@ -19,6 +19,7 @@
 #include "src/base/context.h"
 #include "test/support/compare.h"
 #include "test/support/operations.h"
+#include "test/support/run_cases.h"
 
 namespace heed::test {
 namespace {
@@ -176,7 +177,7 @@ void CheckWay(const Way& way, const Setting& setting, bool threads_born_before) 
 
 TEST_CASE("the host's floating-point settings change no bit, and are as before after a call") {
   if (Settings().empty()) {
-    MESSAGE("skipped: this target has no settings");
+    SkipCase("this target has no settings");
     return;
   }
   for (const Way& way :

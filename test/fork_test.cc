@@ -18,6 +18,7 @@
 #include "heed/context.hpp"
 #include "heed/softmax.hpp"
 #include "src/base/context.h"
+#include "test/support/run_cases.h"
 #include "tools/conformance/tensor.h"
 
 namespace heed::test {
@@ -126,7 +127,7 @@ constexpr bool kChildrenStartThreads = true;
 
 TEST_CASE("a child forked before any call of its thread uses several") {
   if (!kChildrenStartThreads) {
-    MESSAGE("skipped: a child may not start threads here");
+    SkipCase("a child may not start threads here");
     return;
   }
   int threads = 0;
@@ -143,7 +144,7 @@ TEST_CASE("a child forked before any call of its thread uses several") {
 
 TEST_CASE("heed asks for no more threads than the user may have") {
   if (!kChildrenStartThreads) {
-    MESSAGE("skipped: a child may not start threads here");
+    SkipCase("a child may not start threads here");
     return;
   }
   for (const rlim_t limit : {rlim_t{1}, rlim_t{2}}) {
@@ -168,7 +169,7 @@ TEST_CASE("heed asks for no more threads than the user may have") {
       });
     });
     if (code == kCannot) {
-      MESSAGE("skipped: the limit on processes does not bind here");
+      SkipCase("the limit on processes does not bind here");
       return;
     }
     CHECK(code == kSame);
