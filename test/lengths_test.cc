@@ -162,18 +162,27 @@ TEST_CASE("calls without anything to write return at once") {
   CHECK(context.workspace_bytes() == 0);
 }
 
-// With more queries than keys the first ones stand before the first key.
+// A layer of one head of one channel.
+struct SmallLayer {
+  float weights[8] = {};
+
+  Result<MultiHeadAttention> Create(Context& context, const TensorView& out_weight = {}) const {
+    MultiHeadAttentionConfig config;
+    config.d_in = 8;
+    config.num_heads = config.head_dim = 1;
+    MultiHeadAttentionWeights w;
+    w.q.weight = w.k.weight = w.v.weight = TensorView(weights, {1, 8});
+    w.out.weight = out_weight;
+    return MultiHeadAttention::create(config, w, context);
+  }
+};
+
 TEST_CASE("a layer and a product bound what strides of 0 make endless") {
   Context context;
-  const float weights[8] = {};
   const float x = 0;
   const int32_t position = 0;
-  MultiHeadAttentionConfig config;
-  config.d_in = 8;
-  config.num_heads = config.head_dim = 1;
-  MultiHeadAttentionWeights w;
-  w.q.weight = w.k.weight = w.v.weight = TensorView(weights, {1, 8});
-  const auto layer = MultiHeadAttention::create(config, w, context);
+  const SmallLayer small;
+  const auto layer = small.Create(context);
   REQUIRE(layer.ok());
   constexpr size_t kHuge = size_t{1} << 50;
   ForwardOptions options;
@@ -190,22 +199,16 @@ TEST_CASE("a layer and a product bound what strides of 0 make endless") {
                             {y, {1, 1}}, {}, context),
                      kUnsupported, "a") == "");
 
-  w.out.weight = TensorView(weights, {0, 1});
-  CHECK(WrongRefusal(MultiHeadAttention::create(config, w, context).status(), kInvalid,
+  CHECK(WrongRefusal(small.Create(context, {small.weights, {0, 1}}).status(), kInvalid,
                      "out.weight") == "");
 }
 
 TEST_CASE("a view of an unknown dtype over a result is refused by its dtype") {
   Context context;
-  const float weights[8] = {};
   const float x[8] = {};
   float y[2] = {};
-  MultiHeadAttentionConfig config;
-  config.d_in = 8;
-  config.num_heads = config.head_dim = 1;
-  MultiHeadAttentionWeights w;
-  w.q.weight = w.k.weight = w.v.weight = TensorView(weights, {1, 8});
-  const auto layer = MultiHeadAttention::create(config, w, context);
+  const SmallLayer small;
+  const auto layer = small.Create(context);
   REQUIRE(layer.ok());
   ForwardOptions options;
   options.key_mask = TensorView(y, {1, 1});
@@ -227,6 +230,7 @@ TEST_CASE("offsets from the least to the largest number are refused") {
                      kInvalid, "cu_seqlens_q") == "");
 }
 
+// With more queries than keys the first ones stand before the first key.
 TEST_CASE("a window as wide as can be is no window") {
   Context context;
   Random random(2);
