@@ -7,7 +7,7 @@
 #include "src/kernels/attention_qk-inl.h"
 #include "src/kernels/attention_tiles-inl.h"
 #include "src/kernels/divide-inl.h"
-#include "src/kernels/exp-inl.h"
+#include "src/kernels/exp2-inl.h"
 #include "src/kernels/exp_sum-inl.h"
 #include "src/kernels/online_softmax-inl.h"
 #include "src/kernels/prefetch-inl.h"

@@ -69,7 +69,7 @@ enum class CausalAlignment : uint8_t {
 //   key_scores        x                    x              x
 struct AttentionOptions {
   std::optional<float> scale = {};  // multiplies q.k; finite; unset: 1 / sqrt(head_dim)
-  // c > 0: score = c tanh(score / c) (Gemma 2, arXiv 2408.00118). 0: none.
+  // c > 0: score = c tanh(score / c) (Gemma 2, arXiv 2408.00118), from 2^-60 to 2^60. 0: none.
   float logits_soft_cap = 0.0f;
   // f32 [num_heads]: score -= slope |e - j| (Press et al., arXiv 2108.12409). alibi_slopes() gives
   // the paper's. Not multiplied by scale.

@@ -12,7 +12,7 @@
 
 namespace heed {
 
-inline constexpr int32_t kNumericsVersion = 1;
+inline constexpr int32_t kNumericsVersion = 2;
 
 // matmul and q.k sum in chunks of this many products: a chunk is one chain of fma from 0 in
 // ascending order, and the chunks are added in ascending order. 256 keeps a chunk of a 16-column

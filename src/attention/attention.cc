@@ -9,6 +9,7 @@
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
 #include "src/base/parallel.h"
+#include "src/kernels/exp2_constants.h"
 
 namespace heed {
 namespace {
@@ -39,7 +40,7 @@ void FinishRows(const AttentionKernels& kernels, const Rows& rows, const RowTota
     }
     if (lse.absent()) return;
     (plan.packed() ? MutableAt<float>(lse, h, row) : MutableAt<float>(lse, rows.batch, h, i)) =
-        LogSumExp(*total.max, *total.sum);
+        LogSumExp(double{*total.max} * kLn2, *total.sum);
   });
 }
 

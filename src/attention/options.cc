@@ -142,9 +142,9 @@ Status CheckNumbers(const AttentionOptions& o) {
                          static_cast<double>(*o.scale));
   }
   if (!(o.logits_soft_cap >= 0.0f) || !std::isfinite(o.logits_soft_cap) ||
-      (o.logits_soft_cap > 0.0f && !std::isfinite(1.0f / o.logits_soft_cap))) {
+      (o.logits_soft_cap > 0.0f && (o.logits_soft_cap < 0x1p-60f || o.logits_soft_cap > 0x1p60f))) {
     return Status::Error(StatusCode::kInvalidArgument,
-                         "logits_soft_cap: is %g, must be 0 or positive and finite",
+                         "logits_soft_cap: is %g, must be 0 or from 2^-60 to 2^60",
                          static_cast<double>(o.logits_soft_cap));
   }
   HEED_RETURN_IF_ERROR(CheckDropoutProbability(o.dropout.probability));

@@ -3,6 +3,7 @@
 #include "src/attention/segments.h"
 #include "src/base/check.h"
 #include "src/base/float_environment.h"
+#include "src/kernels/exp2_constants.h"
 
 namespace heed {
 namespace {
@@ -152,7 +153,7 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
       }
       if (!sinks.absent()) TakeSink(*impl.attention, n, At<float>(sinks, h), total);
       impl.attention->finish(acc, InverseOf(sum), &MutableAt<float>(out, b, i, h), n);
-      if (!lse.absent()) MutableAt<float>(lse, b, h, i) = LogSumExp(max, sum);
+      if (!lse.absent()) MutableAt<float>(lse, b, h, i) = LogSumExp(double{max} * kLn2, sum);
     }
   });
 }
@@ -178,7 +179,7 @@ Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const T
       for (size_t i = 0; i < want[2]; ++i) {
         const float a = At<float>(lse_a, b, h, i), c = At<float>(lse_b, b, h, i);
         const float max = std::max(a, c), shift = ShiftOf(max);
-        const float f = kernels.exp(a - shift), g = kernels.exp(c - shift);
+        const float f = kernels.exp2(ToBase2(a - shift)), g = kernels.exp2(ToBase2(c - shift));
         const float sum = f + g, inverse = InverseOf(sum);
         for (size_t d = 0; d < out.shape[3]; ++d) {
           // A side that saw nothing may hold anything.

@@ -128,6 +128,14 @@ void CutIntoTasks(size_t num_threads, AttentionPlan* plan) {
   plan->split = rows <= kSplitRows && plan->segments > 1 && (window == 0 || window > kSplitWindow);
 }
 
+ScoreUnits UnitsOf(const AttentionPlan& plan) {
+  const AttentionOptions& o = plan.options;
+  const double scale =
+      o.scale ? double{*o.scale} : 1.0 / std::sqrt(static_cast<double>(plan.q.dim));
+  return o.logits_soft_cap > 0.0f ? ScoreUnits::OfCapped(scale, o.logits_soft_cap)
+                                  : ScoreUnits::Of(scale);
+}
+
 double OperandFloats(const AttentionPlan& plan) {
   return plan.keys.Elements(plan.kv_len) + plan.q.num_elements() + plan.out.num_elements();
 }
@@ -184,7 +192,7 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   ForgetLists(&plan->options);
   DropIdleWindow(plan);
   plan->group = plan->q.heads / plan->k.heads;
-  plan->scale = options.scale ? *options.scale : 1.0f / std::sqrt(static_cast<float>(plan->q.dim));
+  plan->units = UnitsOf(*plan);
   CutIntoTasks(context.num_threads, plan);
   plan->prefetch = OperandFloats(*plan) > static_cast<double>(context.l2_bytes / sizeof(float));
   if (!plan->writes_nothing) PlanMemory(context, plan);

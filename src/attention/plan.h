@@ -11,6 +11,7 @@
 #include "src/base/context.h"
 #include "src/base/heads_view.h"
 #include "src/kernels/attention.h"
+#include "src/kernels/score_units.h"
 
 namespace heed {
 
@@ -47,7 +48,7 @@ struct AttentionPlan {
   KeySource source;
   KeyBlocks keys;
   AttentionOptions options;
-  float scale = 1.0f;
+  ScoreUnits units;  // queries are multiplied by the factor
   size_t batch = 1, group = 1, acc_stride = 0;
   size_t q_len = 0, kv_len = 0;         // the longest sequence's
   const Sequence* sequences = nullptr;  // [batch], in the context until its next plan

@@ -19,13 +19,21 @@ void EndSegment(const AttentionKernels& kernels, const Rows& group, const Attent
                 const SegmentEnd& end) {
   w.groups->met = false;
   kernels.fold(w.lanes, group.count);
+  kernels.scale(w.max, group.plan.units.to_base2(), group.count);
   end.Take(group, w);
 }
 
 QueryRows Describe(const Rows& rows, const AttentionWorkspace& w) {
   const AttentionPlan& plan = rows.plan;
-  return {w.queries, rows.count, plan.q.dim, plan.out.dim, plan.scale, plan.options.logits_soft_cap,
-          w.slope,   w.scores};
+  return {w.queries,
+          rows.count,
+          plan.q.dim,
+          plan.out.dim,
+          plan.units.to_base2(),
+          plan.units.FromNatural(1.0f),
+          plan.options.logits_soft_cap > 0.0f,
+          w.slope,
+          w.scores};
 }
 
 // Copies a segment's result to where the state keeps it.
@@ -55,8 +63,9 @@ class KeepSegment : public SegmentEnd {
   size_t segment_;
 };
 
-// Packs a group's queries, unless that is done.
-void PrepareQueries(const Rows& group, const AttentionWorkspace& w) {
+// Packs and scales a group's queries, unless that is done.
+void PrepareQueries(const AttentionKernels& kernels, const Rows& group,
+                    const AttentionWorkspace& w) {
   if (w.groups->queries_ready) return;
   w.groups->queries_ready = true;
   const HeadsView& q = group.plan.q;
@@ -68,6 +77,8 @@ void PrepareQueries(const Rows& group, const AttentionWorkspace& w) {
     PackTile(row + first, q.dim_stride, std::min(kTileRows, group.count - first), q.dim,
              w.queries + first * q.dim);
   }
+  const float factor = group.plan.units.factor;
+  if (factor != 1.0f) kernels.scale(w.queries, factor, group.count * q.dim);
 }
 
 }  // namespace
@@ -76,7 +87,8 @@ void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
   rows.ForEach([&](size_t r, size_t i, size_t h) {
     const VisibleKeys keys = RuleKeys(rows.plan, rows.sequence, i);
     w.keys_of[r] = keys;
-    if (w.slope != nullptr) w.slope[r] = At<float>(rows.plan.options.alibi_slopes, h);
+    if (w.slope != nullptr)
+      w.slope[r] = rows.plan.units.FromNatural(At<float>(rows.plan.options.alibi_slopes, h));
     RowGroup& group = w.groups[r / kScoreRows];
     if (r % kScoreRows == 0) group = {.keys = {keys, keys.near}};
     group.keys.some.kept.Include(keys.kept);
@@ -108,7 +120,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
           keys.k = plan.keys.Keys(rows.keys(), block, w.keys);
           keys.v = plan.keys.Values(rows.keys(), block, w.values);
         }
-        PrepareQueries(group, of_group);
+        PrepareQueries(kernels, group, of_group);
         prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group), &keys.prefetch);
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
@@ -124,7 +136,7 @@ bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t bl
   if (!DescribeBlock(rows, block, w.keys_of, w.groups->keys, w.block, &keys)) return false;
   if (k->absent()) *k = rows.plan.keys.Keys(rows.keys(), block, w.keys);
   keys.k = *k;
-  PrepareQueries(rows, w);
+  PrepareQueries(kernels, rows, w);
   kernels.weights(Describe(rows, w), keys, total, w.weights);
   return true;
 }

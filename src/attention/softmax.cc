@@ -7,6 +7,7 @@
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
 #include "src/base/parallel.h"
+#include "src/kernels/score_units.h"
 
 namespace heed {
 namespace {
@@ -47,6 +48,7 @@ Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOpt
   const size_t count = x.num_elements();
   if (count == 0) return Status();
   const Context::Impl& impl = *Context::Impl::Of(context);
+  const ScoreUnits units = ScoreUnits::Of(options.scale);
   const size_t rows = count / n;
   constexpr double kFlopsPerElement = 20;  // about the instructions of exp
   const size_t task_rows = std::max<size_t>(1, 4096 / n);
@@ -55,8 +57,9 @@ Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOpt
   return ForEachTask(impl, tasks, workers, [&](size_t task, size_t) {
     const size_t end = std::min(rows, (task + 1) * task_rows);
     for (size_t row = task * task_rows; row < end; ++row) {
-      impl.softmax->row(static_cast<const float*>(x.data) + RowOffset(x, row), options.scale,
-                        static_cast<float*>(y.mutable_data()) + RowOffset(y, row), n);
+      impl.softmax->row(static_cast<const float*>(x.data) + RowOffset(x, row), units.factor,
+                        units.to_base2(), static_cast<float*>(y.mutable_data()) + RowOffset(y, row),
+                        n);
     }
   });
 }

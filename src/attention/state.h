@@ -9,7 +9,7 @@
 
 namespace heed {
 
-// What some keys contribute to one row. acc has as many floats as the caller says.
+// What some keys contribute to one row, with its maximum in base 2. acc has as many floats as the caller says.
 struct RowPartial {
   float* max;
   float* sum;
@@ -35,12 +35,14 @@ void ClearRow(const RowPartial& row, size_t n);
 void TakeSegment(const AttentionKernels& kernels, size_t n, const RowPartial& part,
                  const RowPartial& total);
 
-// The sink is one more segment with a single key, a score and no value.
+// The sink is one more segment with a single key, a score (a natural logarithm) and no value.
 void TakeSink(const AttentionKernels& kernels, size_t n, float sink, const RowPartial& total);
 
-// Where all scores are -inf (or there are none), 0 stands in for the maximum, so that exp gives 0.
+// Where all scores are -inf (or there are none), 0 stands in for the maximum, so that 2^x gives
+// 0.
 float ShiftOf(float max);
 float InverseOf(float sum);  // 0 for 0
-float LogSumExp(float max, float sum);
+// log(e^max * sum), `max` a natural logarithm.
+float LogSumExp(double max, float sum);
 
 }  // namespace heed

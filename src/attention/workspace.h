@@ -32,7 +32,7 @@ inline constexpr size_t kMaxPrefetchRows = 2 * kKeyBlock + 2 * kScoreRows;
 struct AttentionWorkspace {
   // Of all rows of a task.
   float* queries;
-  float *max, *lanes, *acc;                  // of a segment; sums end in lanes[r * kSumLanes]
+  float *max, *lanes, *acc;  // of a segment; sums end in lanes[r * kSumLanes], maxima in base 2
   float *total_max, *total_sum, *total_acc;  // of all segments so far, where there are several
   float* slope;                              // of ALiBi, else null
   VisibleKeys* keys_of;

@@ -9,7 +9,7 @@
 #include "src/kernels/attention_pv-inl.h"
 #include "src/kernels/attention_qk-inl.h"
 #include "src/kernels/attention_tiles-inl.h"
-#include "src/kernels/exp-inl.h"
+#include "src/kernels/exp2-inl.h"
 #include "src/kernels/online_softmax-inl.h"
 #include "src/kernels/prefetch-inl.h"
 #include "src/kernels/scores-inl.h"
@@ -38,9 +38,13 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
   if (block.begin[r] >= block.end[r]) return;
   ChangeScores(t, block, r, scores);
   const VF shift = hn::Set(d, total.shift[r]), inverse = hn::Set(d, total.inverse[r]);
+  const VF to_base2 = hn::Set(d, t.to_base2), zero = hn::Zero(d);
+  const Exp2<DF> exp2(1.0f);
   const size_t from = FirstColumn(block, r), to = EndColumn(block, r);
   for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    const VF e = Exp(d, hn::Sub(hn::LoadU(d, scores + j), shift));
+    const VF x = hn::MulSub(hn::LoadU(d, scores + j), to_base2, shift);
+    // Rounding may leave a little more than the maximum, much more where scores are huge.
+    const VF e = exp2(hn::IfThenElse(hn::Gt(x, zero), zero, x));
     hn::StoreU(hn::Mul(e, inverse), d, weights + j);
   }
   // A row whose total is NaN leaves NaN for its hidden keys too.
@@ -80,19 +84,24 @@ void Finish(const float* HWY_RESTRICT acc, float inverse, float* HWY_RESTRICT ou
 }
 
 void Scale(float* HWY_RESTRICT row, float factor, size_t n) {
-  for (size_t i = 0; i < n; ++i) row[i] *= factor;
+  const DF d;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, row + i), hn::Set(d, factor)), d, row + i);
+  }
+  for (; i < n; ++i) row[i] *= factor;
 }
 
 void Fold(float* lanes, size_t rows) {
   for (size_t r = 0; r < rows; ++r) FoldLanes(lanes + r * kSumLanes);
 }
 
-float ExpOfOne(float x) { return ExpOne(x); }
+float Exp2OfOne(float x) { return Exp2One(x); }
 
 }  // namespace
 
-constexpr AttentionKernels kKernels = {&Attend, &Weights, &Merge,   &Scale,
-                                       &Fold,   &Finish,  &ExpOfOne};
+constexpr AttentionKernels kKernels = {&Attend, &Weights, &Merge,    &Scale,
+                                       &Fold,   &Finish,  &Exp2OfOne};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

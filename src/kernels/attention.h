@@ -16,7 +16,7 @@ namespace heed {
 // panel of keys or values (4 or 8 KB) from q.k through softmax to p.v.
 inline constexpr size_t kScoreRows = 24;
 
-// Running softmax of rows: the state of docs/numerics.md.
+// Running softmax of rows: the state of docs/numerics.md, with maxima in units.
 struct RowState {
   float* max = nullptr;    // [rows]
   float* lanes = nullptr;  // [rows][kSumLanes]
@@ -53,18 +53,20 @@ struct KeyBlock {
   BlockPrefetch prefetch;
 };
 
+// Scores are held in units (ScoreUnits in src/attention/plan.h) that make them q.k, or its tanh.
 struct QueryRows {
   const float* q = nullptr;  // tiles, see layout.h
   size_t rows = 0;           // at most kScoreRows
   size_t head_dim = 0;
   size_t v_head_dim = 0;
-  float scale = 1.0f;
-  float soft_cap = 0.0f;         // 0: none
-  const float* slope = nullptr;  // [rows], of ALiBi; null: none
+  float to_base2 = 1.0f;         // a score times this is the exponent of 2
+  float per_natural = 1.0f;      // of the additive mask: times this it is in units
+  bool soft_cap = false;         // a score is tanh of q.k
+  const float* slope = nullptr;  // [rows], of ALiBi, in units; null: none
   float* scores = nullptr;       // [kScoreRows][kKeyBlock], scratch
 };
 
-// What turns scores into weights once a row is complete: exp(s - shift) * inverse.
+// What turns scores into weights once a row is complete: 2^(s * to_base2 - shift) * inverse.
 struct RowTotal {
   const float* shift = nullptr;    // [rows]
   const float* inverse = nullptr;  // [rows]
@@ -82,7 +84,7 @@ struct AttentionKernels {
   void (*fold)(float* lanes, size_t rows);
   // out = acc * inverse, n floats.
   void (*finish)(const float* acc, float inverse, float* out, size_t n);
-  float (*exp)(float x);  // of one number, x <= 0 or NaN
+  float (*exp2)(float x);  // of one number, x <= 0 or NaN
 };
 
 template <>

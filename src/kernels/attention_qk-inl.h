@@ -21,9 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 struct ScoreRows {
   float* scores;  // of the tile's first row and column
-  float scale;
-  bool first;  // the first kSumChunk channels: assigns
-  bool last;   // the last: scales
+  bool first;     // the first kSumChunk channels: assigns
 
   HWY_INLINE void Load(DF, size_t, VF&, VF&) const {}
   HWY_INLINE void Store(DF d, size_t r, VF c0, VF c1) const {
@@ -32,10 +30,6 @@ struct ScoreRows {
     if (HWY_UNLIKELY(!first)) {
       c0 = hn::Add(hn::LoadU(d, to), c0);
       c1 = hn::Add(hn::LoadU(d, to + lanes), c1);
-    }
-    if (HWY_LIKELY(last)) {
-      c0 = hn::Mul(c0, hn::Set(d, scale));
-      c1 = hn::Mul(c1, hn::Set(d, scale));
     }
     hn::StoreU(c0, d, to);
     hn::StoreU(c1, d, to + lanes);
@@ -50,7 +44,7 @@ struct ScoreTile {
                              const Prefetch& prefetch) {
     for (size_t c = 0; c < t.head_dim; c += kSumChunk) {
       const size_t depth = std::min(kSumChunk, t.head_dim - c);
-      const ScoreRows rows{scores, t.scale, c == 0, c + depth == t.head_dim};
+      const ScoreRows rows{scores, c == 0};
       constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
       MultiplyTile<R, 1, kWidth, kColumns>(q + c * kWidth, q + (t.head_dim + c) * kWidth,
                                            k.b0 + c * kPanel, k.b1 + c * kPanel,

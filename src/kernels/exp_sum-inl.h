@@ -1,4 +1,4 @@
-// Exponentials of a row and their sum in 16 lanes, and its folding: shared by softmax and
+// Powers of two of a row and their sum in 16 lanes, and its folding: shared by softmax and
 // attention.
 #include <cstddef>
 
@@ -12,7 +12,7 @@
 #endif
 
 #include "hwy/highway.h"
-#include "src/kernels/exp-inl.h"
+#include "src/kernels/exp2-inl.h"
 #include "src/kernels/inline_lambda.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -21,16 +21,17 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using DSum = hn::CappedTag<float, kSumLanes>;
 
-// y[j] = exp(argument(x[j])), added to sums[j % 16], for j in [begin, end), multiples of 16; in
+// y[j] = exp2(argument(x[j])), added to sums[j % 16], for j in [begin, end), multiples of 16; in
 // ascending order, as each lane asks for. y may be x. The lanes stay in as many vectors as they
 // fill: one or two, and where they fill more, one vector after the other runs over the row.
 template <class Argument>
 HWY_INLINE void ExpAndSum(const float* x, float* y, size_t begin, size_t end,
-                          const Argument& argument, float* HWY_RESTRICT sums) {
+                          const Exp2<DSum>& exp2, const Argument& argument,
+                          float* HWY_RESTRICT sums) {
   const DSum d;
   const size_t lanes = hn::Lanes(d);
   const auto next = [&](size_t j, hn::VFromD<DSum>& sum) HEED_INLINE_LAMBDA {
-    const auto e = Exp(d, argument(hn::LoadU(d, x + j)));
+    const auto e = exp2(argument(hn::LoadU(d, x + j)));
     hn::StoreU(e, d, y + j);
     sum = hn::Add(sum, e);
   };

@@ -37,11 +37,12 @@ HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t en
   return hn::ReduceMax(d, hn::Max(m0, m1));
 }
 
-// From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
+// `exp2`: of scores. From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
 // to subtract from scores, factor[r] = what the row's sums so far are multiplied by. For all rows
 // at once, also for those whose maximum stays: a factor of 1 costs less than a branch.
-HWY_INLINE void RaiseMaxima(const float* HWY_RESTRICT before, const float* HWY_RESTRICT of_block,
-                            size_t rows, float* HWY_RESTRICT raised, float* HWY_RESTRICT shift,
+HWY_INLINE void RaiseMaxima(const Exp2<DF>& exp2, const float* HWY_RESTRICT before,
+                            const float* HWY_RESTRICT of_block, size_t rows,
+                            float* HWY_RESTRICT raised, float* HWY_RESTRICT shift,
                             float* HWY_RESTRICT factor) {
   const DF d;
   for (size_t r = 0; r < rows; r += hn::Lanes(d)) {
@@ -50,7 +51,7 @@ HWY_INLINE void RaiseMaxima(const float* HWY_RESTRICT before, const float* HWY_R
     const VF from = hn::IfThenZeroElse(hn::Eq(max, hn::Set(d, kMinusInfinity)), max);
     hn::StoreU(max, d, raised + r);
     hn::StoreU(from, d, shift + r);
-    hn::StoreU(Exp(d, hn::Sub(old, from)), d, factor + r);
+    hn::StoreU(exp2(hn::Sub(old, from)), d, factor + r);
   }
 }
 
@@ -61,7 +62,7 @@ HWY_INLINE void ScaleLanes(float* HWY_RESTRICT lanes, float factor) {
   }
 }
 
-// Turns the rows' scores into exp(score - maximum), times the multipliers of dropout, and brings
+// Turns the rows' scores into e^(score - maximum), times the multipliers of dropout, and brings
 // maxima and sums up to date. factor[r] is what acc must be multiplied by.
 HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const RowState& state,
                             float* HWY_RESTRICT factor) {
@@ -76,7 +77,8 @@ HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const Row
     ChangeScores(t, block, r, scores);
     of_block[r] = MaxOf(scores, FirstColumn(block, r), EndColumn(block, r));
   }
-  RaiseMaxima(before, of_block, t.rows, raised, shift, factor);
+  const Exp2<DF> exp2(t.to_base2);
+  RaiseMaxima(exp2, before, of_block, t.rows, raised, shift, factor);
   std::copy_n(raised, t.rows, state.max);
   const DF d;
   for (size_t r = 0; r < t.rows; ++r) {
@@ -85,7 +87,7 @@ HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const Row
     ScaleLanes(lanes, factor[r]);
     const VF vshift = hn::Set(d, shift[r]);
     ExpAndSum(
-        scores, scores, FirstColumn(block, r), EndColumn(block, r),
+        scores, scores, FirstColumn(block, r), EndColumn(block, r), exp2,
         [&](VF s) HEED_INLINE_LAMBDA { return hn::Sub(s, vshift); }, lanes);
     if (block.multiplier == nullptr) continue;
     const float* HWY_RESTRICT multiplier = block.multiplier + r * kKeyBlock;

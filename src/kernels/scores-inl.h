@@ -1,5 +1,7 @@
-// What happens to the scores of one row between the scale and softmax: every score change of
+// What happens to the scores of one row between q.k and softmax: every score change of
 // AttentionOptions, and the hiding of keys.
+#include <limits>
+
 #include "src/kernels/attention.h"
 #include "src/kernels/infinity.h"
 
@@ -11,6 +13,7 @@
 #endif
 
 #include "hwy/highway.h"
+#include "src/kernels/exp2-inl.h"
 #include "src/kernels/tanh-inl.h"
 #include "src/kernels/tile-inl.h"
 
@@ -18,12 +21,10 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to, float cap) {
+HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to) {
   const DF d;
-  const VF vcap = hn::Set(d, cap), inverse = hn::Set(d, 1.0f / cap);
   for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    const VF t = Tanh(d, hn::Mul(hn::LoadU(d, scores + j), inverse));
-    hn::StoreU(hn::Mul(vcap, t), d, scores + j);
+    hn::StoreU(Tanh(d, hn::LoadU(d, scores + j)), d, scores + j);
   }
 }
 
@@ -38,11 +39,16 @@ HWY_INLINE void SlopeScores(float* HWY_RESTRICT scores, size_t from, size_t to, 
   }
 }
 
+// The lowest float is a common way to hide a key as far as there are others: in units it may be
+// -inf, and a row with no others would see none.
 HWY_INLINE void BiasScores(float* HWY_RESTRICT scores, size_t from, size_t to,
-                           const float* HWY_RESTRICT bias) {
+                           const float* HWY_RESTRICT bias, float per_natural) {
   const DF d;
+  const VF per = hn::Set(d, per_natural);
+  const VF lowest = hn::Set(d, std::numeric_limits<float>::lowest());
   for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    hn::StoreU(hn::Add(hn::LoadU(d, scores + j), hn::LoadU(d, bias + j)), d, scores + j);
+    const VF s = hn::MulAdd(hn::LoadU(d, bias + j), per, hn::LoadU(d, scores + j));
+    hn::StoreU(AtLeast(lowest, s), d, scores + j);
   }
 }
 
@@ -74,9 +80,10 @@ HWY_INLINE size_t EndColumn(const KeyBlock& block, size_t r) {
 HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r, float* scores) {
   const size_t begin = block.begin[r], end = block.end[r];
   const size_t from = FirstColumn(block, r), to = EndColumn(block, r);
-  if (t.soft_cap > 0.0f) CapScores(scores, from, to, t.soft_cap);
+  if (t.soft_cap) CapScores(scores, from, to);
   if (t.slope != nullptr) SlopeScores(scores, from, to, block.distance[r], t.slope[r]);
-  if (block.bias != nullptr) BiasScores(scores, from, to, block.bias + r * kKeyBlock);
+  if (block.bias != nullptr)
+    BiasScores(scores, from, to, block.bias + r * kKeyBlock, t.per_natural);
   if (from < begin) HideScores(scores, from, begin, end);
   if (end < to) HideScores(scores, to - kPanel, begin, end);
   if (block.visible == nullptr) return;

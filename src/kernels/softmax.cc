@@ -19,43 +19,58 @@ namespace {
 
 using DF = DSum;
 
-// The maximum of scale * x[0, n), n >= 1: exact in any order, so four chains hide each other's
+// The maximum of times(x[0, n)), n >= 1: exact in any order, so four chains hide each other's
 // latency.
-float ScaledMax(const float* HWY_RESTRICT x, float scale, size_t n) {
+template <class Times>
+HWY_INLINE float MaxOf(const float* HWY_RESTRICT x, size_t n, const Times& times) {
   const DF d;
   const size_t lanes = hn::Lanes(d);
-  const auto vscale = hn::Set(d, scale);
-  auto m0 = hn::Set(d, x[0] * scale), m1 = m0, m2 = m0, m3 = m0;
+  auto m0 = times(hn::Set(d, x[0])), m1 = m0, m2 = m0, m3 = m0;
   size_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    m0 = hn::Max(m0, hn::Mul(hn::LoadU(d, x + i), vscale));
-    m1 = hn::Max(m1, hn::Mul(hn::LoadU(d, x + i + lanes), vscale));
-    m2 = hn::Max(m2, hn::Mul(hn::LoadU(d, x + i + 2 * lanes), vscale));
-    m3 = hn::Max(m3, hn::Mul(hn::LoadU(d, x + i + 3 * lanes), vscale));
+    m0 = hn::Max(m0, times(hn::LoadU(d, x + i)));
+    m1 = hn::Max(m1, times(hn::LoadU(d, x + i + lanes)));
+    m2 = hn::Max(m2, times(hn::LoadU(d, x + i + 2 * lanes)));
+    m3 = hn::Max(m3, times(hn::LoadU(d, x + i + 3 * lanes)));
   }
-  for (; i + lanes <= n; i += lanes) m0 = hn::Max(m0, hn::Mul(hn::LoadU(d, x + i), vscale));
+  for (; i + lanes <= n; i += lanes) m0 = hn::Max(m0, times(hn::LoadU(d, x + i)));
   float result = hn::ReduceMax(d, hn::Max(hn::Max(m0, m1), hn::Max(m2, m3)));
-  for (; i < n; ++i) result = std::max(result, x[i] * scale);
+  for (; i < n; ++i) result = std::max(result, times.OfOne(x[i]));
   return result;
 }
 
-void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
+struct TimesOne {
+  using V = hn::VFromD<DF>;
+  HWY_INLINE V operator()(V x) const { return x; }
+  HWY_INLINE float OfOne(float x) const { return x; }
+};
+
+struct TimesFactor {
+  using V = hn::VFromD<DF>;
+  float factor;
+  HWY_INLINE V operator()(V x) const { return hn::Mul(x, hn::Set(DF(), factor)); }
+  HWY_INLINE float OfOne(float x) const { return x * factor; }
+};
+
+template <class Times>
+HWY_INLINE void SoftmaxOf(const float* x, const Times& times, float to_base2, float* y, size_t n) {
   const DF d;
-  const float max = ScaledMax(x, scale, n);
+  const float max = MaxOf(x, n, times);
   const float shift = max == kMinusInfinity ? 0.0f : max;
+  const Exp2<DF> exp2(to_base2);
   HWY_ALIGN float sums[kSumLanes] = {};
   const size_t whole = n - n % kSumLanes;
-  const auto vscale = hn::Set(d, scale), vshift = hn::Set(d, shift);
+  const auto vshift = hn::Set(d, shift);
   ExpAndSum(
-      x, y, 0, whole,
-      [&](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return hn::Sub(hn::Mul(v, vscale), vshift); },
-      sums);
-  if (whole < n) {  // a block of its own, filled up with exp(-inf) = +0, which changes no sum
+      x, y, 0, whole, exp2,
+      [&](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return hn::Sub(times(v), vshift); }, sums);
+  if (whole < n) {  // a block of its own, filled up with e^-inf = +0, which changes no sum
     HWY_ALIGN float tail[kSumLanes];
     std::fill_n(tail, kSumLanes, kMinusInfinity);
-    for (size_t j = whole; j < n; ++j) tail[j - whole] = x[j] * scale - shift;
+    for (size_t j = whole; j < n; ++j) tail[j - whole] = times.OfOne(x[j]) - shift;
     ExpAndSum(
-        tail, tail, 0, kSumLanes, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; }, sums);
+        tail, tail, 0, kSumLanes, exp2, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; },
+        sums);
     std::copy_n(tail, n - whole, y + whole);
   }
   FoldLanes(sums);
@@ -66,18 +81,27 @@ void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
   for (size_t i = whole; i < n; ++i) y[i] *= inverse;
 }
 
-void ExpRow(const float* x, float* y, size_t n) {
+void SoftmaxRow(const float* x, float factor, float to_base2, float* y, size_t n) {
+  if (factor == 1.0f) {
+    SoftmaxOf(x, TimesOne(), to_base2, y, n);
+  } else {
+    SoftmaxOf(x, TimesFactor{factor}, to_base2, y, n);
+  }
+}
+
+void Exp2Row(const float* x, float* y, size_t n) {
   const DF d;
+  const Exp2<DF> exp2(1.0f);
   size_t i = 0;
   for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    hn::StoreU(Exp(d, hn::LoadU(d, x + i)), d, y + i);
+    hn::StoreU(exp2(hn::LoadU(d, x + i)), d, y + i);
   }
-  for (; i < n; ++i) y[i] = ExpOne(x[i]);
+  for (; i < n; ++i) y[i] = Exp2One(x[i]);
 }
 
 }  // namespace
 
-constexpr SoftmaxKernels kKernels = {&SoftmaxRow, &ExpRow};
+constexpr SoftmaxKernels kKernels = {&SoftmaxRow, &Exp2Row};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -9,10 +9,11 @@
 namespace heed {
 
 struct SoftmaxKernels {
-  // y = softmax(scale * x) over n >= 1 elements; y may be x.
-  void (*row)(const float* x, float scale, float* y, size_t n);
-  // y[i] = exp(x[i]) for x[i] <= 0 or NaN; y may be x. For tests: softmax uses the same code.
-  void (*exp_row)(const float* x, float* y, size_t n);
+  // y = softmax of factor * x in units (src/kernels/exp2_constants.h), of which to_base2 are 1 in
+  // base 2, over n >= 1 elements; y may be x.
+  void (*row)(const float* x, float factor, float to_base2, float* y, size_t n);
+  // y[i] = 2^x[i] for x[i] <= 0 or NaN; y may be x. For tests: softmax uses the same code.
+  void (*exp2_row)(const float* x, float* y, size_t n);
 };
 
 template <>

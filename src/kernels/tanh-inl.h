@@ -10,7 +10,7 @@
 
 #include "hwy/highway.h"
 #include "src/kernels/divide-inl.h"
-#include "src/kernels/exp-inl.h"
+#include "src/kernels/exp2-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
@@ -25,7 +25,7 @@ HWY_INLINE V Tanh(D d, V x) {
   p = hn::MulAdd(p, square, hn::Set(d, kTanhC1));
   p = hn::MulAdd(p, square, hn::Set(d, kTanhC0));
   const V small = hn::MulAdd(hn::Mul(x, square), p, x);
-  const V e = Exp(d, hn::Mul(hn::Set(d, -2.0f), size));
+  const V e = Exp2<D>(kTanhExponent)(hn::Neg(size));
   const V one = hn::Set(d, 1.0f);
   const V large = Divide(d, hn::Sub(one, e), hn::Add(one, e));
   return hn::IfThenElse(hn::Lt(size, hn::Set(d, kTanhSmall)), small, hn::CopySignToAbs(large, x));

@@ -4,8 +4,9 @@
 namespace heed {
 
 // Below this tanh(x) = x + x^3 (c0 + c1 x^2 + ... + c4 x^8), from there (1 - e) / (1 + e) with
-// e = exp(-2 |x|).
+// e = exp(-2 |x|) = 2^(-kTanhExponent |x|).
 inline constexpr float kTanhSmall = 0.625f;
+inline constexpr float kTanhExponent = 0x1.715476p+1f;  // 2 log2(e)
 // (tanh(x) / x - 1) / x^2 interpolated at the Chebyshev nodes of x^2 in [0, 0.625^2]: 4e-9 of
 // tanh(x) before rounding.
 inline constexpr float kTanhC0 = -0x1.555552p-2f;

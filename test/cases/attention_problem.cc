@@ -129,8 +129,9 @@ size_t AttentionProblem::MaskAt(size_t b, size_t h, size_t i, size_t j) const {
   return b * steps.batch + h * steps.head + i * steps.query + j * steps.key;
 }
 
-float AttentionProblem::Scale() const {
-  return given.scale.value_or(1.0f / std::sqrt(static_cast<float>(given.shape.head_dim)));
+double AttentionProblem::Scale() const {
+  return given.scale ? double{*given.scale}
+                     : 1.0 / std::sqrt(static_cast<double>(given.shape.head_dim));
 }
 
 std::vector<float> AttentionProblem::Multipliers() const {

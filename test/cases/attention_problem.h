@@ -42,7 +42,7 @@ class AttentionProblem {
   size_t MaskAt(size_t b, size_t h, size_t i, size_t j) const;  // place in `mask` and `bias`
   // The multipliers of dropout, [batch, num_heads, q_len, kv_len]; empty: none.
   std::vector<float> Multipliers() const;
-  float Scale() const;
+  double Scale() const;
 
   AttentionCase given;
   Tensor<float> q, k, v;  // [batch, q_len, num_heads, head_dim] and so on

@@ -20,7 +20,7 @@ struct Linear {
 
 struct Layer {
   size_t num_heads = 1, num_kv_heads = 1, head_dim = 1, v_head_dim = 1;
-  float scale = 1.0f;
+  double scale = 1.0;
   bool causal = true;
   std::vector<float> q_norm, k_norm;  // [head_dim], or empty
   float norm_eps = 0.0f, norm_weight_offset = 0.0f;

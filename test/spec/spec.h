@@ -19,7 +19,7 @@
 #include "heed/info.hpp"
 #include "heed/numerics.hpp"
 #include "src/base/math.h"
-#include "src/kernels/exp_constants.h"
+#include "src/kernels/exp2_constants.h"
 #include "src/kernels/tanh_constants.h"
 
 namespace heed::spec {
@@ -34,7 +34,7 @@ struct Attention {
   const float* k = nullptr;  // [batch, kv_len, num_kv_heads, head_dim]
   const float* v = nullptr;  // [batch, kv_len, num_kv_heads, v_head_dim]
 
-  float scale = 1.0f;
+  double scale = 1.0;  // 1 / sqrt(head_dim) is not rounded to f32
   float logits_soft_cap = 0.0f;
   const float* alibi_slopes = nullptr;  // [num_heads]
   const float* bias = nullptr;          // [batch, num_heads, q_len, kv_len], the additive mask
@@ -56,8 +56,8 @@ struct Attention {
   float* key_scores = nullptr;  // [batch, num_heads, kv_len]
 };
 
-// What a run of keys contributes to one query: its largest score, the sum of exp(score - max), and
-// the values weighted by exp(score - max).
+// What a run of keys contributes to one query: its largest score in base 2, the sum of
+// 2^(score - max), and the values weighted by 2^(score - max).
 struct Partial {
   float max = kNoKey;
   float sum = 0.0f;
@@ -95,15 +95,16 @@ struct Spec {
     }
   }
 
-  // e^x for x <= 0: x = n ln 2 + r, a polynomial for e^r, then 2^n. Adding kExpRound rounds x
-  // log2(e) to an integer and leaves n + 127, the exponent of 2^n, in the low bits.
-  static float Exp(float x) {
-    if (x < kExpLowest) return 0.0f;
-    const float t = Fma(x, kExpLog2e, kExpRound);
-    const float n = t - kExpRound;
-    const float r = Fma(n, -kExpLn2Lo, Fma(n, -kExpLn2Hi, x));
-    float p = kExpC6;
-    for (float c : {kExpC5, kExpC4, kExpC3, kExpC2, 1.0f, 1.0f}) p = Fma(p, r, c);
+  // 2^(a x) for a x <= 0, a > 0: a x = n + r, a polynomial for 2 * 2^r, then 2^(n - 1). Adding
+  // kExp2Round rounds a x to an integer and leaves n + 126, the exponent of 2^(n - 1), in the low
+  // bits; where they are 0, 2^(n - 1) is 0.
+  static float Exp2(float x, float a = 1.0f) {
+    if (x < kExp2Lowest / a) x = kExp2Lowest / a;
+    const float t = Fma(x, a, kExp2Round);
+    const float n = t - kExp2Round;
+    const float r = Fma(x, a, -n);
+    float p = kExp2C5;
+    for (float c : {kExp2C4, kExp2C3, kExp2C2, kExp2C1, 2.0f}) p = Fma(p, r, c);
     return p * std::bit_cast<float>(std::bit_cast<uint32_t>(t) << 23);
   }
 
@@ -114,7 +115,7 @@ struct Spec {
       for (float c : {kTanhC3, kTanhC2, kTanhC1, kTanhC0}) p = Fma(p, square, c);
       return Fma(x * square, p, x);
     }
-    const float e = Exp(-2.0f * std::fabs(x));
+    const float e = Exp2(-std::fabs(x), kTanhExponent);
     return std::copysign((1.0f - e) / (1.0f + e), x);
   }
 
@@ -127,26 +128,40 @@ struct Spec {
     return lanes[0];
   }
 
-  // Where all scores are -inf (or there are none), 0 stands in for the maximum, so that exp gives
+  // Where all scores are -inf (or there are none), 0 stands in for the maximum, so that 2^x gives
   // 0.
   static float Finite(float max) { return max == kNoKey ? 0.0f : max; }
   static float Inverse(float sum) { return sum == 0.0f ? 0.0f : 1.0f / sum; }
 
-  // log(e^max * sum); the library's Log is for finite numbers.
+  // log(2^max * sum); the library's Log is for finite numbers.
   static float LogSumExp(float max, float sum) {
     if (sum == 0.0f) return kNoKey;
     const double log = std::isfinite(sum) ? Log(double{sum}) : double{sum};
-    return static_cast<float>(double{max} + log);
+    return static_cast<float>(double{max} * kLn2 + log);
+  }
+
+  // Scores of factor * x, of `unit` each, are scale * x.
+  struct Units {
+    float factor;
+    double unit;
+    float to_base2() const { return static_cast<float>(unit * kLog2e); }
+    float FromNatural(float x) const { return static_cast<float>(x / unit); }
+  };
+  static Units UnitsOf(double scale) {
+    const double size = std::fabs(scale);
+    if (size < 0x1p-60 || size > 0x1p60) return {static_cast<float>(scale), 1.0};
+    return {scale < 0.0 ? -1.0f : 1.0f, size};
   }
 
   // y[n] = softmax(scale * x[n])
   static void Softmax(const float* x, float* y, float scale, size_t n) {
+    const Units units = UnitsOf(scale);
     float max = kNoKey;
-    for (size_t j = 0; j < n; ++j) max = std::max(max, scale * x[j]);
+    for (size_t j = 0; j < n; ++j) max = std::max(max, units.factor * x[j]);
     std::vector<float> e(n);
     Lanes lanes = {};
     for (size_t j = 0; j < n; ++j) {
-      e[j] = Exp(scale * x[j] - Finite(max));
+      e[j] = Exp2(units.factor * x[j] - Finite(max), units.to_base2());
       lanes[j % kSumLanes] += e[j];
     }
     const float inverse = Inverse(Fold(lanes));
@@ -183,24 +198,32 @@ struct Spec {
              a.tree_mask[(batch * a.q_len + i) * a.q_len + static_cast<size_t>(j - past())];
     }
 
-    float Score(size_t j) const {
-      float s = Dot(a.q + token() * a.head_dim, 1, a.k + key(j) * a.head_dim, 1, a.head_dim);
-      s *= a.scale;
-      if (a.logits_soft_cap > 0.0f) {
-        s = a.logits_soft_cap * Tanh(s * (1.0f / a.logits_soft_cap));
-      }
+    Units units() const {
+      if (a.logits_soft_cap == 0.0f) return UnitsOf(a.scale);
+      return {static_cast<float>(a.scale / a.logits_soft_cap), a.logits_soft_cap};
+    }
+
+    float Score(size_t j) const {  // in units
+      std::vector<float> scaled(a.q + token() * a.head_dim, a.q + (token() + 1) * a.head_dim);
+      for (float& x : scaled) x *= units().factor;
+      float s = Dot(scaled.data(), 1, a.k + key(j) * a.head_dim, 1, a.head_dim);
+      if (a.logits_soft_cap > 0.0f) s = Tanh(s);
       if (a.alibi_slopes != nullptr) {  // the distance is exact below 2^24
         const auto block = static_cast<int64_t>(j / kKeyBlock * kKeyBlock);
         const float first = static_cast<float>(block - position());
-        s = Fma(-a.alibi_slopes[head], std::fabs(first + static_cast<float>(j % kKeyBlock)), s);
+        const float distance = std::fabs(first + static_cast<float>(j % kKeyBlock));
+        s = Fma(-units().FromNatural(a.alibi_slopes[head]), distance, s);
       }
-      return a.bias != nullptr ? s + a.bias[pair(j)] : s;
+      if (a.bias == nullptr) return s;
+      s = Fma(a.bias[pair(j)], units().FromNatural(1.0f), s);
+      return s < std::numeric_limits<float>::lowest() ? std::numeric_limits<float>::lowest() : s;
     }
   };
 
   // The keys of one segment, which begins at key `begin`.
   static Partial Segment(const Query& query, size_t begin) {
     const Attention& a = query.a;
+    const float to_base2 = query.units().to_base2();
     Partial s;
     s.acc.resize(a.v_head_dim);
     Lanes lanes = {};
@@ -217,19 +240,20 @@ struct Spec {
         max = std::max(max, score[count++]);
       }
       if (count == 0) continue;
-      const float shrink = Exp(s.max - Finite(max));
+      const float shrink = Exp2(s.max - Finite(max), to_base2);
       for (float& lane : lanes) lane *= shrink;
       for (float& x : s.acc) x *= shrink;
       s.max = max;
       for (size_t n = 0; n < count; ++n) {
         const size_t j = keys[n];
-        float p = Exp(score[n] - Finite(max));
+        float p = Exp2(score[n] - Finite(max), to_base2);
         lanes[j % kSumLanes] += p;
         if (a.multiplier != nullptr) p *= a.multiplier[query.pair(j)];
         const float* v = a.v + query.key(j) * a.v_head_dim;
         for (size_t d = 0; d < s.acc.size(); ++d) s.acc[d] = Fma(p, v[d], s.acc[d]);
       }
     }
+    s.max *= to_base2;
     s.sum = Fold(lanes);
     return s;
   }
@@ -242,8 +266,8 @@ struct Spec {
       return;
     }
     const float max = std::max(total->max, next.max);
-    const float f = Exp(total->max - Finite(max));
-    const float g = Exp(next.max - Finite(max));
+    const float f = Exp2(total->max - Finite(max));
+    const float g = Exp2(next.max - Finite(max));
     total->max = max;
     total->sum = Fma(next.sum, g, total->sum * f);
     for (size_t d = 0; d < total->acc.size(); ++d) {
@@ -253,10 +277,10 @@ struct Spec {
 
   // A sink joins the sum as one more score, without a value.
   static void AddSink(Partial* total, float sink) {
-    const float max = std::max(total->max, sink);
-    const float f = Exp(total->max - Finite(max));
+    const float score = ToBase2(sink), max = std::max(total->max, score);
+    const float f = Exp2(total->max - Finite(max));
     total->max = max;
-    total->sum = Fma(1.0f, Exp(sink - Finite(max)), total->sum * f);
+    total->sum = Fma(1.0f, Exp2(score - Finite(max)), total->sum * f);
     for (float& x : total->acc) x *= f;
   }
 
@@ -277,7 +301,8 @@ struct Spec {
     for (size_t j = 0; j < a.kv_len; ++j) {
       float weight = 0.0f;
       if (query.Sees(j)) {
-        weight = Exp(query.Score(j) - Finite(total.max)) * inverse;
+        const float x = Fma(query.Score(j), query.units().to_base2(), -Finite(total.max));
+        weight = Exp2(x > 0.0f ? 0.0f : x) * inverse;
         if (a.key_scores != nullptr) {
           a.key_scores[(query.batch * a.num_heads + query.head) * a.kv_len + j] += weight;
         }

@@ -51,7 +51,8 @@ spec::Layer SpecOf(const LayerForm& form) {
   layer.num_kv_heads = form.num_kv_heads == 0 ? form.num_heads : form.num_kv_heads;
   layer.head_dim = form.head_dim;
   layer.v_head_dim = form.v_head_dim == 0 ? form.head_dim : form.v_head_dim;
-  layer.scale = form.scale.value_or(1.0f / std::sqrt(static_cast<float>(form.head_dim)));
+  layer.scale =
+      form.scale ? double{*form.scale} : 1.0 / std::sqrt(static_cast<double>(form.head_dim));
   layer.causal = form.causal;
   layer.rope = form.rope;
   layer.window = form.window;

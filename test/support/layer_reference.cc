@@ -59,7 +59,7 @@ struct Head {
 void Attend(const spec::Layer& layer, const Head& head, size_t h, size_t seq, double* out,
             size_t out_step) {
   ReferenceRule<double> rule = {layer.causal, layer.window, layer.sink_tokens};
-  rule.scale = double{layer.scale};
+  rule.scale = layer.scale;
   rule.soft_cap = double{layer.logits_soft_cap};
   if (!layer.alibi_slopes.empty()) rule.slope = double{layer.alibi_slopes[h]};
   if (!layer.sinks.empty()) rule.sink = double{layer.sinks[h]};

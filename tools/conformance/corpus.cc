@@ -31,7 +31,7 @@ constexpr Group kGroups[] = {
     {"matmul, larger", LargerMatmul, true},
     {"convert", Convert},
     {"softmax", Softmax},
-    {"exp", Exp},
+    {"exp2", Exp2},
     {"tanh", Tanh},
     {"rope, half", RopeHalf},
     {"rope, interleaved", RopeInterleaved},

@@ -69,9 +69,9 @@ void Softmax(Run& run) {
   }
 }
 
-// Keys whose score is x under a largest score of 0, with values of the identity: the partial output
-// is exp(x).
-void Exp(Run& run) {
+// Keys whose score in base 2 is x log2(e) under a largest score of 0, with values of the identity:
+// the partial output is 2 to the power of it.
+void Exp2(Run& run) {
   constexpr size_t kRows = 48, kKeys = 128;
   const std::vector<size_t> shape = {kRows, kKeys, 1, 1};
   Tensor<float> k(shape), identity({kKeys, kKeys}), q({1});

@@ -13,7 +13,7 @@ void LargerMatmul(Run& run);
 
 void Convert(Run& run);
 void Softmax(Run& run);
-void Exp(Run& run);
+void Exp2(Run& run);
 void Tanh(Run& run);
 
 void RopeHalf(Run& run);

@@ -1,0 +1,31 @@
+// The units that scores are held in, so that the scale costs no operation of its own.
+#pragma once
+
+#include "src/kernels/exp2_constants.h"
+
+namespace heed {
+
+// Scores factor * x of `unit` each are scale * x: softmax subtracts them from one another, and
+// 2^x multiplies the difference by to_base2() anyway. The factor is 1 or -1, unless the scale is so
+// large or small that products in units might overflow or vanish.
+struct ScoreUnits {
+  float factor = 1.0f;
+  double unit = 1.0;
+
+  static ScoreUnits Of(double scale) {
+    constexpr double kMost = 0x1p60;
+    const double size = scale < 0.0 ? -scale : scale;
+    if (size < 1.0 / kMost || size > kMost) return {static_cast<float>(scale), 1.0};
+    return {scale < 0.0 ? -1.0f : 1.0f, size};
+  }
+
+  // cap * tanh(scale * x / cap): the tanh of factor * x is the score.
+  static ScoreUnits OfCapped(double scale, double cap) {
+    return {static_cast<float>(scale / cap), cap};
+  }
+
+  float to_base2() const { return static_cast<float>(unit * kLog2e); }
+  float FromNatural(float x) const { return static_cast<float>(x / unit); }
+};
+
+}  // namespace heed
