@@ -104,7 +104,8 @@ Outcome TestDomain(uint32_t step) {
   return all;
 }
 
-TEST_CASE("2^x is the specification's on every target, within 1.9 ulp with fma and 2.2 ulp without") {
+TEST_CASE(
+    "2^x is the specification's on every target, within 1.9 ulp with fma and 2.2 ulp without") {
   REQUIRE(Kernels().size() == Targets().size());
   const Outcome outcome = TestDomain(Exhaustive() ? 1 : 1009);
   MESSAGE("2^x: worst error ", outcome.worst[0], " ulp with fma, ", outcome.worst[1],
