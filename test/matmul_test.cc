@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "src/matmul/matmul.h"
 #include "src/matmul/packed_matrix.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
@@ -163,10 +164,27 @@ TEST_CASE("matmul gives the same bits with any number of threads") {
   struct Size {
     size_t m, k, n;
   };
-  std::vector<Size> sizes = {{1, 700, 301}, {101, 300, 65}, {49, 520, 96}};
+  std::vector<Size> sizes = {
+      {1, 700, 301},   {101, 300, 65}, {49, 520, 96}, {200, 260, 200},  // copied between tiles
+      {27, 1100, 130},                                                  // k in three stretches
+  };
   if (!Quick()) sizes.insert(sizes.end(), {{1, 700, 3001}, {2, 513, 2048}, {257, 768, 257}});
   for (const Size& size : sizes) {
     CheckProblem(RandomProblem(size.m, size.k, size.n), true);
+  }
+}
+
+TEST_CASE("tasks of small caches keep the panels of a matrix that is not packed") {
+  const Tensor<float> a({200, 260}), b({260, 200});
+  Tensor<float> c({200, 200});
+  for (Runner& runner : Runners()) {
+    if (!runner.own_pool) continue;
+    INFO(runner.name);
+    MatmulPlan plan;
+    REQUIRE(PlanMatmul(a.view(), b.view(), c.mutable_view(), {},
+                       *Context::Impl::Of(*runner.context), &plan)
+                .ok());
+    CHECK(plan.keeps_panels);  // so the case above has met them
   }
 }
 

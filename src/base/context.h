@@ -16,6 +16,7 @@
 #include "src/kernels/attention.h"
 #include "src/kernels/matmul.h"
 #include "src/kernels/norm.h"
+#include "src/kernels/pack.h"
 #include "src/kernels/rope.h"
 #include "src/kernels/softmax.h"
 
@@ -40,6 +41,7 @@ struct TaskRunner {
 struct Kernels {
   int64_t target = 0;
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
+  const PackKernels* pack = &KernelsOf<PackKernels>(target);
   const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
   const RopeKernels* rope = &KernelsOf<RopeKernels>(target);
   const NormKernels* norm = &KernelsOf<NormKernels>(target);

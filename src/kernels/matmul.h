@@ -6,19 +6,26 @@
 
 #include "src/kernels/dispatch.h"
 #include "src/kernels/layout.h"
+#include "src/kernels/pack.h"
 #include "src/kernels/panels.h"
 
 namespace heed {
 
 // One chunk of depth (at most kSumChunk) of c[rows, columns].
 struct MatmulBlock {
-  const float* a = nullptr;  // tiles, see layout.h
+  float* a = nullptr;  // tiles, see layout.h
   size_t rows = 0;
+  // Not null: the tiles are still to be packed, from rows that lie so far apart.
+  const float* a_rows = nullptr;
+  ptrdiff_t a_row_stride = 0, a_k_stride = 0;
   Panels b;  // first panel, at this chunk's depth
   size_t b_panel_stride = 0;
   size_t columns = 0;
   size_t depth = 0;
-  Panels prefetch_b;  // the panels that come next, or absent
+  // What of b comes next: panels that are prefetched, or absent; and what is copied into panels
+  // meanwhile, or of depth 0.
+  Panels prefetch_b;
+  PanelCopy copy_b;
   float* c = nullptr;
   ptrdiff_t c_stride = 0;
   bool first = true;            // c = chunk, else c += chunk

@@ -2,27 +2,33 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "src/base/context.h"
 #include "src/matmul/matmul.h"
 
 namespace heed {
 
-// The memory of a product, laid out in an arena.
-struct MatmulMemory {
-  float* shared;   // plan.shared_floats; null: none
-  float* workers;  // [plan.workers][plan.worker_floats]
-
-  MatmulMemory(const MatmulPlan& plan, Arena* arena)
-      : shared(arena->TakeIf<float>(plan.shared_floats > 0, plan.shared_floats)),
-        workers(arena->TakeIf<float>(plan.worker_floats > 0, plan.workers, plan.worker_floats)) {}
+// What a worker has packed, by its first row and column.
+struct KeptBlock {
+  size_t row = SIZE_MAX, column = SIZE_MAX;
 };
 
-// Of a product with m, n and k at least 1: fills order, columns, workers, shared_floats and
-// worker_floats with what kNear or kFar takes.
+// The memory of a product, laid out in an arena.
+struct MatmulMemory {
+  float* workers;      // [plan.workers][plan.worker_floats]
+  KeptBlock* kept;     // [plan.workers] of kBlocks
+  size_t* rows_taken;  // blocks of them, for each block of columns, where panels are kept
+
+  MatmulMemory(const MatmulPlan& plan, Arena* arena)
+      : workers(arena->TakeIf<float>(plan.worker_floats > 0, plan.workers, plan.worker_floats)),
+        kept(arena->TakeIf<KeptBlock>(plan.order == ProductOrder::kBlocks, plan.workers)),
+        rows_taken(arena->TakeIf<size_t>(plan.keeps_panels, CeilDiv(plan.p.n, kColumnPad))) {}
+};
+
+// Of a product with m, n and k at least 1: fills all from `order` on, but `bytes`, for kBlocks.
 void PlanBlocks(const Context::Impl& context, MatmulPlan* plan);
 
-Status RunNear(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context);
-Status RunFar(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context);
+Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context);
 
 }  // namespace heed

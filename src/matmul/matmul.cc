@@ -168,10 +168,8 @@ Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& conte
       break;
     case ProductOrder::kOneRow:
       return RunOneRow(plan, memory, context);
-    case ProductOrder::kNear:
-      return RunNear(plan, memory, context);
-    case ProductOrder::kFar:
-      return RunFar(plan, memory, context);
+    case ProductOrder::kBlocks:
+      return RunBlocks(plan, memory, context);
   }
   return Status();
 }

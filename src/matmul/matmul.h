@@ -43,8 +43,7 @@ enum class ProductOrder : uint8_t {
   kNothing,  // c is empty
   kBias,     // a product over no k
   kOneRow,   // one row of a, against rows of b as they lie
-  kNear,     // all of a stays near, and c is cut by columns alone
-  kFar,      // tasks pack the rows of a that they need
+  kBlocks,   // blocks of c, for which tasks pack what they need
 };
 
 // How a product is cut into tasks depends on the context's threads and caches; no bit of c does.
@@ -53,9 +52,10 @@ struct MatmulPlan {
   Panels packed = {};  // b, of all of k; absent: b is `plain`
   PlainMatrix plain = {};
   ProductOrder order = ProductOrder::kNothing;
-  size_t columns = 0;  // of a task of kOneRow, or those of a plain b that kFar packs at a time
-  size_t workers = 1;  // threads at most
-  size_t shared_floats = 0;  // packed by all threads: a, or columns of b
+  size_t rows = 0, columns = 0;  // of a task
+  size_t depth = 0;              // of the rows that a task of kBlocks packs at a time
+  bool keeps_panels = false;     // all of a task's columns, which a worker's next may need too
+  size_t workers = 1;            // threads at most
   size_t worker_floats = 0;
   size_t bytes = 0;  // of memory that the run takes
 };

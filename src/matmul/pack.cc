@@ -143,21 +143,4 @@ void PackTile(const float* const* rows_at, ptrdiff_t depth_stride, size_t rows, 
   }
 }
 
-void PackTiles(const float* source, ptrdiff_t row_stride, ptrdiff_t depth_stride, size_t rows,
-               size_t depth, float* tiles) {
-  const float* rows_at[kTileRows];
-  for (size_t first = 0; first < rows; first += kTileRows) {
-    const size_t width = std::min(kTileRows, rows - first);
-    for (size_t r = 0; r < width; ++r) {
-      rows_at[r] = source + static_cast<ptrdiff_t>(first + r) * row_stride;
-      // The same row of the next tile: rows are too far apart for the hardware to look ahead.
-      const float* ahead = rows_at[r] + static_cast<ptrdiff_t>(kTileRows) * row_stride;
-      for (size_t k = 0; depth_stride == 1 && k < depth; k += kLineFloats) {
-        PrefetchToL1(ahead + k);
-      }
-    }
-    PackTile(rows_at, depth_stride, width, depth, tiles + first * depth);
-  }
-}
-
 }  // namespace heed

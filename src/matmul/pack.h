@@ -1,7 +1,6 @@
 // Copies into the orders of src/kernels/layout.h.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 
 #include "src/kernels/layout.h"
@@ -16,10 +15,5 @@ void PackPanels(const float* source, ptrdiff_t depth_stride, ptrdiff_t column_st
 // One tile [depth][rows] of `rows` <= kTileRows rows of floats that lie `depth_stride` apart.
 void PackTile(const float* const* rows_at, ptrdiff_t depth_stride, size_t rows, size_t depth,
               float* tile);
-
-// Tiles [rows / 6][depth][6] of m[r, k] at source + r * row_stride + k * depth_stride; the last as
-// narrow as its rows.
-void PackTiles(const float* source, ptrdiff_t row_stride, ptrdiff_t depth_stride, size_t rows,
-               size_t depth, float* tiles);
 
 }  // namespace heed

@@ -12,22 +12,29 @@
 namespace heed {
 namespace {
 
-constexpr size_t kPackColumns = 64;  // of a task
-constexpr double kPackCost = 16;     // of an element, in multiply-adds
+// Of a task. Rows of whole pages, since each may lie in pages of its own.
+constexpr size_t kPackColumns = 1024, kPackRows = 256;
+constexpr double kPackCost = 16;  // of an element, in multiply-adds
 
-// Columns [first, first + columns) of b, which are those from `to` on of the packed matrix: several
-// matrices side by side need not be multiples of 16 wide.
+// Columns [first, first + columns) of b, its rows [row, row + rows), which are those from `to` on of
+// the packed matrix: several matrices side by side need not be multiples of 16 wide.
+struct Part {
+  size_t first, columns, to;
+  size_t row, rows;
+};
+
 template <class T>
-void PackColumnsOf(const TensorView& b, WeightLayout layout, size_t in, size_t first,
-                   size_t columns, size_t to, float* panels) {
+void PackElements(const TensorView& b, WeightLayout layout, size_t in, const Part& part,
+                  float* panels) {
   const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
   const ptrdiff_t in_stride = b.strides[in_dim], out_stride = b.strides[1 - in_dim];
-  const T* from = static_cast<const T*>(b.data);
-  for (size_t done = 0; done < columns;) {  // up to the end of a panel at a time
-    const size_t lane = (to + done) % kPanel, width = std::min(kPanel - lane, columns - done);
-    float* panel = panels + (to + done) / kPanel * in * kPanel + lane;
-    const T* source = from + static_cast<ptrdiff_t>(first + done) * out_stride;
-    for (size_t k = 0; k < in; ++k) {
+  const T* from = static_cast<const T*>(b.data) + static_cast<ptrdiff_t>(part.row) * in_stride;
+  for (size_t done = 0; done < part.columns;) {  // up to the end of a panel at a time
+    const size_t lane = (part.to + done) % kPanel,
+                 width = std::min(kPanel - lane, part.columns - done);
+    float* panel = panels + (part.to + done) / kPanel * in * kPanel + part.row * kPanel + lane;
+    const T* source = from + static_cast<ptrdiff_t>(part.first + done) * out_stride;
+    for (size_t k = 0; k < part.rows; ++k) {
       for (size_t i = 0; i < width; ++i) {
         panel[k * kPanel + i] = ToFloat(
             source[static_cast<ptrdiff_t>(k) * in_stride + static_cast<ptrdiff_t>(i) * out_stride]);
@@ -37,15 +44,40 @@ void PackColumnsOf(const TensorView& b, WeightLayout layout, size_t in, size_t f
   }
 }
 
-void PackColumns(const TensorView& b, WeightLayout layout, size_t in, size_t first, size_t columns,
-                 size_t to, float* panels) {
+// Whole panels of floats are what PackKernels copies; it pads the last with zeros, where the next
+// matrix may begin.
+void PackFloats(const TensorView& b, WeightLayout layout, size_t in, const Part& part,
+                float* panels, const PackKernels& kernels) {
+  const size_t lead = std::min(part.columns, RoundUp(part.to, kPanel) - part.to);
+  PackElements<float>(b, layout, in, {part.first, lead, part.to, part.row, part.rows}, panels);
+  if (lead == part.columns) return;
+  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
+  PanelCopy copy;
+  copy.depth_stride = b.strides[in_dim];
+  copy.column_stride = b.strides[1 - in_dim];
+  copy.source = static_cast<const float*>(b.data) +
+                static_cast<ptrdiff_t>(part.row) * copy.depth_stride +
+                static_cast<ptrdiff_t>(part.first + lead) * copy.column_stride;
+  copy.depth = part.rows;
+  copy.columns = part.columns - lead;
+  copy.panels = panels + (part.to + lead) * in + part.row * kPanel;
+  copy.panel_stride = in * kPanel;
+  // So few rows at a time that their pages stay known.
+  const size_t step = copy.column_stride == 1 ? 16 : part.rows;
+  for (size_t row = 0; row < part.rows; row += step) {
+    kernels.panels(copy.Part(row, std::min(step, part.rows - row)));
+  }
+}
+
+void PackPart(const TensorView& b, WeightLayout layout, size_t in, const Part& part, float* panels,
+              const PackKernels& kernels) {
   switch (b.dtype) {
     case DType::kF16:
-      return PackColumnsOf<f16>(b, layout, in, first, columns, to, panels);
+      return PackElements<f16>(b, layout, in, part, panels);
     case DType::kBF16:
-      return PackColumnsOf<bf16>(b, layout, in, first, columns, to, panels);
+      return PackElements<bf16>(b, layout, in, part, panels);
     default:
-      return PackColumnsOf<float>(b, layout, in, first, columns, to, panels);
+      return PackFloats(b, layout, in, part, panels, kernels);
   }
 }
 
@@ -79,16 +111,23 @@ Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout 
   data = AllocateFloats(floats);
   if (data == nullptr) return OutOfMemory("packed matrix", floats, sizeof(float));
   if (floats == 0) return Status();
-  const size_t tasks = CeilDiv(padded, kPackColumns);
+  const size_t stripes = CeilDiv(padded, kPackColumns), tasks = stripes * CeilDiv(in, kPackRows);
   const double work = static_cast<double>(floats) * kPackCost;
   return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
-    const size_t begin = task * kPackColumns, end = std::min(padded, begin + kPackColumns);
-    if (end > out) std::fill(data.get() + begin * in, data.get() + end * in, 0.0f);
+    const size_t begin = task % stripes * kPackColumns;
+    const size_t end = std::min(padded, begin + kPackColumns);
+    const size_t row = task / stripes * kPackRows, rows = std::min(kPackRows, in - row);
+    for (size_t to = std::max(begin, out / kPanel * kPanel); to < end; to += kPanel) {
+      std::fill_n(data.get() + to * in + row * kPanel, rows * kPanel, 0.0f);
+    }
     size_t first = 0;  // column of matrix i
     for (size_t i = 0; i < count; ++i) {
       const size_t last = first + b[i].shape[1 - in_dim];
       const size_t from = std::max(begin, first), to = std::min(end, last);
-      if (from < to) PackColumns(b[i], layout, in, from - first, to - from, from, data.get());
+      if (from < to) {
+        PackPart(b[i], layout, in, {from - first, to - from, from, row, rows}, data.get(),
+                 *context.pack);
+      }
       first = last;
     }
   });
