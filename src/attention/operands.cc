@@ -5,19 +5,19 @@
 #include "heed/numerics.hpp"
 #include "src/cache/kv_cache.h"
 #include "src/kernels/layout.h"
-#include "src/matmul/pack.h"
 
 namespace heed {
 
-KeyBlocks KeyBlocks::OfTensors(const HeadsView& k, const HeadsView& v) {
+KeyBlocks KeyBlocks::OfTensors(const PackKernels& pack, const HeadsView& k, const HeadsView& v) {
   KeyBlocks blocks;
+  blocks.pack_ = &pack;
   blocks.k_ = k;
   blocks.v_ = v;
   return blocks;
 }
 
-KeyBlocks KeyBlocks::OfPages(const HeadsView& k, const HeadsView& v) {
-  KeyBlocks blocks = OfTensors(k, v);
+KeyBlocks KeyBlocks::OfPages(const PackKernels& pack, const HeadsView& k, const HeadsView& v) {
+  KeyBlocks blocks = OfTensors(pack, k, v);
   blocks.source_ = Source::kPages;
   return blocks;
 }
@@ -109,16 +109,16 @@ void KeyBlocks::PackKeys(const KeyHead& head, size_t first, size_t count, float*
       }
     }
     if (lead == run) return;
-    PackPanels(from + static_cast<ptrdiff_t>(lead) * k.len_stride, k.dim_stride, k.len_stride,
-               k.dim, run - lead, panels + (at + lead) * k.dim, k.dim * kPanel);
+    pack_->panels({from + static_cast<ptrdiff_t>(lead) * k.len_stride, k.dim_stride, k.len_stride,
+                   k.dim, run - lead, panels + (at + lead) * k.dim, k.dim * kPanel});
   });
 }
 
 void KeyBlocks::PackValues(const KeyHead& head, size_t first, size_t count, float* panels) const {
   const HeadsView& v = v_;
   ForEachRun(v, head, first, count, [&](const float* from, size_t at, size_t run) {
-    PackPanels(from, v.len_stride, v.dim_stride, run, v.dim, panels + at * kPanel,
-               kKeyBlock * kPanel);
+    pack_->panels(
+        {from, v.len_stride, v.dim_stride, run, v.dim, panels + at * kPanel, kKeyBlock * kPanel});
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "heed/kv_cache.hpp"
 #include "src/base/heads_view.h"
+#include "src/kernels/pack.h"
 #include "src/kernels/panels.h"
 #include "src/kernels/prefetch.h"
 
@@ -26,9 +27,10 @@ struct KeyHead {
 class KeyBlocks {
  public:
   KeyBlocks() = default;
-  static KeyBlocks OfTensors(const HeadsView& k, const HeadsView& v);
-  static KeyBlocks OfPages(const HeadsView& k, const HeadsView& v);  // [block, slot, ...]
-  static KeyBlocks OfCache(const KvCache& cache);                    // a ring too
+  static KeyBlocks OfTensors(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
+  // [block, slot, ...]
+  static KeyBlocks OfPages(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
+  static KeyBlocks OfCache(const KvCache& cache);  // a ring too
 
   // Panels of the keys [block * kKeyBlock, head.len) of which there are at most kKeyBlock. A cache
   // holds them; others are packed into `scratch`, of KeyScratch() or ValueScratch() floats.
@@ -56,6 +58,7 @@ class KeyBlocks {
   void PackValues(const KeyHead& head, size_t first, size_t count, float* panels) const;
 
   Source source_ = Source::kTensors;
+  const PackKernels* pack_ = nullptr;
   HeadsView k_, v_;
   const KvCache::Impl* cache_ = nullptr;
 };

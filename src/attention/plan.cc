@@ -174,13 +174,14 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
                      std::span<const NamedView> outputs, const AttentionOptions& options,
                      Context::Impl& context, AttentionPlan* plan) {
   plan->source = source;
+  plan->pack = context.pack;
   plan->options = options;
   HEED_RETURN_IF_ERROR(CheckForms(FormsOf(source, options), options));
   HEED_RETURN_IF_ERROR(CheckInput("q", q, DType::kF32, 3, 4));
   HEED_RETURN_IF_ERROR(CheckRowOutput(plan->part() ? "state.acc" : "out", out, 3, 4));
   plan->out = AsHeads(out);
   HEED_RETURN_IF_ERROR(PlanQueries(q, plan));
-  HEED_RETURN_IF_ERROR(PlanKeys(source, plan));
+  HEED_RETURN_IF_ERROR(PlanKeys(context, source, plan));
   HEED_RETURN_IF_ERROR(CheckDims(out, *plan));
   HEED_RETURN_IF_ERROR(CheckSizes(*plan));
   HEED_RETURN_IF_ERROR(CheckSettings(*plan));

@@ -11,6 +11,7 @@
 #include "src/base/context.h"
 #include "src/base/heads_view.h"
 #include "src/kernels/attention.h"
+#include "src/kernels/pack.h"
 #include "src/kernels/score_units.h"
 
 namespace heed {
@@ -47,6 +48,7 @@ struct AttentionPlan {
   HeadsView q, k, v, out;  // k and v without data when a cache is read; [block, slot, ...] of pages
   KeySource source;
   KeyBlocks keys;
+  const PackKernels* pack = nullptr;
   AttentionOptions options;
   ScoreUnits units;  // queries are multiplied by the factor
   size_t batch = 1, group = 1, acc_stride = 0;

@@ -4,7 +4,6 @@
 
 #include "src/attention/prefetch.h"
 #include "src/kernels/infinity.h"
-#include "src/matmul/pack.h"
 
 namespace heed {
 namespace {
@@ -74,8 +73,8 @@ void PrepareQueries(const AttentionKernels& kernels, const Rows& group,
     row[r] = q.row(group.batch, group.sequence.q_begin + i, h);
   });
   for (size_t first = 0; first < group.count; first += kTileRows) {
-    PackTile(row + first, q.dim_stride, std::min(kTileRows, group.count - first), q.dim,
-             w.queries + first * q.dim);
+    group.plan.pack->tile(row + first, q.dim_stride, std::min(kTileRows, group.count - first),
+                          q.dim, w.queries + first * q.dim);
   }
   const float factor = group.plan.units.factor;
   if (factor != 1.0f) kernels.scale(w.queries, factor, group.count * q.dim);

@@ -239,18 +239,18 @@ Status PlanQueries(const TensorView& q, AttentionPlan* plan) {
   return Status();
 }
 
-Status PlanKeys(const KeySource& source, AttentionPlan* plan) {
+Status PlanKeys(const Context::Impl& context, const KeySource& source, AttentionPlan* plan) {
   if (source.cache != nullptr) {
     plan->keys = KeyBlocks::OfCache(*source.cache);
     return PlanCache(*source.cache, source.new_tokens, plan);
   }
   if (source.paged != nullptr) {
     HEED_RETURN_IF_ERROR(PlanPages(*source.paged, plan));
-    plan->keys = KeyBlocks::OfPages(plan->k, plan->v);
+    plan->keys = KeyBlocks::OfPages(*context.pack, plan->k, plan->v);
     return Status();
   }
   HEED_RETURN_IF_ERROR(PlanTensors(source, plan));
-  plan->keys = KeyBlocks::OfTensors(plan->k, plan->v);
+  plan->keys = KeyBlocks::OfTensors(*context.pack, plan->k, plan->v);
   return Status();
 }
 

@@ -14,7 +14,7 @@ Status PlanQueries(const TensorView& q, AttentionPlan* plan);
 
 // Finds the keys and values, after the queries. Of packed sequences and pages their lengths are not
 // known yet.
-Status PlanKeys(const KeySource& source, AttentionPlan* plan);
+Status PlanKeys(const Context::Impl& context, const KeySource& source, AttentionPlan* plan);
 
 // Copies lengths, tables and chosen heads and queries from the caller, each element read once and
 // checked as it is copied.

@@ -1,4 +1,4 @@
-// The room of products: weights are packed (packed_matrix.h, pack.h), products cut into blocks
+// The room of products: weights are packed (packed_matrix.h), products cut into blocks
 // (blocks.h).
 //
 // Here is a product in two steps, for operations that it is a part of.
