@@ -21,10 +21,22 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Scores of models stay below half the cap, so that tanh seldom needs its exponential and division:
+// a row is looked over first.
 HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to) {
   const DF d;
+  VF most = hn::Zero(d);
   for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    hn::StoreU(Tanh(d, hn::LoadU(d, scores + j)), d, scores + j);
+    most = hn::Max(most, hn::Abs(hn::LoadU(d, scores + j)));
+  }
+  if (hn::AllTrue(d, hn::Lt(most, hn::Set(d, kTanhSmall)))) {
+    for (size_t j = from; j < to; j += hn::Lanes(d)) {
+      hn::StoreU(TanhOfSmall(d, hn::LoadU(d, scores + j)), d, scores + j);
+    }
+  } else {
+    for (size_t j = from; j < to; j += hn::Lanes(d)) {
+      hn::StoreU(Tanh(d, hn::LoadU(d, scores + j)), d, scores + j);
+    }
   }
 }
 

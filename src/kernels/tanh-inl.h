@@ -16,15 +16,21 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Both forms are computed and one is taken; NaN takes the second, and comes out of it.
+// The form for |x| below kTanhSmall; NaN for NaN.
 template <class D, class V = hn::VFromD<D>>
-HWY_INLINE V Tanh(D d, V x) {
-  const V size = hn::Abs(x), square = hn::Mul(x, x);
+HWY_INLINE V TanhOfSmall(D d, V x) {
+  const V square = hn::Mul(x, x);
   V p = hn::MulAdd(hn::Set(d, kTanhC4), square, hn::Set(d, kTanhC3));
   p = hn::MulAdd(p, square, hn::Set(d, kTanhC2));
   p = hn::MulAdd(p, square, hn::Set(d, kTanhC1));
   p = hn::MulAdd(p, square, hn::Set(d, kTanhC0));
-  const V small = hn::MulAdd(hn::Mul(x, square), p, x);
+  return hn::MulAdd(hn::Mul(x, square), p, x);
+}
+
+// Both forms are computed and one is taken; NaN takes the second, and comes out of it.
+template <class D, class V = hn::VFromD<D>>
+HWY_INLINE V Tanh(D d, V x) {
+  const V size = hn::Abs(x), small = TanhOfSmall(d, x);
   const V e = Exp2<D>(kTanhExponent)(hn::Neg(size));
   const V one = hn::Set(d, 1.0f);
   const V large = Divide(d, hn::Sub(one, e), hn::Add(one, e));
