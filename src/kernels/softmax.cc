@@ -39,31 +39,55 @@ float ScaledMax(const float* HWY_RESTRICT x, float scale, size_t n) {
   return result;
 }
 
-void SoftmaxRow(const float* x, float scale, float* y, size_t n) {
+// y = exp(scale * x - shift), and its sums in lanes.
+HWY_INLINE void ExpOfRow(const float* x, float scale, float shift, float* y, size_t n,
+                         float* HWY_RESTRICT sums) {
   const DF d;
-  const float max = ScaledMax(x, scale, n);
-  const float shift = max == kMinusInfinity ? 0.0f : max;
-  HWY_ALIGN float sums[kSumLanes] = {};
+  std::fill_n(sums, kSumLanes, 0.0f);
   const size_t whole = n - n % kSumLanes;
   const auto vscale = hn::Set(d, scale), vshift = hn::Set(d, shift);
   ExpAndSum(
       x, y, 0, whole,
       [&](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return hn::Sub(hn::Mul(v, vscale), vshift); },
       sums);
-  if (whole < n) {  // a block of its own, filled up with exp(-inf) = +0, which changes no sum
-    HWY_ALIGN float tail[kSumLanes];
-    std::fill_n(tail, kSumLanes, kMinusInfinity);
-    for (size_t j = whole; j < n; ++j) tail[j - whole] = x[j] * scale - shift;
-    ExpAndSum(
-        tail, tail, 0, kSumLanes, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; }, sums);
-    std::copy_n(tail, n - whole, y + whole);
+  if (whole == n) return;
+  // A block of its own, filled up with exp(-inf) = +0, which changes no sum.
+  HWY_ALIGN float tail[kSumLanes];
+  std::fill_n(tail, kSumLanes, kMinusInfinity);
+  for (size_t j = whole; j < n; ++j) tail[j - whole] = x[j] * scale - shift;
+  ExpAndSum(
+      tail, tail, 0, kSumLanes, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; }, sums);
+  std::copy_n(tail, n - whole, y + whole);
+}
+
+HWY_INLINE void ScaleRow(float* HWY_RESTRICT y, float factor, size_t n) {
+  const DF d;
+  const auto by = hn::Set(d, factor);
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, y + i), by), d, y + i);
   }
-  FoldLanes(sums);
-  const float inverse = sums[0] == 0.0f ? 0.0f : 1.0f / sums[0];
-  for (size_t i = 0; i < whole; i += hn::Lanes(d)) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, y + i), hn::Set(d, inverse)), d, y + i);
+  for (; i < n; ++i) y[i] *= factor;
+}
+
+// Step by step for all rows: what ends a row, its maximum and its sum, is a chain that the next
+// row's hides.
+void SoftmaxRows(const SoftmaxRow* rows, size_t count, float scale, size_t n) {
+  HWY_ALIGN float sums[kMaxSoftmaxRows * kSumLanes];
+  float shift[kMaxSoftmaxRows], inverse[kMaxSoftmaxRows];
+  for (size_t r = 0; r < count; ++r) {
+    const float max = ScaledMax(rows[r].x, scale, n);
+    shift[r] = max == kMinusInfinity ? 0.0f : max;
   }
-  for (size_t i = whole; i < n; ++i) y[i] *= inverse;
+  for (size_t r = 0; r < count; ++r) {
+    ExpOfRow(rows[r].x, scale, shift[r], rows[r].y, n, sums + r * kSumLanes);
+  }
+  for (size_t r = 0; r < count; ++r) FoldLanes(sums + r * kSumLanes);
+  for (size_t r = 0; r < count; ++r) {
+    const float sum = sums[r * kSumLanes];
+    inverse[r] = sum == 0.0f ? 0.0f : 1.0f / sum;
+  }
+  for (size_t r = 0; r < count; ++r) ScaleRow(rows[r].y, inverse[r], n);
 }
 
 void ExpRow(const float* x, float* y, size_t n) {
@@ -77,7 +101,7 @@ void ExpRow(const float* x, float* y, size_t n) {
 
 }  // namespace
 
-constexpr SoftmaxKernels kKernels = {&SoftmaxRow, &ExpRow};
+constexpr SoftmaxKernels kKernels = {&SoftmaxRows, &ExpRow};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

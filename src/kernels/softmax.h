@@ -1,4 +1,4 @@
-// Softmax kernels: one row at a time.
+// Softmax kernels: a few rows at a time.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,15 @@
 
 namespace heed {
 
+struct SoftmaxRow {
+  const float* x;
+  float* y;  // may be x
+};
+inline constexpr size_t kMaxSoftmaxRows = 16;
+
 struct SoftmaxKernels {
-  // y = softmax(scale * x) over n >= 1 elements; y may be x.
-  void (*row)(const float* x, float scale, float* y, size_t n);
+  // y = softmax(scale * x) over n >= 1 elements, of each row; at most kMaxSoftmaxRows.
+  void (*rows)(const SoftmaxRow* rows, size_t count, float scale, size_t n);
   // y[i] = exp(x[i]) for x[i] <= 0 or NaN; y may be x. For tests: softmax uses the same code.
   void (*exp_row)(const float* x, float* y, size_t n);
 };
