@@ -39,7 +39,7 @@ struct FeatureProblem {
   }
 
   AttentionShape shape;
-  Buffer q, k, v, out, want, k_pages, v_pages;
+  Buffer q, k, v, out, want, k_pages, v_pages, bias;
   std::vector<int32_t> offsets, table, seq_lens;
   std::vector<uint8_t> mask;
   std::vector<float> slopes;
@@ -140,6 +140,43 @@ Calls alibi_calls(const Shared& p) {
   return plain_calls(p);
 }
 
+// What masks cost is measured per call: a key that they hide is computed all the same.
+
+// Nine of ten; 7919 is prime.
+bool shows(size_t n) { return n * 7919 % 1009 % 10 != 0; }
+
+Calls key_mask_calls(const Shared& p) {
+  for (size_t j = 0; j < p->shape.kv_len; ++j) p->mask.push_back(shows(j) ? 1 : 0);
+  p->options.key_mask = TensorView(p->mask.data(), {1, p->shape.kv_len});
+  return plain_calls(p);
+}
+
+Calls mask_calls(const Shared& p) {
+  const size_t count = p->shape.q_len * p->shape.kv_len;
+  for (size_t n = 0; n < count; ++n) p->mask.push_back(shows(n) ? 1 : 0);
+  p->options.mask = TensorView(p->mask.data(), {1, p->shape.q_len, p->shape.kv_len});
+  return plain_calls(p);
+}
+
+Calls bias_calls(const Shared& p) {
+  p->bias = random_normal(p->shape.q_len * p->shape.kv_len, 4);
+  p->options.mask = TensorView(p->bias.data(), {1, p->shape.q_len, p->shape.kv_len});
+  return plain_calls(p);
+}
+
+// Drafts of a binary tree, each of which sees those it follows.
+Calls tree_calls(const Shared& p) {
+  const size_t drafts = p->shape.q_len;
+  p->mask.resize(drafts * drafts);
+  for (size_t i = 0; i < drafts; ++i) {
+    size_t ancestor = i;
+    for (; ancestor > 0; ancestor = (ancestor - 1) / 2) p->mask[i * drafts + ancestor] = 1;
+    p->mask[i * drafts] = 1;
+  }
+  p->options.tree_mask = TensorView(p->mask.data(), {drafts, drafts});
+  return plain_calls(p);
+}
+
 double packed_flops(const AttentionShape& s) {
   double flops = 0;
   for (int32_t len : kPackedLens) {
@@ -166,6 +203,7 @@ struct Feature {
 };
 
 constexpr AttentionShape kShort = {1024, 1024, 12, 12, 64}, kLong = {4096, 4096, 12, 12, 64};
+constexpr AttentionShape kDrafts = {64, 2112, 12, 12, 64};
 const Feature kFeatures[] = {
     {"window:1024", kLong, kLong, &window_calls, &window_flops},
     {"gqa", {1024, 1024, 12, 4, 64}, kShort, &plain_calls, &attention_flops},
@@ -174,6 +212,11 @@ const Feature kFeatures[] = {
     {"packed:7", kLong, kShort, &packed_calls, &packed_flops},
     {"soft_cap", kShort, kShort, &soft_cap_calls, &attention_flops},
     {"alibi", kShort, kShort, &alibi_calls, &attention_flops},
+    {"key_mask", kShort, kShort, &key_mask_calls, &attention_flops},
+    {"mask", kShort, kShort, &mask_calls, &attention_flops},
+    {"mask", kDrafts, kDrafts, &mask_calls, &attention_flops},
+    {"bias", kShort, kShort, &bias_calls, &attention_flops},
+    {"tree", kDrafts, kDrafts, &tree_calls, &attention_flops},
 };
 
 Result<Runs> prepare_feature(const Feature& feature, size_t threads, const char* target) {

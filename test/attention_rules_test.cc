@@ -162,6 +162,96 @@ TEST_CASE("NaN and inf in keys and values that any rule or mask hides never leak
   }
 }
 
+TEST_CASE("what a row does not see can't turn its -0 into 0") {
+  // The second block's maximum takes the first's sums, all negative, to -0, and what rows see there
+  // keeps them so.
+  const Sizes s = {1, 30, 256, 2, 1, 20};
+  AttentionProblem p = ProblemOf(s);
+  std::vector<uint8_t> mask(s.q_len * s.kv_len, 1);
+  for (size_t n = 0; n < s.q_len * 2 * s.dim; ++n) p.q[n] = 1.0f;
+  for (size_t j = 0; j < s.kv_len; ++j) {
+    for (size_t d = 0; d < s.dim; ++d) {
+      p.k[j * s.dim + d] = j < 128 ? 0.0f : 100.0f;
+      p.v[j * s.dim + d] = j < 128 ? -1.0f : -0.0f;
+    }
+    for (size_t i = 0; i < s.q_len; ++i) mask[i * s.kv_len + j] = j % 3 != 0 || i % 2 == 1;
+  }
+  AttentionOptions o;
+  o.mask = TensorView(mask.data(), {1, s.q_len, s.kv_len});
+  for (float hidden : {0.0f, 1.0f, -1.0f, kInf, kNaN}) {
+    for (size_t n = 129 * s.dim; n < s.kv_len * s.dim; ++n) {
+      if (n / s.dim % 3 == 0) p.v[n] = hidden;
+    }
+    for (Runner& runner : Runners()) {
+      INFO(runner.name << ", hidden " << hidden);
+      const auto got = p.Run(o, *runner.context);
+      size_t wrong = 0;
+      for (size_t n = 0; n < got.out.size(); ++n) {
+        if (n / (2 * s.dim) % 2 == 0) wrong += got.out[n] != 0.0f || !std::signbit(got.out[n]);
+      }
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("NaN in an additive mask hides nothing") {
+  for (size_t kv_len : {size_t{32}, size_t{45}, size_t{200}}) {
+    const Sizes s = {1, 3, kv_len};
+    const AttentionProblem p = ProblemOf(s);
+    for (size_t j : {size_t{0}, kv_len - 1}) {
+      std::vector<float> bias(s.q_len * kv_len, 0.0f);
+      bias[kv_len + j] = kNaN;  // query 1
+      AttentionOptions o;
+      o.mask = TensorView(bias.data(), {1, s.q_len, kv_len});
+      for (Runner& runner : Runners()) {
+        INFO(runner.name << ", key " << j << " of " << kv_len);
+        const auto got = p.Run(o, *runner.context);
+        for (size_t n = 0; n < got.out.size(); ++n) {
+          if (std::isnan(got.out[n]) != (n / (2 * s.dim) == 1)) FAIL_CHECK("element " << n);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("masks whose keys lie apart") {
+  const Sizes s = {2, 70, 200};
+  const AttentionProblem p = ProblemOf(s);
+  Random random(11);
+  const size_t count = s.batch * s.q_len * s.kv_len;
+  std::vector<uint8_t> bytes(count), apart(3 * count, 1);
+  std::vector<float> floats(count), floats_apart(3 * count, -kInf);
+  for (size_t n = 0; n < count; ++n) {
+    bytes[n] = apart[3 * n] = random.Below(4) != 0 ? 7 : 0;
+    floats[n] = floats_apart[3 * n] = bytes[n] != 0 ? 0.25f * static_cast<float>(n % 9) : -kInf;
+  }
+  const auto q = static_cast<ptrdiff_t>(s.q_len), kv = static_cast<ptrdiff_t>(s.kv_len);
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    const auto check = [&](const AttentionOptions& a, const AttentionOptions& b) {
+      const auto want = p.Run(a, *runner.context), got = p.Run(b, *runner.context);
+      CHECK(Difference(got.out, want.out) == "");
+      CHECK(Difference(got.lse, want.lse) == "");
+    };
+    AttentionOptions a, b;
+    a.mask = TensorView(bytes.data(), {s.batch, 1, s.q_len, s.kv_len});
+    b.mask = TensorView(apart.data(), {s.batch, 1, s.q_len, s.kv_len},
+                        {3 * q * kv, 3 * q * kv, 3 * kv, 3});
+    check(a, b);
+    a.mask = TensorView(floats.data(), {s.batch, 1, s.q_len, s.kv_len});
+    b.mask = TensorView(floats_apart.data(), {s.batch, 1, s.q_len, s.kv_len},
+                        {3 * q * kv, 3 * q * kv, 3 * kv, 3});
+    check(a, b);
+    a.mask = b.mask = TensorView();
+    a.causal = b.causal = true;
+    a.key_mask = TensorView(bytes.data(), {s.batch, s.kv_len});
+    b.key_mask = TensorView(apart.data(), {s.batch, s.kv_len}, {3 * kv, 3});
+    a.tree_mask = TensorView(bytes.data(), {s.batch, s.q_len, s.q_len});
+    b.tree_mask = TensorView(apart.data(), {s.batch, s.q_len, s.q_len}, {3 * q * q, 3 * q, 3});
+    check(a, b);
+  }
+}
+
 TEST_CASE("packed sequences, pages and sequences alone give the same bits") {
   const std::vector<int32_t> q_lens = {3, 0, 40, 1}, kv_lens = {150, 5, 40, 1300};
   std::vector<int32_t> cu_q = {0}, cu_k = {0};

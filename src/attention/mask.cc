@@ -1,6 +1,7 @@
 #include "src/attention/mask.h"
 
 #include <bit>
+#include <type_traits>
 
 #include "src/attention/dropout.h"
 #include "src/kernels/infinity.h"
@@ -8,62 +9,135 @@
 namespace heed {
 namespace {
 
-void Clear(uint64_t* bits, size_t j) { bits[j / 64] &= ~(uint64_t{1} << j % 64); }
+// A mask of the rows of a group: for row r, the element of the block's first key and of those after
+// it.
+template <class T>
+struct MaskRows {
+  const T* rows[kScoreRows];
 
-// Clears every set bit j for which hides(j).
-template <class Hides>
-void ClearWhere(uint64_t* bits, const Hides& hides) {
-  for (size_t word = 0; word < kVisibleWords; ++word) {
-    for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
-      const size_t j = word * 64 + static_cast<size_t>(std::countr_zero(left));
-      if (hides(j)) Clear(bits, j);
+  // Elements that don't lie one after the other are copied to `room`, [kScoreRows][kKeyBlock].
+  void Gather(size_t count, size_t keys, ptrdiff_t stride, T* room) {
+    if (stride == 1) return;
+    for (size_t r = 0; r < count; ++r) {
+      T* to = room + r * kKeyBlock;
+      for (size_t j = 0; j < keys; ++j) to[j] = rows[r][static_cast<ptrdiff_t>(j) * stride];
+      rows[r] = to;
     }
+  }
+};
+
+// Which keys of a block each row sees.
+struct VisibleBits {
+  uint64_t* bits;  // [count][kVisibleWords]
+  size_t count;
+
+  // Takes away the keys of row r whose bits are not set in `of`.
+  void Keep(size_t r, const uint64_t* of) const {
+    for (size_t i = 0; i < kVisibleWords; ++i) bits[r * kVisibleWords + i] &= of[i];
+  }
+};
+
+// `n` keys from `first` on are in the mask.
+void ApplyKeyMask(const Rows& rows, const AttentionKernels& kernels, size_t first, size_t n,
+                  const VisibleBits& visible) {
+  const TensorView& mask = rows.plan.options.key_mask;
+  MaskRows<uint8_t> of_keys = {{&At<uint8_t>(mask, rows.batch, first)}};
+  uint8_t room[kKeyBlock];
+  of_keys.Gather(1, n, mask.strides[1], room);
+  uint64_t seen[kVisibleWords];
+  kernels.seen_bytes(of_keys.rows, 1, n, seen);
+  for (size_t r = 0; r < visible.count; ++r) visible.Keep(r, seen);
+}
+
+// Describes the mask tensor's elements of the rows, from key `first` on, in `of`.
+template <class T>
+void DescribeMask(const Rows& rows, size_t first, MaskRows<T>* of) {
+  const TensorView& mask = rows.plan.options.mask;  // [..., heads, q_len, kv_len]
+  const size_t lead = mask.rank - 3;
+  const ptrdiff_t* strides = mask.strides + lead;
+  const T* data = static_cast<const T*>(mask.data) + static_cast<ptrdiff_t>(first) * strides[2];
+  if (lead == 1) data += static_cast<ptrdiff_t>(rows.batch) * mask.strides[0];
+  const ptrdiff_t head_stride = mask.shape[lead] == 1 ? 0 : strides[0];
+  rows.ForEach([&](size_t r, size_t i, size_t h) {
+    of->rows[r] =
+        data + static_cast<ptrdiff_t>(h) * head_stride + static_cast<ptrdiff_t>(i) * strides[1];
+  });
+}
+
+// The mask tensor, and what an additive one adds.
+void ApplyMask(const Rows& rows, const AttentionKernels& kernels, size_t first, size_t n,
+               float* bias, const VisibleBits& visible) {
+  const TensorView& mask = rows.plan.options.mask;
+  const ptrdiff_t stride = mask.strides[mask.rank - 1];
+  uint64_t seen[kScoreRows * kVisibleWords];
+  if (mask.dtype == DType::kU8) {
+    MaskRows<uint8_t> of_rows;
+    uint8_t room[kScoreRows * kKeyBlock];
+    DescribeMask(rows, first, &of_rows);
+    of_rows.Gather(rows.count, n, stride, room);
+    kernels.seen_bytes(of_rows.rows, rows.count, n, seen);
+  } else {
+    MaskRows<float> of_rows;
+    float room[kScoreRows * kKeyBlock];
+    DescribeMask(rows, first, &of_rows);
+    of_rows.Gather(rows.count, n, stride, room);
+    kernels.seen_floats(of_rows.rows, rows.count, n, bias, seen);
+  }
+  for (size_t r = 0; r < rows.count; ++r) visible.Keep(r, seen + r * kVisibleWords);
+}
+
+// Of the queries' own keys, which follow the past ones.
+void ApplyTreeMask(const Rows& rows, const AttentionKernels& kernels, size_t first,
+                   const VisibleBits& visible) {
+  const TensorView& mask = rows.plan.options.tree_mask;
+  const auto past = static_cast<size_t>(rows.sequence.position);
+  const size_t begin = std::max(first, past), own = begin - past, shift = begin - first;
+  if (shift >= kKeyBlock || own >= rows.sequence.q_len) return;
+  const size_t n = std::min(kKeyBlock - shift, rows.sequence.q_len - own);
+  const ptrdiff_t* strides = mask.strides + (mask.rank - 2);
+  const auto* data = &(mask.rank == 3 ? At<uint8_t>(mask, rows.batch, size_t{0}, own)
+                                      : At<uint8_t>(mask, size_t{0}, own));
+  MaskRows<uint8_t> of_rows;
+  rows.ForEach([&](size_t r, size_t i, size_t) {
+    of_rows.rows[r] = data + static_cast<ptrdiff_t>(i) * strides[0];
+  });
+  uint8_t room[kScoreRows * kKeyBlock];
+  of_rows.Gather(rows.count, n, strides[1], room);
+  uint64_t seen[kScoreRows * kVisibleWords];
+  kernels.seen_bytes(of_rows.rows, rows.count, n, seen);
+  static_assert(kVisibleWords == 2);
+  for (size_t r = 0; r < rows.count; ++r) {
+    const uint64_t low = seen[2 * r], high = seen[2 * r + 1];
+    const size_t by = shift % 64;
+    const uint64_t carried = by == 0 ? 0 : low >> (64 - by);
+    const uint64_t at[] = {shift < 64 ? low << by | OnesOf(0, shift) : ~uint64_t{0},
+                           shift < 64 ? high << by | carried : low << by | OnesOf(0, shift - 64)};
+    visible.Keep(r, at);
   }
 }
 
-// Bit j of `bits` for key first + j of a block: cleared where a mask hides it from query i. Only
-// bits that are set are looked at.
-void ApplyMasks(const AttentionPlan& plan, size_t b, const Sequence& sequence, size_t head,
-                size_t i, size_t first, uint64_t* bits) {
-  const AttentionOptions& o = plan.options;
-  if (!o.key_mask.absent()) {
-    ClearWhere(bits, [&](size_t j) { return At<uint8_t>(o.key_mask, b, first + j) == 0; });
-  }
-  if (!o.mask.absent()) {
-    const size_t lead = o.mask.rank - 3;
-    TensorView of_batch = o.mask;  // [heads, q_len, kv_len] of this sequence
-    if (lead == 1) {
-      of_batch.data =
-          static_cast<const char*>(o.mask.data) + static_cast<ptrdiff_t>(b) * o.mask.strides[0] *
-                                                      static_cast<ptrdiff_t>(size_of(o.mask.dtype));
-      std::copy_n(o.mask.strides + 1, 3, of_batch.strides);
-    }
-    const size_t h = o.mask.shape[lead] == 1 ? 0 : head;
-    if (o.mask.dtype == DType::kU8) {
-      ClearWhere(bits, [&](size_t j) { return At<uint8_t>(of_batch, h, i, first + j) == 0; });
-    } else {
-      ClearWhere(bits,
-                 [&](size_t j) { return At<float>(of_batch, h, i, first + j) == kMinusInfinity; });
-    }
-  }
-  if (!o.tree_mask.absent()) {
-    const size_t past = static_cast<size_t>(sequence.position);  // keys before the queries' own
-    ClearWhere(bits, [&](size_t j) {
-      if (first + j < past) return false;
-      const size_t own = first + j - past;
-      return (o.tree_mask.rank == 3 ? At<uint8_t>(o.tree_mask, b, i, own)
-                                    : At<uint8_t>(o.tree_mask, i, own)) == 0;
-    });
-  }
+void ApplyMasks(const Rows& rows, const AttentionKernels& kernels, size_t first,
+                const BlockScratch& w) {
+  const AttentionOptions& o = rows.plan.options;
+  const VisibleBits visible = {w.visible, rows.count};
+  const auto in_mask = [&](const TensorView& mask) {
+    return std::min(kKeyBlock, mask.shape[mask.rank - 1] - first);
+  };
+  if (!o.key_mask.absent()) ApplyKeyMask(rows, kernels, first, in_mask(o.key_mask), visible);
+  if (!o.mask.absent()) ApplyMask(rows, kernels, first, in_mask(o.mask), w.bias, visible);
+  if (!o.tree_mask.absent()) ApplyTreeMask(rows, kernels, first, visible);
 }
 
-// Bits [range.begin, range.end) of a block that begins at key `first`.
-void SetBits(const KeyRange& range, size_t first, uint64_t* bits) {
+// Keys of a block that begins at key `first`, by their place in it.
+KeyRange InBlock(const KeyRange& range, size_t first) {
+  const KeyRange part = range.Within(first, first + kKeyBlock);
+  return {part.begin - first, part.end - first};
+}
+
+void SetBits(const KeyRange& range, uint64_t* bits) {
   for (size_t word = 0; word < kVisibleWords; ++word) {
-    const KeyRange part = range.Within(first + word * 64, first + word * 64 + 64);
-    if (part.empty()) continue;
-    const uint64_t ones = ~uint64_t{0} >> (64 - (part.end - part.begin));
-    bits[word] |= ones << (part.begin - first - word * 64);
+    const KeyRange part = range.Within(word * 64, word * 64 + 64);
+    bits[word] |= OnesOf(part.begin - word * 64, part.end - word * 64);
   }
 }
 
@@ -78,36 +152,51 @@ KeyRange HullOf(const uint64_t* bits) {
   return hull;
 }
 
-// Which keys of the block each row sees; false when none does.
-bool FindVisible(const Rows& rows, const VisibleKeys* of_rows, size_t first,
-                 const BlockScratch& w) {
-  bool any = false;
-  for (size_t r = 0; r < rows.count; ++r) {
-    const VisibleKeys& keys = of_rows[r];
-    KeyRange hull;
-    if (w.visible == nullptr) {
-      hull = keys.near.Within(first, first + kKeyBlock);
-      hull = {hull.begin - first, hull.end - first};
-    } else {
-      uint64_t* bits = w.visible + r * kVisibleWords;
-      std::fill_n(bits, kVisibleWords, 0);
-      SetBits(keys.kept, first, bits);
-      SetBits(keys.near, first, bits);
-      ApplyMasks(rows.plan, rows.batch, rows.sequence, rows.head(r), rows.query(r), first, bits);
-      hull = HullOf(bits);
+// Which keys of the block each row sees where there may be holes.
+void FindVisible(const Rows& rows, const AttentionKernels& kernels, const VisibleKeys* of_rows,
+                 const GroupKeys& group, size_t first, const BlockScratch& w) {
+  if (group.all.begin <= first && first + kKeyBlock <= group.all.end) {
+    std::fill_n(w.visible, rows.count * kVisibleWords, ~uint64_t{0});
+  } else {
+    std::fill_n(w.visible, rows.count * kVisibleWords, uint64_t{0});
+    for (size_t r = 0; r < rows.count; ++r) {
+      SetBits(InBlock(of_rows[r].kept, first), w.visible + r * kVisibleWords);
+      SetBits(InBlock(of_rows[r].near, first), w.visible + r * kVisibleWords);
     }
-    w.begin[r] = static_cast<uint8_t>(hull.begin);
-    w.end[r] = static_cast<uint8_t>(hull.end);
-    any |= !hull.empty();
   }
-  return any;
+  ApplyMasks(rows, kernels, first, w);
 }
 
-bool HasHoles(const Rows& rows, const BlockScratch& w) {
-  for (size_t r = 0; w.visible != nullptr && r < rows.count; ++r) {
-    if (CountVisible(w.visible, r) != size_t{w.end[r]} - w.begin[r]) return true;
+// Whether there are clear bits between set ones: adding the lowest set bit clears the whole of a
+// run, and none of what follows a gap.
+bool HasHoles(const uint64_t* bits) {
+  static_assert(kVisibleWords == 2);
+  const uint64_t low = bits[0], high = bits[1];
+  const uint64_t low_bit = low & (~low + 1), high_bit = low != 0 ? 0 : high & (~high + 1);
+  const uint64_t low_sum = low + low_bit;
+  const uint64_t high_sum = high + high_bit + (low_sum < low_bit ? 1 : 0);
+  return ((low_sum & low) | (high_sum & high)) != 0;
+}
+
+// Where the keys of the block that each row sees begin and end, and which rows do not see all
+// between; false when no row sees any.
+bool FindRanges(const Rows& rows, const VisibleKeys* of_rows, size_t first, const BlockScratch& w,
+                uint32_t* holes) {
+  bool any = false;
+  for (size_t r = 0; r < rows.count; ++r) {
+    KeyRange range;
+    if (w.visible == nullptr) {
+      range = InBlock(of_rows[r].near, first);
+    } else {
+      const uint64_t* bits = w.visible + r * kVisibleWords;
+      range = HullOf(bits);
+      *holes |= uint32_t{HasHoles(bits)} << r;
+    }
+    w.begin[r] = static_cast<uint8_t>(range.begin);
+    w.end[r] = static_cast<uint8_t>(range.end);
+    any |= !range.empty();
   }
-  return false;
+  return any;
 }
 
 void FillMultipliers(const Rows& rows, size_t first, const BlockScratch& w) {
@@ -125,22 +214,6 @@ void FillMultipliers(const Rows& rows, size_t first, const BlockScratch& w) {
     }
     for (size_t j = begin; j < end; ++j) {  // hidden keys are not looked at
       to[j] = SeesKey(w.visible, r, j) ? At<float>(mask, rows.batch, h, i, first + j) : 0.0f;
-    }
-  }
-}
-
-// What an additive mask adds, for the keys that rows see.
-void FillBias(const Rows& rows, size_t first, const BlockScratch& w) {
-  const TensorView& mask = rows.plan.options.mask;
-  const size_t lead = mask.rank - 3;
-  for (size_t r = 0; r < rows.count; ++r) {
-    float* to = w.bias + r * kKeyBlock;
-    const size_t h = mask.shape[lead] == 1 ? 0 : rows.head(r), i = rows.query(r);
-    std::fill_n(to, kKeyBlock, 0.0f);
-    for (size_t j = w.begin[r]; j < w.end[r]; ++j) {
-      if (!SeesKey(w.visible, r, j)) continue;
-      to[j] = lead == 0 ? At<float>(mask, h, i, first + j)
-                        : At<float>(mask, rows.batch, h, i, first + j);
     }
   }
 }
@@ -171,24 +244,26 @@ BlockScratch::BlockScratch(const AttentionPlan& plan, Arena* arena) {
   distance = arena->TakeIf<float>(!o.alibi_slopes.absent(), kScoreRows);
 }
 
-bool DescribeBlock(const Rows& rows, size_t block, const VisibleKeys* of_rows,
-                   const GroupKeys& group, const BlockScratch& w, KeyBlock* keys) {
+bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t block,
+                   const VisibleKeys* of_rows, const GroupKeys& group, const BlockScratch& w,
+                   KeyBlock* keys) {
   const size_t first = block * kKeyBlock;
   if (!group.Sees(first, first + kKeyBlock)) return false;
+  keys->holes = 0;
   keys->whole =
       w.visible == nullptr && group.all.begin <= first && first + kKeyBlock <= group.all.end;
   if (keys->whole) {
     std::fill_n(w.begin, rows.count, uint8_t{0});
     std::fill_n(w.end, rows.count, static_cast<uint8_t>(kKeyBlock));
-  } else if (!FindVisible(rows, of_rows, first, w)) {
-    return false;
+  } else {
+    if (w.visible != nullptr) FindVisible(rows, kernels, of_rows, group, first, w);
+    if (!FindRanges(rows, of_rows, first, w, &keys->holes)) return false;
   }
   keys->begin = w.begin;
   keys->end = w.end;
-  keys->visible = HasHoles(rows, w) ? w.visible : nullptr;
+  keys->visible = keys->holes != 0 ? w.visible : nullptr;
   if (w.distance != nullptr) FillDistances(rows, first, w);
   keys->distance = w.distance;
-  if (w.bias != nullptr) FillBias(rows, first, w);
   keys->bias = w.bias;
   if (w.multipliers != nullptr) FillMultipliers(rows, first, w);
   keys->multiplier = w.multipliers;

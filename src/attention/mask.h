@@ -75,7 +75,8 @@ struct BlockScratch {
 // What the rows of a group see of the block that begins at key `block` * kKeyBlock, and what is
 // added to their scores: all of `keys` but the keys and values themselves. False when no row sees
 // any of it. `of_rows`: RuleKeys of each row; `of_group`: of all together.
-bool DescribeBlock(const Rows& rows, size_t block, const VisibleKeys* of_rows,
-                   const GroupKeys& of_group, const BlockScratch& scratch, KeyBlock* keys);
+bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t block,
+                   const VisibleKeys* of_rows, const GroupKeys& of_group,
+                   const BlockScratch& scratch, KeyBlock* keys);
 
 }  // namespace heed

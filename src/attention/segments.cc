@@ -112,7 +112,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
       const bool ends = !info.keys.Sees(next, last);
       const Rows group = rows.Group(from);
       const AttentionWorkspace of_group = w.Group(plan, from);
-      if (DescribeBlock(group, block, of_group.keys_of, info.keys, w.block, &keys)) {
+      if (DescribeBlock(group, kernels, block, of_group.keys_of, info.keys, w.block, &keys)) {
         if (!info.met) ClearSegment(group, of_group);
         info.met = true;
         if (keys.k.absent()) {
@@ -132,7 +132,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
                     const RowTotal& total, const AttentionWorkspace& w, Panels* k) {
   KeyBlock keys;
-  if (!DescribeBlock(rows, block, w.keys_of, w.groups->keys, w.block, &keys)) return false;
+  if (!DescribeBlock(rows, kernels, block, w.keys_of, w.groups->keys, w.block, &keys)) return false;
   if (k->absent()) *k = rows.plan.keys.Keys(rows.keys(), block, w.keys);
   keys.k = *k;
   PrepareQueries(kernels, rows, w);

@@ -50,9 +50,7 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
   // A row whose total is NaN leaves NaN for its hidden keys too.
   std::fill(weights + from, weights + block.begin[r], 0.0f);
   std::fill(weights + block.end[r], weights + to, 0.0f);
-  for (size_t j = block.begin[r]; block.visible != nullptr && j < block.end[r]; ++j) {
-    if (!SeesKey(block.visible, r, j)) weights[j] = 0.0f;
-  }
+  if ((block.holes >> r & 1) != 0) ReplaceHidden(block.visible, r, from, to, 0.0f, weights);
 }
 
 void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total, float* weights) {
@@ -96,12 +94,72 @@ void Fold(float* lanes, size_t rows) {
   for (size_t r = 0; r < rows; ++r) FoldLanes(lanes + r * kSumLanes);
 }
 
+// Bit i for lane i; the others are 0.
+template <class D>
+HWY_INLINE uint64_t BitsOf(D d, hn::MFromD<D> mask) {
+#if HWY_MAX_BYTES <= 64
+  return hn::BitsFromMask(d, mask);
+#else
+  uint8_t bytes[8] = {};
+  hn::StoreMaskBits(d, mask, bytes);
+  uint64_t bits = 0;
+  for (size_t i = 0; i < 8; ++i) bits |= uint64_t{bytes[i]} << 8 * i;
+  return bits;
+#endif
+}
+
+// bits = which of x[0, n) are seen: see(d, x's vector at j, j), which may look at what x's block
+// has beyond n, all 0.
+template <class T, class See>
+HWY_INLINE void FindSeen(const T* HWY_RESTRICT x, size_t n, const See& see,
+                         uint64_t* HWY_RESTRICT bits) {
+  const hn::CappedTag<T, 64 / sizeof(T)> d;
+  const size_t lanes = hn::Lanes(d), left = n % lanes, whole = n - left;
+  for (size_t first = 0; first < kKeyBlock; first += 64) {
+    uint64_t word = 0;
+    for (size_t j = first; j < std::min(whole, first + 64); j += lanes) {
+      word |= BitsOf(d, see(d, hn::LoadU(d, x + j), j)) << (j - first);
+    }
+    bits[first / 64] = word;
+  }
+  if (left == 0) return;
+  T rest[64 / sizeof(T)] = {};
+  std::copy_n(x + whole, left, rest);
+  const uint64_t of_rest = BitsOf(d, see(d, hn::LoadU(d, rest), whole)) & OnesOf(0, left);
+  bits[whole / 64] |= of_rest << whole % 64;
+}
+
+void SeenBytes(const uint8_t* const* masks, size_t rows, size_t n, uint64_t* bits) {
+  for (size_t r = 0; r < rows; ++r, bits += kVisibleWords) {
+    if (r > 0 && masks[r] == masks[r - 1]) {
+      std::copy_n(bits - kVisibleWords, kVisibleWords, bits);
+      continue;
+    }
+    FindSeen(
+        masks[r], n,
+        [](auto d, auto x, size_t) HEED_INLINE_LAMBDA { return hn::Ne(x, hn::Zero(d)); }, bits);
+  }
+}
+
+void SeenFloats(const float* const* masks, size_t rows, size_t n, float* bias, uint64_t* bits) {
+  for (size_t r = 0; r < rows; ++r, bias += kKeyBlock, bits += kVisibleWords) {
+    FindSeen(
+        masks[r], n,
+        [bias](auto d, auto x, size_t j) HEED_INLINE_LAMBDA {
+          hn::StoreU(x, d, bias + j);
+          return hn::Not(hn::Eq(x, hn::Set(d, kMinusInfinity)));  // true for NaN
+        },
+        bits);
+    std::fill(bias + RoundUp(n, kPanel), bias + kKeyBlock, 0.0f);
+  }
+}
+
 float Exp2OfOne(float x) { return Exp2One(x); }
 
 }  // namespace
 
-constexpr AttentionKernels kKernels = {&Attend, &Weights, &Merge,    &Scale,
-                                       &Fold,   &Finish,  &Exp2OfOne};
+constexpr AttentionKernels kKernels = {&Attend, &Weights,   &Merge,      &Scale,    &Fold,
+                                       &Finish, &SeenBytes, &SeenFloats, &Exp2OfOne};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

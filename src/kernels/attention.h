@@ -1,7 +1,7 @@
 // Attention kernels: one block of keys against a group of rows of queries, single-threaded.
 #pragma once
 
-#include <bit>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -31,12 +31,9 @@ inline bool SeesKey(const uint64_t* visible, size_t r, size_t j) {  // null: all
   return visible == nullptr || (visible[r * kVisibleWords + j / 64] >> j % 64 & 1) != 0;
 }
 
-inline size_t CountVisible(const uint64_t* visible, size_t r) {
-  size_t count = 0;
-  for (size_t i = 0; i < kVisibleWords; ++i) {
-    count += static_cast<size_t>(std::popcount(visible[r * kVisibleWords + i]));
-  }
-  return count;
+// Bits [begin, end) of a word, begin <= end <= 64.
+inline uint64_t OnesOf(size_t begin, size_t end) {
+  return begin < end ? ~uint64_t{0} >> (64 - (end - begin)) << begin : 0;
 }
 
 struct KeyBlock {
@@ -45,8 +42,11 @@ struct KeyBlock {
   const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
   const uint8_t* end = nullptr;
   bool whole = false;  // every row sees all of it
-  // [rows][kVisibleWords] where some row does not see all of its [begin, end); null: all do.
+  // [rows][kVisibleWords] where some row does not see all of its [begin, end), and a bit for each of
+  // those rows; null: all do.
   const uint64_t* visible = nullptr;
+  uint32_t holes = 0;
+  static_assert(kScoreRows <= 32);
   const float* distance = nullptr;    // [rows] first key of the block - position of the row
   const float* bias = nullptr;        // [rows][kKeyBlock] added to the scores; null: none
   const float* multiplier = nullptr;  // [rows][kKeyBlock], of dropout; null: none
@@ -84,6 +84,11 @@ struct AttentionKernels {
   void (*fold)(float* lanes, size_t rows);
   // out = acc * inverse, n floats.
   void (*finish)(const float* acc, float inverse, float* out, size_t n);
+  // Masks of n <= kKeyBlock keys, masks[rows]: bits [rows][kVisibleWords] of what is not 0.
+  void (*seen_bytes)(const uint8_t* const* masks, size_t rows, size_t n, uint64_t* bits);
+  // The same of what is not -inf, and copies the masks to bias [rows][kKeyBlock].
+  void (*seen_floats)(const float* const* masks, size_t rows, size_t n, float* bias,
+                      uint64_t* bits);
   float (*exp2)(float x);  // of one number, x <= 0 or NaN
 };
 

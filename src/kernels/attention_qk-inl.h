@@ -71,13 +71,17 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void Scores(const QueryRows& t, const KeyBl
       prefetcher.NextTile();
       const float* q = t.q + r * t.head_dim;
       float* scores = t.scores + r * kKeyBlock + c;
+      // The right vector alone. What the tile leaves beside it belongs to the next columns.
+      const bool right = c + width / 2 <= tile->min_begin && c + width < kKeyBlock;
       if (!block.prefetch.k.absent() && r == 0) {
         WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores,
                                                 PrefetchPanels{panels(block.prefetch.k)});
-      } else if (c + width / 2 < tile->max_end) {
+      } else if (!right && c + width / 2 < tile->max_end) {
         WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores, NoPrefetch());
       } else {
-        WithTileRows<ScoreTile<Columns::kFirst>>(rows, t, q, k, scores, NoPrefetch());
+        const PanelPair one = right ? PanelPair{k.b1, k.b1} : k;
+        WithTileRows<ScoreTile<Columns::kFirst>>(rows, t, q, one, scores + (right ? width / 2 : 0),
+                                                 NoPrefetch());
       }
     }
   }

@@ -19,8 +19,8 @@ namespace heed::HWY_NAMESPACE {
 // What the rows [first, first + count) of a tile see of a block.
 struct TileRange {
   size_t min_begin, max_begin, min_end, max_end;
-  // Rows have to be multiplied one by one: some don't see all between their begin and end, or those
-  // do not ascend, or the last begins after the first ends.
+  // Some rows don't see all between their begin and end, or those do not ascend, or the last begins
+  // after the first ends.
   bool apart;
 };
 
@@ -32,9 +32,7 @@ HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) 
     range.max_begin = std::max<size_t>(range.max_begin, block.begin[r]);
     range.min_end = std::min<size_t>(range.min_end, block.end[r]);
     range.max_end = std::max<size_t>(range.max_end, block.end[r]);
-    if (block.visible != nullptr) {
-      range.apart |= CountVisible(block.visible, r) != size_t{block.end[r]} - block.begin[r];
-    }
+    range.apart |= (block.holes >> r & 1) != 0;
     if (r == first) continue;
     range.apart |= block.begin[r] < block.begin[r - 1] || block.end[r] < block.end[r - 1];
   }

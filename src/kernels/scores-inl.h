@@ -78,6 +78,24 @@ HWY_INLINE void HideScores(float* HWY_RESTRICT scores, size_t from, size_t begin
   }
 }
 
+// Puts `other` in the place of what row r does not see, in the whole panels [from, to).
+HWY_INLINE void ReplaceHidden(const uint64_t* visible, size_t r, size_t from, size_t to,
+                              float other, float* HWY_RESTRICT x) {
+  const DF d;
+  const hn::RebindToUnsigned<DF> du;
+  HWY_ALIGN static constexpr uint32_t kBits[kPanel] = {
+      1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+  for (size_t panel = from; panel < to; panel += kPanel) {
+    const uint64_t word = visible[r * kVisibleWords + panel / 64];
+    const auto bits = hn::Set(du, static_cast<uint32_t>(word >> panel % 64 & 0xFFFF));
+    for (size_t j = 0; j < kPanel; j += hn::Lanes(d)) {
+      const auto seen = hn::RebindMask(d, hn::TestBit(bits, hn::LoadU(du, kBits + j)));
+      float* to_x = x + panel + j;
+      hn::StoreU(hn::IfThenElse(seen, hn::LoadU(d, to_x), hn::Set(d, other)), d, to_x);
+    }
+  }
+}
+
 // The whole panels that hold the keys of row r: [FirstColumn, EndColumn), empty for a row that sees
 // none.
 HWY_INLINE size_t FirstColumn(const KeyBlock& block, size_t r) {
@@ -98,10 +116,8 @@ HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r
     BiasScores(scores, from, to, block.bias + r * kKeyBlock, t.per_natural);
   if (from < begin) HideScores(scores, from, begin, end);
   if (end < to) HideScores(scores, to - kPanel, begin, end);
-  if (block.visible == nullptr) return;
-  for (size_t j = begin; j < end; ++j) {
-    if (!SeesKey(block.visible, r, j)) scores[j] = kMinusInfinity;
-  }
+  if ((block.holes >> r & 1) != 0)
+    ReplaceHidden(block.visible, r, from, to, kMinusInfinity, scores);
 }
 
 }  // namespace heed::HWY_NAMESPACE

@@ -52,40 +52,65 @@ struct TimesFactor {
   HWY_INLINE float OfOne(float x) const { return x * factor; }
 };
 
+// y = exp2(times(x) - shift), and its sums in lanes.
 template <class Times>
-HWY_INLINE void SoftmaxOf(const float* x, const Times& times, float to_base2, float* y, size_t n) {
+HWY_INLINE void ExpOfRow(const float* x, const Times& times, const Exp2<DF>& exp2, float shift,
+                         float* y, size_t n, float* HWY_RESTRICT sums) {
   const DF d;
-  const float max = MaxOf(x, n, times);
-  const float shift = max == kMinusInfinity ? 0.0f : max;
-  const Exp2<DF> exp2(to_base2);
-  HWY_ALIGN float sums[kSumLanes] = {};
+  std::fill_n(sums, kSumLanes, 0.0f);
   const size_t whole = n - n % kSumLanes;
   const auto vshift = hn::Set(d, shift);
   ExpAndSum(
       x, y, 0, whole, exp2,
       [&](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return hn::Sub(times(v), vshift); }, sums);
-  if (whole < n) {  // a block of its own, filled up with e^-inf = +0, which changes no sum
-    HWY_ALIGN float tail[kSumLanes];
-    std::fill_n(tail, kSumLanes, kMinusInfinity);
-    for (size_t j = whole; j < n; ++j) tail[j - whole] = times.OfOne(x[j]) - shift;
-    ExpAndSum(
-        tail, tail, 0, kSumLanes, exp2, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; },
-        sums);
-    std::copy_n(tail, n - whole, y + whole);
-  }
-  FoldLanes(sums);
-  const float inverse = sums[0] == 0.0f ? 0.0f : 1.0f / sums[0];
-  for (size_t i = 0; i < whole; i += hn::Lanes(d)) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, y + i), hn::Set(d, inverse)), d, y + i);
-  }
-  for (size_t i = whole; i < n; ++i) y[i] *= inverse;
+  if (whole == n) return;
+  // A block of its own, filled up with e^-inf = +0, which changes no sum.
+  HWY_ALIGN float tail[kSumLanes];
+  std::fill_n(tail, kSumLanes, kMinusInfinity);
+  for (size_t j = whole; j < n; ++j) tail[j - whole] = times.OfOne(x[j]) - shift;
+  ExpAndSum(
+      tail, tail, 0, kSumLanes, exp2, [](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return v; }, sums);
+  std::copy_n(tail, n - whole, y + whole);
 }
 
-void SoftmaxRow(const float* x, float factor, float to_base2, float* y, size_t n) {
+HWY_INLINE void ScaleRow(float* HWY_RESTRICT y, float factor, size_t n) {
+  const DF d;
+  const auto by = hn::Set(d, factor);
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, y + i), by), d, y + i);
+  }
+  for (; i < n; ++i) y[i] *= factor;
+}
+
+// Step by step for all rows: what ends a row, its maximum and its sum, is a chain that the next
+// row's hides.
+template <class Times>
+HWY_INLINE void SoftmaxOf(const SoftmaxRow* rows, size_t count, const Times& times, float to_base2,
+                          size_t n) {
+  HWY_ALIGN float sums[kMaxSoftmaxRows * kSumLanes];
+  float shift[kMaxSoftmaxRows], inverse[kMaxSoftmaxRows];
+  const Exp2<DF> exp2(to_base2);
+  for (size_t r = 0; r < count; ++r) {
+    const float max = MaxOf(rows[r].x, n, times);
+    shift[r] = max == kMinusInfinity ? 0.0f : max;
+  }
+  for (size_t r = 0; r < count; ++r) {
+    ExpOfRow(rows[r].x, times, exp2, shift[r], rows[r].y, n, sums + r * kSumLanes);
+  }
+  for (size_t r = 0; r < count; ++r) FoldLanes(sums + r * kSumLanes);
+  for (size_t r = 0; r < count; ++r) {
+    const float sum = sums[r * kSumLanes];
+    inverse[r] = sum == 0.0f ? 0.0f : 1.0f / sum;
+  }
+  for (size_t r = 0; r < count; ++r) ScaleRow(rows[r].y, inverse[r], n);
+}
+
+void SoftmaxRows(const SoftmaxRow* rows, size_t count, float factor, float to_base2, size_t n) {
   if (factor == 1.0f) {
-    SoftmaxOf(x, TimesOne(), to_base2, y, n);
+    SoftmaxOf(rows, count, TimesOne(), to_base2, n);
   } else {
-    SoftmaxOf(x, TimesFactor{factor}, to_base2, y, n);
+    SoftmaxOf(rows, count, TimesFactor{factor}, to_base2, n);
   }
 }
 
@@ -101,7 +126,7 @@ void Exp2Row(const float* x, float* y, size_t n) {
 
 }  // namespace
 
-constexpr SoftmaxKernels kKernels = {&SoftmaxRow, &Exp2Row};
+constexpr SoftmaxKernels kKernels = {&SoftmaxRows, &Exp2Row};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
