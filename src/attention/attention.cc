@@ -106,11 +106,9 @@ void AttendRows(const AttentionKernels& kernels, const Rows& rows, const Attenti
   const AttentionPlan& plan = rows.plan;
   if (rows.count == 0) return;
   PrepareRows(rows, w);
-  size_t kept_end = 0, near_begin = SIZE_MAX;  // a window leaves out the segments between
-  for (size_t r = 0; r < rows.count; ++r) {
-    kept_end = std::max(kept_end, w.keys_of[r].kept.end);
-    near_begin = std::min(near_begin, w.keys_of[r].near.begin);
-  }
+  // A window leaves out the segments between.
+  const VisibleKeys some = KeysOfGroup(rows).some;
+  const size_t kept_end = some.kept.end, near_begin = some.near.begin;
   for (size_t segment = 0; segment < plan.segments; ++segment) {
     if (segment * kSegmentKeys >= kept_end) segment = std::max(segment, near_begin / kSegmentKeys);
     if (segment >= plan.segments) break;

@@ -153,16 +153,16 @@ KeyRange HullOf(const uint64_t* bits) {
 }
 
 // Which keys of the block each row sees where there may be holes.
-void FindVisible(const Rows& rows, const AttentionKernels& kernels, const VisibleKeys* of_rows,
-                 const GroupKeys& group, size_t first, const BlockScratch& w) {
+void FindVisible(const Rows& rows, const AttentionKernels& kernels, const GroupKeys& group,
+                 size_t first, const BlockScratch& w) {
   if (group.all.begin <= first && first + kKeyBlock <= group.all.end) {
     std::fill_n(w.visible, rows.count * kVisibleWords, ~uint64_t{0});
   } else {
     std::fill_n(w.visible, rows.count * kVisibleWords, uint64_t{0});
-    for (size_t r = 0; r < rows.count; ++r) {
-      SetBits(InBlock(of_rows[r].kept, first), w.visible + r * kVisibleWords);
-      SetBits(InBlock(of_rows[r].near, first), w.visible + r * kVisibleWords);
-    }
+    ForEachRowKeys(rows, [&](size_t r, const VisibleKeys& keys) {
+      SetBits(InBlock(keys.kept, first), w.visible + r * kVisibleWords);
+      SetBits(InBlock(keys.near, first), w.visible + r * kVisibleWords);
+    });
   }
   ApplyMasks(rows, kernels, first, w);
 }
@@ -180,21 +180,22 @@ bool HasHoles(const uint64_t* bits) {
 
 // Where the keys of the block that each row sees begin and end, and which rows do not see all
 // between; false when no row sees any.
-bool FindRanges(const Rows& rows, const VisibleKeys* of_rows, size_t first, const BlockScratch& w,
-                uint32_t* holes) {
+bool FindRanges(const Rows& rows, size_t first, const BlockScratch& w, uint32_t* holes) {
   bool any = false;
-  for (size_t r = 0; r < rows.count; ++r) {
-    KeyRange range;
-    if (w.visible == nullptr) {
-      range = InBlock(of_rows[r].near, first);
-    } else {
-      const uint64_t* bits = w.visible + r * kVisibleWords;
-      range = HullOf(bits);
-      *holes |= uint32_t{HasHoles(bits)} << r;
-    }
+  const auto keep = [&](size_t r, const KeyRange& range) {
     w.begin[r] = static_cast<uint8_t>(range.begin);
     w.end[r] = static_cast<uint8_t>(range.end);
     any |= !range.empty();
+  };
+  if (w.visible == nullptr) {
+    ForEachRowKeys(rows,
+                   [&](size_t r, const VisibleKeys& keys) { keep(r, InBlock(keys.near, first)); });
+    return any;
+  }
+  for (size_t r = 0; r < rows.count; ++r) {
+    const uint64_t* bits = w.visible + r * kVisibleWords;
+    keep(r, HullOf(bits));
+    *holes |= uint32_t{HasHoles(bits)} << r;
   }
   return any;
 }
@@ -245,8 +246,7 @@ BlockScratch::BlockScratch(const AttentionPlan& plan, Arena* arena) {
 }
 
 bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t block,
-                   const VisibleKeys* of_rows, const GroupKeys& group, const BlockScratch& w,
-                   KeyBlock* keys) {
+                   const GroupKeys& group, const BlockScratch& w, KeyBlock* keys) {
   const size_t first = block * kKeyBlock;
   if (!group.Sees(first, first + kKeyBlock)) return false;
   keys->holes = 0;
@@ -256,8 +256,8 @@ bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t blo
     std::fill_n(w.begin, rows.count, uint8_t{0});
     std::fill_n(w.end, rows.count, static_cast<uint8_t>(kKeyBlock));
   } else {
-    if (w.visible != nullptr) FindVisible(rows, kernels, of_rows, group, first, w);
-    if (!FindRanges(rows, of_rows, first, w, &keys->holes)) return false;
+    if (w.visible != nullptr) FindVisible(rows, kernels, group, first, w);
+    if (!FindRanges(rows, first, w, &keys->holes)) return false;
   }
   keys->begin = w.begin;
   keys->end = w.end;

@@ -59,6 +59,29 @@ struct GroupKeys {
   }
 };
 
+// visit(r, RuleKeys of row r) for all rows: heads of a query see the same.
+template <class Visit>
+void ForEachRowKeys(const Rows& rows, const Visit& visit) {
+  VisibleKeys keys;
+  size_t query = SIZE_MAX;
+  rows.ForEach([&](size_t r, size_t i, size_t) {
+    if (i != query) keys = RuleKeys(rows.plan, rows.sequence, i);
+    query = i;
+    visit(r, keys);
+  });
+}
+
+// Rules let a later query see as far as an earlier one or further, and begin no earlier, so that the
+// first row and the last tell of all. `rows` are at least one.
+inline GroupKeys KeysOfGroup(const Rows& rows) {
+  const VisibleKeys first = RuleKeys(rows.plan, rows.sequence, rows.query(0));
+  const VisibleKeys last = RuleKeys(rows.plan, rows.sequence, rows.query(rows.count - 1));
+  GroupKeys keys = {first, {last.near.begin, first.near.end}};
+  keys.some.kept.Include(last.kept);
+  keys.some.near.Include(last.near);
+  return keys;
+}
+
 // Whether rows may see keys on both sides of one that they do not see.
 bool MayHaveHoles(const AttentionPlan& plan);
 
@@ -74,9 +97,8 @@ struct BlockScratch {
 
 // What the rows of a group see of the block that begins at key `block` * kKeyBlock, and what is
 // added to their scores: all of `keys` but the keys and values themselves. False when no row sees
-// any of it. `of_rows`: RuleKeys of each row; `of_group`: of all together.
+// any of it. `of_group`: KeysOfGroup.
 bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t block,
-                   const VisibleKeys* of_rows, const GroupKeys& of_group,
-                   const BlockScratch& scratch, KeyBlock* keys);
+                   const GroupKeys& of_group, const BlockScratch& scratch, KeyBlock* keys);
 
 }  // namespace heed

@@ -83,17 +83,12 @@ void PrepareQueries(const AttentionKernels& kernels, const Rows& group,
 }  // namespace
 
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w) {
-  rows.ForEach([&](size_t r, size_t i, size_t h) {
-    const VisibleKeys keys = RuleKeys(rows.plan, rows.sequence, i);
-    w.keys_of[r] = keys;
-    if (w.slope != nullptr)
-      w.slope[r] = rows.plan.units.FromNatural(At<float>(rows.plan.options.alibi_slopes, h));
-    RowGroup& group = w.groups[r / kScoreRows];
-    if (r % kScoreRows == 0) group = {.keys = {keys, keys.near}};
-    group.keys.some.kept.Include(keys.kept);
-    group.keys.some.near.Include(keys.near);
-    group.keys.all = {std::max(group.keys.all.begin, keys.near.begin),
-                      std::min(group.keys.all.end, keys.near.end)};
+  for (size_t from = 0; from < rows.count; from += kScoreRows) {
+    w.groups[from / kScoreRows] = {.keys = KeysOfGroup(rows.Group(from))};
+  }
+  if (w.slope == nullptr) return;
+  rows.ForEach([&](size_t r, size_t, size_t h) {
+    w.slope[r] = rows.plan.units.FromNatural(At<float>(rows.plan.options.alibi_slopes, h));
   });
 }
 
@@ -112,7 +107,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
       const bool ends = !info.keys.Sees(next, last);
       const Rows group = rows.Group(from);
       const AttentionWorkspace of_group = w.Group(plan, from);
-      if (DescribeBlock(group, kernels, block, of_group.keys_of, info.keys, w.block, &keys)) {
+      if (DescribeBlock(group, kernels, block, info.keys, w.block, &keys)) {
         if (!info.met) ClearSegment(group, of_group);
         info.met = true;
         if (keys.k.absent()) {
@@ -132,7 +127,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
 bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t block,
                     const RowTotal& total, const AttentionWorkspace& w, Panels* k) {
   KeyBlock keys;
-  if (!DescribeBlock(rows, kernels, block, w.keys_of, w.groups->keys, w.block, &keys)) return false;
+  if (!DescribeBlock(rows, kernels, block, w.groups->keys, w.block, &keys)) return false;
   if (k->absent()) *k = rows.plan.keys.Keys(rows.keys(), block, w.keys);
   keys.k = *k;
   PrepareQueries(kernels, rows, w);

@@ -15,7 +15,6 @@ AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena)
       total_sum(arena->Take<float>(plan.row_block)),
       total_acc(arena->Take<float>(plan.row_block, plan.acc_stride)),
       slope(arena->TakeIf<float>(!plan.options.alibi_slopes.absent(), plan.row_block)),
-      keys_of(arena->Take<VisibleKeys>(plan.row_block)),
       groups(arena->Take<RowGroup>(CeilDiv(plan.row_block, kScoreRows))),
       keys(arena->Take<float>(plan.keys.KeyScratch())),
       values(arena->Take<float>(plan.keys.ValueScratch())),
@@ -34,7 +33,6 @@ AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t f
   w.total_sum += from;
   w.total_acc += from * plan.acc_stride;
   if (w.slope != nullptr) w.slope += from;
-  w.keys_of += from;
   w.groups += from / kScoreRows;
   return w;
 }

@@ -35,8 +35,7 @@ struct AttentionWorkspace {
   float *max, *lanes, *acc;  // of a segment; sums end in lanes[r * kSumLanes], maxima in base 2
   float *total_max, *total_sum, *total_acc;  // of all segments so far, where there are several
   float* slope;                              // of ALiBi, else null
-  VisibleKeys* keys_of;
-  RowGroup* groups;  // [rows / kScoreRows]
+  RowGroup* groups;                          // [rows / kScoreRows]
   // Of a block of keys.
   float *keys, *values;
   // Of a group of rows and a block of keys.
