@@ -14,6 +14,7 @@
 #include "src/base/arena.h"
 #include "src/base/cache_size.h"
 #include "src/kernels/attention.h"
+#include "src/kernels/few_rows.h"
 #include "src/kernels/matmul.h"
 #include "src/kernels/norm.h"
 #include "src/kernels/rope.h"
@@ -39,6 +40,7 @@ struct TaskRunner {
 // The kernels of one instruction set. A new table of kernels is a line here.
 struct Kernels {
   int64_t target = 0;
+  const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
   const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
   const RopeKernels* rope = &KernelsOf<RopeKernels>(target);

@@ -1,5 +1,5 @@
 // The room of products: weights are packed (packed_matrix.h, pack.h), products cut into blocks
-// (blocks.h).
+// (blocks.h), those of a few rows read b as fast as memory gives it (few_rows.h).
 //
 // Here is a product in two steps, for operations that it is a part of.
 #pragma once
@@ -42,7 +42,7 @@ struct PlainMatrix {
 enum class ProductOrder : uint8_t {
   kNothing,  // c is empty
   kBias,     // a product over no k
-  kOneRow,   // one row of a, against rows of b as they lie
+  kFewRows,  // few_rows.h
   kNear,     // all of a stays near, and c is cut by columns alone
   kFar,      // tasks pack the rows of a that they need
 };
@@ -53,7 +53,7 @@ struct MatmulPlan {
   Panels packed = {};  // b, of all of k; absent: b is `plain`
   PlainMatrix plain = {};
   ProductOrder order = ProductOrder::kNothing;
-  size_t columns = 0;  // of a task of kOneRow, or those of a plain b that kFar packs at a time
+  size_t columns = 0;  // of a task of kFewRows, or those of a plain b that kFar packs at a time
   size_t workers = 1;  // threads at most
   size_t shared_floats = 0;  // packed by all threads: a, or columns of b
   size_t worker_floats = 0;
