@@ -27,7 +27,8 @@ struct FreeFloats {
 };
 using Floats = std::unique_ptr<float[], FreeFloats>;
 
-// 64-byte aligned, uninitialized; null when there is no memory.
+// 64-byte aligned, uninitialized; null when there is no memory. Large ones lie in huge pages where
+// the system gives them to who asks (Linux).
 Floats AllocateFloats(size_t count);
 
 // Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
