@@ -14,10 +14,9 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace {
 
-// Panels that are read side by side. One stream of reads does not reach what memory gives (its
-// prefetcher stops where a page ends, and follows each stream only so far), four do.
-constexpr size_t kPanels = 4;
-constexpr size_t kColumns = kPanels * kPanel;
+// One stream of reads does not reach what memory gives (its prefetcher stops where a page ends, and
+// looks ahead only so far), four do.
+constexpr size_t kColumns = kPanelsTogether * kPanel;
 
 // So many steps of a panel before the same ones of the next.
 constexpr size_t kTurn = 16;
@@ -39,16 +38,16 @@ struct Sums {
   }
 };
 
-// c[:, c0 .. c0 + columns) = total (+ bias).
-HWY_INLINE void WriteTotals(const FewRows& t, const float* HWY_RESTRICT total, size_t c0,
-                            size_t columns) {
+// c[:, first .. first + kPanel) = total (+ bias), as far as there are columns.
+HWY_INLINE void WriteTotals(const FewRows& t, const float* HWY_RESTRICT total, size_t first) {
+  const size_t columns = std::min(kPanel, t.columns - first);
   for (size_t r = 0; r < t.rows; ++r) {
-    float* HWY_RESTRICT to = t.c + static_cast<ptrdiff_t>(r) * t.c_stride + c0;
+    float* HWY_RESTRICT to = t.c + static_cast<ptrdiff_t>(r) * t.c_stride + first;
     const float* HWY_RESTRICT from = total + r * kColumns;
     if (t.bias == nullptr) {
       std::copy_n(from, columns, to);
     } else {
-      for (size_t c = 0; c < columns; ++c) to[c] = from[c] + t.bias[c0 + c];
+      for (size_t c = 0; c < columns; ++c) to[c] = from[c] + t.bias[first + c];
     }
   }
 }
@@ -89,18 +88,19 @@ HWY_INLINE void RunTile(size_t rows, const float* a, const PanelPair& b, EverySt
 
 // Up to four panels in turns: sums pass through L1. More rows than one leave the core less room to
 // look ahead, so lines are asked for.
-HWY_NOINLINE void PanelsInTurns(const FewRows& t, const Panels& b, size_t columns, Sums* sums) {
+HWY_NOINLINE void PanelsInTurns(const FewRows& t, const float* b, size_t panel_stride,
+                                size_t panels, Sums* sums) {
   constexpr size_t kAhead = 2 * kTurn * kPanel;
-  const size_t width = TileColumns(), stride = t.depth * kPanel;
-  const size_t panels = RoundUp(columns, kColumnPad) / kPanel;
+  const size_t columns = panels * kPanel;
   for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
     const size_t end = std::min(t.depth, k0 + kSumChunk);
     for (size_t k = k0; k < end; k += kTurn) {
       const EveryStep steps{k, std::min(end, k + kTurn)};
-      for (size_t c = 0; c < columns; c += width) {
-        const PanelPair at = PanelsAt(b, stride, panels, c);
+      const bool ahead = t.rows > 1 && steps.end * kPanel + kAhead <= t.depth * kPanel;
+      for (size_t c = 0; c < columns; c += TileColumns()) {
+        const PanelPair at = PanelsAt({b}, panel_stride, panels, c);
         const TileSums to{sums->chunk + c, kColumns, k == k0};
-        if (t.rows > 1 && (steps.end * kPanel + kAhead) <= stride) {
+        if (ahead) {
           RunTile(t.rows, t.a, at, steps, to, PrefetchPanels{{at.b0 + kAhead, at.b1 + kAhead}});
         } else {
           RunTile(t.rows, t.a, at, steps, to, NoPrefetch());
@@ -114,15 +114,15 @@ HWY_NOINLINE void PanelsInTurns(const FewRows& t, const Panels& b, size_t column
 // Four panels of kEach vectors and one row: all sums in registers.
 template <size_t kEach>
 HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const float* HWY_RESTRICT b,
-                                    float* HWY_RESTRICT total) {
+                                    size_t panel_stride, float* HWY_RESTRICT total) {
   static_assert(kEach == 1 || kEach == 2);
   const DF d;
   const size_t lanes = hn::Lanes(d);
   const float* HWY_RESTRICT a = t.a;
   const float* HWY_RESTRICT b0 = b;
-  const float* HWY_RESTRICT b1 = b0 + t.depth * kPanel;
-  const float* HWY_RESTRICT b2 = b1 + t.depth * kPanel;
-  const float* HWY_RESTRICT b3 = b2 + t.depth * kPanel;
+  const float* HWY_RESTRICT b1 = b0 + panel_stride;
+  const float* HWY_RESTRICT b2 = b1 + panel_stride;
+  const float* HWY_RESTRICT b3 = b2 + panel_stride;
   for (size_t k = 0; k < t.depth;) {
     const bool first = k == 0;
     const size_t end = std::min(t.depth, k + kSumChunk);
@@ -132,35 +132,35 @@ HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const float* HWY_RESTRICT 
     for (; k + kLines <= end; k += kLines) {
       const VF a0 = hn::Set(d, a[k]), a1 = hn::Set(d, a[k + 1]);
       const VF a2 = hn::Set(d, a[k + 2]), a3 = hn::Set(d, a[k + 3]);
-      const auto lines = [&](const float* HWY_RESTRICT from, VF& s) HEED_INLINE_LAMBDA {
-        s = hn::MulAdd(a0, hn::LoadU(d, from), s);
-        s = hn::MulAdd(a1, hn::LoadU(d, from + kPanel), s);
-        s = hn::MulAdd(a2, hn::LoadU(d, from + 2 * kPanel), s);
-        s = hn::MulAdd(a3, hn::LoadU(d, from + 3 * kPanel), s);
+      const auto lines = [&](const float* HWY_RESTRICT from, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
+        from += k * kPanel;
+        const auto line = [&](VF x, const float* HWY_RESTRICT at) HEED_INLINE_LAMBDA {
+          s0 = hn::MulAdd(x, hn::LoadU(d, at), s0);
+          if constexpr (kEach > 1) s1 = hn::MulAdd(x, hn::LoadU(d, at + lanes), s1);
+        };
+        line(a0, from);
+        line(a1, from + kPanel);
+        line(a2, from + 2 * kPanel);
+        line(a3, from + 3 * kPanel);
+        // Not one line of each panel in turn, as compilers like it.
         std::atomic_signal_fence(std::memory_order_seq_cst);
       };
-      lines(b0 + k * kPanel, s00);
-      if constexpr (kEach > 1) lines(b0 + k * kPanel + lanes, s01);
-      lines(b1 + k * kPanel, s10);
-      if constexpr (kEach > 1) lines(b1 + k * kPanel + lanes, s11);
-      lines(b2 + k * kPanel, s20);
-      if constexpr (kEach > 1) lines(b2 + k * kPanel + lanes, s21);
-      lines(b3 + k * kPanel, s30);
-      if constexpr (kEach > 1) lines(b3 + k * kPanel + lanes, s31);
+      lines(b0, s00, s01);
+      lines(b1, s10, s11);
+      lines(b2, s20, s21);
+      lines(b3, s30, s31);
     }
     for (; k < end; ++k) {
-      const VF a0 = hn::Set(d, a[k]);
-      const auto line = [&](const float* HWY_RESTRICT from, VF& s) HEED_INLINE_LAMBDA {
-        s = hn::MulAdd(a0, hn::LoadU(d, from + k * kPanel), s);
+      const VF x = hn::Set(d, a[k]);
+      const auto line = [&](const float* HWY_RESTRICT from, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
+        from += k * kPanel;
+        s0 = hn::MulAdd(x, hn::LoadU(d, from), s0);
+        if constexpr (kEach > 1) s1 = hn::MulAdd(x, hn::LoadU(d, from + lanes), s1);
       };
-      line(b0, s00);
-      if constexpr (kEach > 1) line(b0 + lanes, s01);
-      line(b1, s10);
-      if constexpr (kEach > 1) line(b1 + lanes, s11);
-      line(b2, s20);
-      if constexpr (kEach > 1) line(b2 + lanes, s21);
-      line(b3, s30);
-      if constexpr (kEach > 1) line(b3 + lanes, s31);
+      line(b0, s00, s01);
+      line(b1, s10, s11);
+      line(b2, s20, s21);
+      line(b3, s30, s31);
     }
     const auto add = [&](size_t panel, VF s0, VF s1) HEED_INLINE_LAMBDA {
       float* HWY_RESTRICT to = total + panel * kPanel;
@@ -176,21 +176,25 @@ HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const float* HWY_RESTRICT 
   }
 }
 
-void TimesPanels(const FewRows& t, const Panels& b) {
+void TimesPanels(const FewRows& t, const Panels& b, size_t begin, size_t end) {
   const size_t lanes = hn::Lanes(DF());
+  const size_t panels = CeilDiv(t.columns, kPanel), apart = PanelGroups(t.columns);
+  const size_t panel_stride = apart * t.depth * kPanel;
   Sums sums;
-  for (size_t c = 0; c < t.columns; c += kColumns) {
-    const size_t columns = std::min(kColumns, t.columns - c);
-    const float* at = b.f32() + c * t.depth;
-    const bool four = t.rows == 1 && RoundUp(columns, kColumnPad) == kColumns;
-    if (four && lanes == kPanel) {
-      OneRowTimesPanels<1>(t, at, sums.total);
-    } else if (four && 2 * lanes == kPanel) {
-      OneRowTimesPanels<2>(t, at, sums.total);
+  for (size_t group = begin; group < end; ++group) {
+    const size_t count = CeilDiv(panels - group, apart);
+    const float* at = b.f32() + group * t.depth * kPanel;
+    const bool all = t.rows == 1 && count == kPanelsTogether;
+    if (all && lanes == kPanel) {
+      OneRowTimesPanels<1>(t, at, panel_stride, sums.total);
+    } else if (all && 2 * lanes == kPanel) {
+      OneRowTimesPanels<2>(t, at, panel_stride, sums.total);
     } else {
-      PanelsInTurns(t, {at}, columns, &sums);
+      PanelsInTurns(t, at, panel_stride, count, &sums);
     }
-    WriteTotals(t, sums.total, c, columns);
+    for (size_t i = 0; i < count; ++i) {
+      WriteTotals(t, sums.total + i * kPanel, (group + i * apart) * kPanel);
+    }
   }
 }
 
@@ -246,7 +250,7 @@ HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const float* HWY_RESTRICT
 
 // A piece of a plain b as panels, in L1.
 struct Piece {
-  alignas(64) float panels[kPanels][kTurn * kPanel];
+  alignas(64) float panels[kPanelsTogether][kTurn * kPanel];
 
   // `steps` rows of up to kColumns columns; zeros behind them.
   HWY_INLINE void CopyRows(const float* b, ptrdiff_t b_stride, size_t steps, size_t columns) {
@@ -299,7 +303,7 @@ void TimesRows(const FewRows& t, const float* b, ptrdiff_t b_stride, float* sums
         }
         piece.CopyRows(rows + c, b_stride, steps, columns);
         for (size_t i = 0; i < columns; i += TileColumns()) {
-          RunTile(t.rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, kPanels, i),
+          RunTile(t.rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, kPanelsTogether, i),
                   EveryStep{0, steps}, {sums + c + i, width, k == k0}, NoPrefetch());
         }
       }
@@ -389,7 +393,7 @@ void TimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
       }
       sums.Add(t.rows, kPanel, k0 == 0);
     }
-    WriteTotals(t, sums.total, c0, std::min(kPanel, t.columns - c0));
+    WriteTotals(t, sums.total, c0);
   }
 }
 

@@ -12,6 +12,14 @@ namespace heed {
 
 inline constexpr size_t kMaxFewRows = kTileRows - 1;
 
+// Panels of b that are read side by side. Of a matrix in P panels they are a quarter of P apart: so
+// each stream goes on where it ended, and they do not lie at a small power of two, which some
+// memories answer to more slowly.
+inline constexpr size_t kPanelsTogether = 4;
+constexpr size_t PanelGroups(size_t columns) {
+  return CeilDiv(CeilDiv(columns, kPanel), kPanelsTogether);
+}
+
 // c[rows, columns] = a b (+ bias), over all of the depth.
 struct FewRows {
   const float* a = nullptr;  // [depth][rows], as a tile (layout.h)
@@ -25,8 +33,8 @@ struct FewRows {
 
 // The forms of b.
 struct FewRowsKernels {
-  // Panels of all of the depth, one after the other, of columns padded to kColumnPad.
-  void (*panels)(const FewRows&, const Panels& b);
+  // Panels of all of the depth, one after the other: groups [begin, end) of PanelGroups(columns).
+  void (*panels)(const FewRows&, const Panels& b, size_t begin, size_t end);
   // Rows with unit stride, b_stride apart. `sums` is [rows][columns, padded
   // to a multiple of 64].
   void (*rows)(const FewRows&, const float* b, ptrdiff_t b_stride, float* sums);
