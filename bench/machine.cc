@@ -4,13 +4,18 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <thread>
 
 #ifdef _OPENMP
 #include <omp.h>
+#endif
+#ifdef __linux__
+#include <sys/mman.h>
 #endif
 
 namespace heed::bench {
@@ -77,21 +82,31 @@ double peak_flops(const PeakKernels& kernels, size_t threads, int runs) {
   return best;
 }
 
-// Each thread reads a slice of its own once or, where that is short, as often as it takes to last:
-// in one stream or, where slices are long, in eight.
+// Each thread reads a slice of its own once or, where that is short, as often as it takes to last.
 double read_bandwidth(const PeakKernels& kernels, const float* data, size_t slice, size_t threads,
-                      bool eight_streams) {
+                      size_t streams) {
   constexpr size_t kFloatsPerRun = size_t{4} << 20;
-  constexpr size_t kLongSlice = size_t{1} << 20;
   const size_t passes = std::max<size_t>(1, kFloatsPerRun / slice);
-  // Not a power of two, which would send all streams to the same sets of the caches.
-  const size_t step = eight_streams && slice >= kLongSlice ? slice / 8 - 5 * 16 : 0;
+  size_t length = slice / streams / PeakKernels::kLength * PeakKernels::kLength;
+  // Not a multiple of a page, which would send all streams to the same sets of the caches.
+  constexpr size_t kPage = 4096 / sizeof(float);
+  if (streams > 1 && length % kPage == 0) length -= PeakKernels::kLength;
   const double seconds = seconds_together(threads, [&](size_t thread) {
     for (size_t pass = 0; pass < passes; ++pass) {
-      [[maybe_unused]] volatile float sum = kernels.read(data + thread * slice, slice, step);
+      [[maybe_unused]] volatile float sum = kernels.read(data + thread * slice, length, streams);
     }
   });
-  return static_cast<double>(slice * passes * threads * sizeof(float)) / seconds;
+  return static_cast<double>(length * streams * passes * threads * sizeof(float)) / seconds;
+}
+
+// Which give some machines more bandwidth, where the system has them. Before pages are touched.
+void ask_for_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
+#ifdef __linux__
+  constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
+  const auto begin = (reinterpret_cast<uintptr_t>(data) + kHugePage - 1) / kHugePage * kHugePage;
+  const auto end = (reinterpret_cast<uintptr_t>(data) + bytes) / kHugePage * kHugePage;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
 }
 
 constexpr size_t kMemoryPiece = size_t{32} << 20;
@@ -155,8 +170,11 @@ Meter::Meter(const char* target, const std::vector<std::pair<std::string, size_t
     }
   }
   near_floats_ = std::min(near_floats_, beyond_cache_bytes) / sizeof(float);
+  const size_t floats = near_floats_ + beyond_cache_bytes / sizeof(float);
+  data_.reserve(floats);
+  ask_for_huge_pages(data_.data(), floats * sizeof(float));
   // Touched by writing: pages never written all map to one page of zeros.
-  data_ = Buffer(near_floats_ + beyond_cache_bytes / sizeof(float), 1.0f);
+  data_.resize(floats, 1.0f);
 }
 
 Limits& Meter::limits_for(size_t threads) {
@@ -167,10 +185,10 @@ Limits& Meter::limits_for(size_t threads) {
   for (const auto& [name, bytes] : caches_) {
     const size_t slice = slice_of(name, bytes, threads);
     if (slice * threads > near_floats_ * sizeof(float)) continue;
-    limits.bandwidth.push_back({name.substr(0, 2), slice, 0});
+    limits.bandwidth.push_back({name.substr(0, 2), slice});
   }
   const size_t most = (data_.size() - near_floats_) * sizeof(float) / threads;
-  limits.bandwidth.push_back({"memory", std::min(kMemoryPiece, most), 0});
+  limits.bandwidth.push_back({"memory", std::min(kMemoryPiece, most)});
   limits_.push_back(std::move(limits));
   std::sort(limits_.begin(), limits_.end(),
             [](const Limits& a, const Limits& b) { return a.threads < b.threads; });
@@ -188,9 +206,17 @@ double Meter::measure_reads(Bandwidth* level, size_t threads, int runs) {
       from += next_;
       next_ += threads * piece;
     }
-    found = std::max(found, read_bandwidth(kernels_, from, piece, threads, run % 2 == 1));
+    // Every number of streams in turn, and between them the one that was best so far.
+    constexpr size_t kNumbers = std::size(PeakKernels::kStreams);
+    const bool known = level->streams != 0 && run % 2 == 1;
+    const size_t streams =
+        known ? level->streams : PeakKernels::kStreams[next_streams_++ % kNumbers];
+    const double now = read_bandwidth(kernels_, from, piece, threads, streams);
+    found = std::max(found, now);
+    if (now <= level->bytes_per_second) continue;
+    level->bytes_per_second = now;
+    level->streams = streams;
   }
-  level->bytes_per_second = std::max(level->bytes_per_second, found);
   return found;
 }
 

@@ -35,8 +35,9 @@ class Meter {
   PeakKernels kernels_;
   std::vector<std::pair<std::string, size_t>> caches_;
   Buffer data_;
-  size_t near_floats_ = 0;  // of data_, from its beginning: read from caches, the rest from memory
-  size_t next_ = 0;         // where memory is read next
+  size_t near_floats_ = 0;   // of data_, from its beginning: read from caches, the rest from memory
+  size_t next_ = 0;          // where memory is read next
+  size_t next_streams_ = 0;  // of PeakKernels::kStreams
   std::vector<Limits> limits_;
 };
 

@@ -94,28 +94,52 @@ HWY_MAYBE_UNUSED static double many_chains(double flops, const float* values, fl
   return static_cast<double>(rounds) * per_round;
 }
 
-// Eight accumulators: additions take about four cycles, and two loads a cycle are to be answered.
-HWY_MAYBE_UNUSED static float read_all(const float* data, size_t n, size_t step) {
-  const hn::ScalableTag<float> d;
-  const size_t lanes = hn::Lanes(d);
+// Two lines; vectors of at most a line, so that every target reads the same ones.
+using Line = hn::CappedTag<float, PeakKernels::kLine>;
+constexpr size_t kPair = 2 * PeakKernels::kLine;
+
+HWY_INLINE void add_pair(hn::VFromD<Line>& sum, const float* at) {
+  const Line d;
+  for (size_t i = 0; i < kPair; i += hn::Lanes(d)) sum = hn::Add(sum, hn::LoadU(d, at + i));
+}
+
+// Sixteen lines a round, evenly over the streams. Eight accumulators: additions take about four
+// cycles, and two loads a cycle are to be answered.
+template <size_t kStreams>
+HWY_INLINE float read_streams(const float* data, size_t length) {
+  const Line d;
+  constexpr size_t kPairs = 8, kEach = kPairs / kStreams;
+  const auto at = [=](size_t pair, size_t i) {
+    return data + pair / kEach * length + pair % kEach * kPair + i;
+  };
   auto a0 = hn::Zero(d), a1 = hn::Zero(d), a2 = hn::Zero(d), a3 = hn::Zero(d);
   auto a4 = hn::Zero(d), a5 = hn::Zero(d), a6 = hn::Zero(d), a7 = hn::Zero(d);
-  const bool in_order = step == 0;
-  if (in_order) step = lanes;
-  for (size_t i = 0; i + 7 * step + lanes <= n; i += in_order ? 8 * lanes : lanes) {
-    const float* at = data + i;
-    a0 = hn::Add(a0, hn::LoadU(d, at));
-    a1 = hn::Add(a1, hn::LoadU(d, at + step));
-    a2 = hn::Add(a2, hn::LoadU(d, at + 2 * step));
-    a3 = hn::Add(a3, hn::LoadU(d, at + 3 * step));
-    a4 = hn::Add(a4, hn::LoadU(d, at + 4 * step));
-    a5 = hn::Add(a5, hn::LoadU(d, at + 5 * step));
-    a6 = hn::Add(a6, hn::LoadU(d, at + 6 * step));
-    a7 = hn::Add(a7, hn::LoadU(d, at + 7 * step));
+  for (size_t i = 0; i + kEach * kPair <= length; i += kEach * kPair) {
+    add_pair(a0, at(0, i));
+    add_pair(a1, at(1, i));
+    add_pair(a2, at(2, i));
+    add_pair(a3, at(3, i));
+    add_pair(a4, at(4, i));
+    add_pair(a5, at(5, i));
+    add_pair(a6, at(6, i));
+    add_pair(a7, at(7, i));
   }
   const auto low = hn::Add(hn::Add(a0, a1), hn::Add(a2, a3));
   const auto high = hn::Add(hn::Add(a4, a5), hn::Add(a6, a7));
   return hn::ReduceSum(d, hn::Add(low, high));
+}
+
+HWY_MAYBE_UNUSED static float read_all(const float* data, size_t length, size_t streams) {
+  switch (streams) {
+    case 1:
+      return read_streams<1>(data, length);
+    case 2:
+      return read_streams<2>(data, length);
+    case 4:
+      return read_streams<4>(data, length);
+    default:
+      return read_streams<8>(data, length);
+  }
 }
 
 HWY_MAYBE_UNUSED static PeakKernels kernels_of_target() {

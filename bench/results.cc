@@ -51,9 +51,9 @@ std::vector<Limits> limits_in(const Json& context) {
     Limits limits{static_cast<size_t>(number_in(json, "threads")), number_in(json, "flops"), {}};
     const Json levels = json.value("bandwidth", Json::array());
     for (const Json& level : levels) {
-      limits.bandwidth.push_back({text_in(level, "level"),
-                                  static_cast<size_t>(number_in(level, "bytes")),
-                                  number_in(level, "bytes_per_second")});
+      limits.bandwidth.push_back(
+          {text_in(level, "level"), static_cast<size_t>(number_in(level, "bytes")),
+           number_in(level, "bytes_per_second"), static_cast<size_t>(number_in(level, "streams"))});
     }
     all.push_back(std::move(limits));
   }
@@ -156,7 +156,8 @@ std::string limits_to_json(const std::vector<Limits>& limits) {
     for (const Bandwidth& level : of.bandwidth) {
       bandwidth.push_back({{"level", level.level},
                            {"bytes", level.bytes},
-                           {"bytes_per_second", level.bytes_per_second}});
+                           {"bytes_per_second", level.bytes_per_second},
+                           {"streams", level.streams}});
     }
     all.push_back({{"threads", of.threads}, {"flops", of.flops}, {"bandwidth", bandwidth}});
   }

@@ -16,11 +16,13 @@ namespace heed::bench {
 enum class Bound { kFlops, kL2, kMemory };
 const char* name_of(Bound bound);  // "flops", "L2", "memory"
 
-// The read bandwidth of one level of the memory hierarchy.
+// The read bandwidth of one level of the memory hierarchy: the best that any number of streams
+// gives.
 struct Bandwidth {
   std::string level;            // "L1", "L2", "L3" or "memory"
   size_t bytes = 0;             // that each thread reads at a time
   double bytes_per_second = 0;  // of all threads
+  size_t streams = 0;           // that gave it, of each thread; 0: not known
 };
 
 struct Limits {

@@ -7,6 +7,9 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "src/base/process_limits.h"
 #include "src/base/targets.h"
@@ -55,6 +58,23 @@ Status Grow(size_t bytes, Floats* memory, size_t* held, Arena* arena) {
   return Status();
 }
 
+// Where the system has huge pages for those who ask, large pieces of memory lie in them. The
+// prefetcher stops where a page ends, so that memory is read faster by up to a tenth. Before pages
+// are touched; without effect where there are none.
+constexpr size_t kHugePage = size_t{2} << 20;
+size_t AlignmentOf(size_t bytes) {
+#ifdef __linux__
+  if (bytes >= 2 * kHugePage) return kHugePage;
+#endif
+  return kAlignment;
+}
+void AskForHugePages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  const size_t whole = bytes / kHugePage * kHugePage;  // what lies behind is not the caller's
+  if (memory != nullptr && AlignmentOf(bytes) == kHugePage) ::madvise(memory, whole, MADV_HUGEPAGE);
+#endif
+}
+
 const Status& NoContext() {
   static const Status status =
       Status::Error(StatusCode::kInvalidArgument, "context: was moved from, or had no memory");
@@ -69,7 +89,11 @@ Floats AllocateFloats(size_t count) {
     return nullptr;
   }
   bytes = RoundUp(bytes == 0 ? 1 : bytes, kAlignment);
-  return Floats(static_cast<float*>(std::aligned_alloc(kAlignment, bytes)));
+  void* memory = nullptr;
+  // Unlike aligned_alloc, of any size.
+  if (posix_memalign(&memory, AlignmentOf(bytes), bytes) != 0) return nullptr;
+  AskForHugePages(memory, bytes);
+  return Floats(static_cast<float*>(memory));
 }
 
 Status Context::Impl::Reserve(size_t bytes, Arena* arena) {

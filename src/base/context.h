@@ -14,6 +14,7 @@
 #include "src/base/arena.h"
 #include "src/base/cache_size.h"
 #include "src/kernels/attention.h"
+#include "src/kernels/few_rows.h"
 #include "src/kernels/matmul.h"
 #include "src/kernels/norm.h"
 #include "src/kernels/pack.h"
@@ -27,7 +28,8 @@ struct FreeFloats {
 };
 using Floats = std::unique_ptr<float[], FreeFloats>;
 
-// 64-byte aligned, uninitialized; null when there is no memory.
+// 64-byte aligned, uninitialized; null when there is no memory. Large ones lie in huge pages where
+// the system gives them to who asks (Linux).
 Floats AllocateFloats(size_t count);
 
 // Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
@@ -40,6 +42,7 @@ struct TaskRunner {
 // The kernels of one instruction set. A new table of kernels is a line here.
 struct Kernels {
   int64_t target = 0;
+  const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
   const PackKernels* pack = &KernelsOf<PackKernels>(target);
   const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);

@@ -296,49 +296,9 @@ void Block(const MatmulBlock& t) {
   if (copied < t.copy_b.depth) PackPanels(t.copy_b.Part(copied, t.copy_b.depth - copied));
 }
 
-// Rows of b at a time: each is a stream that the hardware reads ahead of, up to the end of
-// its page, and one alone leaves a quarter of the bandwidth unused. acc passes through L1 once for
-// all of them, b once from memory.
-constexpr size_t kStreams = 8;
-
-// acc[c] over `rows` rows of b from row k on.
-template <class D>
-HWY_INLINE void AddRows(D d, const RowTimesMatrix& t, size_t k, size_t rows, size_t c) {
-  auto acc = k == 0 ? hn::Zero(d) : hn::LoadU(d, t.acc + c);
-  for (size_t i = k; i < k + rows; ++i) {
-    const auto a = hn::Set(d, t.a[static_cast<ptrdiff_t>(i) * t.a_stride]);
-    acc = hn::MulAdd(a, hn::LoadU(d, t.b + static_cast<ptrdiff_t>(i) * t.b_stride + c), acc);
-  }
-  hn::StoreU(acc, d, t.acc + c);
-}
-
-void RowTimes(const RowTimesMatrix& t) {
-  const DF d;
-  const hn::CappedTag<float, 1> one;
-  const size_t lanes = hn::Lanes(d);
-  for (size_t k = 0; k < t.depth; k += kStreams) {
-    const size_t rows = std::min(kStreams, t.depth - k);
-    size_t c = 0;
-    if (t.prefetch && k + 2 * kStreams <= t.depth) {
-      for (; c + lanes <= t.columns; c += lanes) {
-        if (c % kLineFloats == 0) {  // the same columns of the next rows
-          PrefetchColumn(t.b + static_cast<ptrdiff_t>(k + kStreams) * t.b_stride + c, t.b_stride,
-                         kStreams);
-        }
-        AddRows(d, t, k, kStreams, c);
-      }
-    } else if (rows == kStreams) {
-      for (; c + lanes <= t.columns; c += lanes) AddRows(d, t, k, kStreams, c);
-    } else {
-      for (; c + lanes <= t.columns; c += lanes) AddRows(d, t, k, rows, c);
-    }
-    for (; c < t.columns; ++c) AddRows(one, t, k, rows, c);
-  }
-}
-
 }  // namespace
 
-constexpr MatmulKernels kKernels = {&Block, &RowTimes};
+constexpr MatmulKernels kKernels = {&Block};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -32,21 +32,8 @@ struct MatmulBlock {
   const float* bias = nullptr;  // added after the chunk; null: none
 };
 
-// One row against a row-major b: one chunk of y[columns].
-struct RowTimesMatrix {
-  const float* a = nullptr;
-  ptrdiff_t a_stride = 0;
-  const float* b = nullptr;
-  ptrdiff_t b_stride = 0;  // between rows of b; columns have unit stride
-  size_t columns = 0;
-  size_t depth = 0;
-  bool prefetch = false;  // b, which does not fit in the cache
-  float* acc = nullptr;   // [columns], overwritten with the chunk's sums
-};
-
 struct MatmulKernels {
   void (*block)(const MatmulBlock&);
-  void (*row_times_matrix)(const RowTimesMatrix&);
 };
 
 template <>

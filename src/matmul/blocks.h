@@ -16,12 +16,14 @@ struct KeptBlock {
 
 // The memory of a product, laid out in an arena.
 struct MatmulMemory {
+  float* shared;       // plan.shared_floats; null: none
   float* workers;      // [plan.workers][plan.worker_floats]
   KeptBlock* kept;     // [plan.workers] of kBlocks
   size_t* rows_taken;  // blocks of them, for each block of columns, where panels are kept
 
   MatmulMemory(const MatmulPlan& plan, Arena* arena)
-      : workers(arena->TakeIf<float>(plan.worker_floats > 0, plan.workers, plan.worker_floats)),
+      : shared(arena->TakeIf<float>(plan.shared_floats > 0, plan.shared_floats)),
+        workers(arena->TakeIf<float>(plan.worker_floats > 0, plan.workers, plan.worker_floats)),
         kept(arena->TakeIf<KeptBlock>(plan.order == ProductOrder::kBlocks, plan.workers)),
         rows_taken(arena->TakeIf<size_t>(plan.keeps_panels, CeilDiv(plan.p.n, kColumnPad))) {}
 };

@@ -5,9 +5,8 @@
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
-#include "src/base/parallel.h"
-#include "src/kernels/matmul.h"
 #include "src/matmul/blocks.h"
+#include "src/matmul/few_rows.h"
 #include "src/matmul/packed_matrix.h"
 
 namespace heed {
@@ -66,52 +65,15 @@ void FillBias(const Product2d& p) {
   }
 }
 
-// b is read once, in order, and never copied.
-void PlanOneRow(const Context::Impl& context, MatmulPlan* plan) {
-  // The sums of a chunk stay in L1, and rows of b are read in runs as long as they can be.
-  constexpr size_t kMinColumns = 256, kMaxColumns = 4096;
-  const Product2d& p = plan->p;
-  const size_t share = RoundUp(CeilDiv(p.n, context.num_threads), kColumnPad);
-  plan->order = ProductOrder::kOneRow;
-  plan->columns = plan->worker_floats = std::clamp(share, kMinColumns, kMaxColumns);
-  plan->workers = WorkersFor(context, CeilDiv(p.n, plan->columns), Flops(p));
-}
-
-Status RunOneRow(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
-  const Product2d& p = plan.p;
-  return ForEachTask(context, CeilDiv(p.n, plan.columns), plan.workers,
-                     [&](size_t task, size_t worker) {
-                       RowTimesMatrix chunk;
-                       const size_t column = task * plan.columns;
-                       chunk.columns = std::min(plan.columns, p.n - column);
-                       chunk.acc = memory.workers + worker * plan.worker_floats;
-                       chunk.a_stride = p.a_k;
-                       chunk.b_stride = plan.plain.k_stride;
-                       chunk.prefetch = p.n > context.l2_bytes / sizeof(float) / p.k;
-                       float* c = p.c + column;
-                       for (size_t k = 0; k < p.k; k += kSumChunk) {
-                         chunk.depth = std::min(kSumChunk, p.k - k);
-                         chunk.a = p.a + static_cast<ptrdiff_t>(k) * p.a_k;
-                         chunk.b = plan.plain.at(k, column);
-                         context.matmul->row_times_matrix(chunk);
-                         for (size_t j = 0; j < chunk.columns; ++j) {
-                           c[j] = k == 0 ? chunk.acc[j] : c[j] + chunk.acc[j];
-                         }
-                       }
-                       for (size_t j = 0; j < chunk.columns && p.bias != nullptr; ++j)
-                         c[j] += p.bias[column + j];
-                     });
-}
-
 // After the checks.
-void PlanTasks(const Context::Impl& context, bool rows_of_b, MatmulPlan* plan) {
+void PlanTasks(const Context::Impl& context, MatmulPlan* plan) {
   const Product2d& p = plan->p;
   if (p.m == 0 || p.n == 0) {
     plan->order = ProductOrder::kNothing;
   } else if (p.k == 0) {
     plan->order = ProductOrder::kBias;
-  } else if (p.m == 1 && rows_of_b) {
-    PlanOneRow(context, plan);
+  } else if (HasFewRows(*plan)) {
+    PlanFewRows(context, plan);
   } else {
     PlanBlocks(context, plan);
   }
@@ -143,7 +105,7 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
   }
   HEED_RETURN_IF_ERROR(CheckProduct(a, packed->in, packed->out, c, options));
   *plan = {.p = Describe(a, packed->out, c, options), .packed = packed->panels()};
-  PlanTasks(context, /*rows_of_b=*/false, plan);
+  PlanTasks(context, plan);
   return Status();
 }
 
@@ -154,7 +116,7 @@ Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorV
   HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "b", b));
   *plan = {.p = Describe(a, b.shape[1], c, options),
            .plain = {static_cast<const float*>(b.data), b.strides[0], b.strides[1]}};
-  PlanTasks(context, b.strides[1] == 1 || b.shape[1] == 1, plan);
+  PlanTasks(context, plan);
   return Status();
 }
 
@@ -166,8 +128,8 @@ Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& conte
     case ProductOrder::kBias:
       FillBias(plan.p);
       break;
-    case ProductOrder::kOneRow:
-      return RunOneRow(plan, memory, context);
+    case ProductOrder::kFewRows:
+      return RunFewRows(plan, memory, context);
     case ProductOrder::kBlocks:
       return RunBlocks(plan, memory, context);
   }

@@ -1,5 +1,5 @@
-// The room of products: weights are packed (packed_matrix.h), products cut into blocks
-// (blocks.h).
+// The room of products: weights are packed (packed_matrix.h), products cut into blocks (blocks.h),
+// those of a few rows read b as fast as memory gives it (few_rows.h).
 //
 // Here is a product in two steps, for operations that it is a part of.
 #pragma once
@@ -42,7 +42,7 @@ struct PlainMatrix {
 enum class ProductOrder : uint8_t {
   kNothing,  // c is empty
   kBias,     // a product over no k
-  kOneRow,   // one row of a, against rows of b as they lie
+  kFewRows,  // few_rows.h
   kBlocks,   // blocks of c, for which tasks pack what they need
 };
 
@@ -56,6 +56,7 @@ struct MatmulPlan {
   size_t depth = 0;              // of the rows that a task of kBlocks packs at a time
   bool keeps_panels = false;     // all of a task's columns, which a worker's next may need too
   size_t workers = 1;            // threads at most
+  size_t shared_floats = 0;      // of kFewRows: packed rows of a
   size_t worker_floats = 0;
   size_t bytes = 0;  // of memory that the run takes
 };
