@@ -48,7 +48,7 @@ struct Meanwhile {
   static constexpr size_t kCopyColumns = 4 * kPanel;
   static constexpr size_t kTileAhead = 4;
   // Whether tiles pack the next one, line by line, which takes registers that AVX2 doesn't have.
-  static constexpr bool kPacksLines = HEED_PACK_SQUARES && HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3;
+  static constexpr bool kPacksLines = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3;
 
   const float* c;  // of the tile, for writing
   ptrdiff_t c_stride;
@@ -81,9 +81,9 @@ struct Meanwhile::Tile {
     at.ask += at.ask_step;
     if (at.copy != nullptr) {
       const DF d;
-      for (size_t c = 0; c < kCopyColumns; c += hn::Lanes(d)) {
-        hn::StoreU(hn::LoadU(d, at.copy + c), d,
-                   at.panels + c / kPanel * at.panel_stride + c % kPanel);
+      for (size_t i = 0; i < kCopyColumns; i += hn::Lanes(d)) {
+        hn::StoreU(hn::LoadU(d, at.copy + i), d,
+                   at.panels + i / kPanel * at.panel_stride + i % kPanel);
       }
       at.copy += at.copy_step;
       at.panels += kPanel;
@@ -96,14 +96,16 @@ struct Meanwhile::Tile {
     }
     if (at.a == nullptr) return;
     // What is packed a few slots later: in the end the first lines of the tile after the next.
-    const float* ask = at.a + kTileAhead * kLineFloats;
+    const float* later = at.a + kTileAhead * kLineFloats;
     if (k >= kSumChunk - kTileAhead * kSlot) {
-      ask += static_cast<ptrdiff_t>(R) * at.a_stride - static_cast<ptrdiff_t>(kSumChunk);
+      later += static_cast<ptrdiff_t>(R) * at.a_stride - static_cast<ptrdiff_t>(kSumChunk);
     }
-    for (size_t r = 0; r < R; ++r) PrefetchToL2(ask + static_cast<ptrdiff_t>(r) * at.a_stride);
+    for (size_t r = 0; r < R; ++r) PrefetchToL2(later + static_cast<ptrdiff_t>(r) * at.a_stride);
     if constexpr (kPacksLines && R == kRegisterRows) {
       for (size_t r = 0; r < R; r += kTileRows) {
-        TileLine(at.a + static_cast<ptrdiff_t>(r) * at.a_stride, at.a_stride,
+        const float* from = at.a + static_cast<ptrdiff_t>(r) * at.a_stride;
+        TileLine(from, from + at.a_stride, from + 2 * at.a_stride, from + 3 * at.a_stride,
+                 from + 4 * at.a_stride, from + 5 * at.a_stride,
                  at.tile + r / kTileRows * at.tile_stride);
       }
       at.tile += kLineFloats * kTileRows;
