@@ -35,7 +35,7 @@ size_t UnitColumns(const MatmulPlan& plan) {
 constexpr size_t kStripeFloats = size_t{2} << 20;
 
 // Floats of packed rows of a that stay in L2 while panels of b and tiles of c pass through.
-size_t NearFloats(const Context::Impl& context) { return context.l2_bytes / 2 / sizeof(float); }
+size_t NearFloats(const Context::Impl& context) { return context.l2_bytes / 8 * 3 / sizeof(float); }
 
 size_t RowBlocks(const MatmulPlan& plan) { return CeilDiv(plan.p.m, plan.rows); }
 size_t ColumnBlocks(const MatmulPlan& plan) { return CeilDiv(plan.p.n, plan.columns); }
@@ -184,32 +184,29 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
   plan->worker_floats = TileFloats(*plan) + PanelFloats(*plan);
 }
 
+// A worker takes rows for the columns that it had before, whose panels are near or kept, as long as
+// there are any.
 Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
   const size_t row_blocks = RowBlocks(plan), column_blocks = ColumnBlocks(plan);
   std::fill_n(memory.kept, plan.workers, KeptBlock());
-  if (plan.keeps_panels) std::fill_n(memory.rows_taken, column_blocks, 0);
-  const auto run = [&](const Task& task, size_t worker) {
-    float* tiles = memory.workers + worker * plan.worker_floats;
+  std::fill_n(memory.rows_taken, column_blocks, 0);
+  return ForEachTask(context, row_blocks * column_blocks, plan.workers, [&](size_t, size_t worker) {
     KeptBlock& kept = memory.kept[worker];
-    RunTask(plan, task, {kept.row == task.row, kept.column == task.column}, tiles,
-            tiles + TileFloats(plan), context);
-    if (plan.depth >= plan.p.k) kept.row = task.row;
-    if (plan.keeps_panels) kept.column = task.column;
-  };
-  return ForEachTask(
-      context, row_blocks * column_blocks, plan.workers, [&](size_t index, size_t worker) {
-        if (!plan.keeps_panels) {
-          return run(Task(plan, index / column_blocks, index % column_blocks), worker);
-        }
-        // Rows for the columns whose panels the worker has, as long as there are any.
-        const size_t own = memory.kept[worker].column;
-        size_t block = own == SIZE_MAX ? worker * column_blocks / plan.workers : own / plan.columns;
-        for (size_t tried = 0; tried < column_blocks; ++tried, ++block) {
-          if (block == column_blocks) block = 0;
-          const size_t row = std::atomic_ref(memory.rows_taken[block]).fetch_add(1);
-          if (row < row_blocks) return run(Task(plan, row, block), worker);
-        }
-      });
+    size_t block = kept.column == SIZE_MAX ? worker * column_blocks / plan.workers
+                                           : kept.column / plan.columns;
+    size_t row_block = row_blocks;
+    for (size_t tried = 0; tried < column_blocks; ++tried, block = (block + 1) % column_blocks) {
+      row_block = std::atomic_ref(memory.rows_taken[block]).fetch_add(1);
+      if (row_block < row_blocks) break;
+    }
+    const Task task(plan, row_block, block);
+    float* tiles = memory.workers + worker * plan.worker_floats;
+    RunTask(plan, task,
+            {plan.depth >= plan.p.k && kept.row == task.row,
+             plan.keeps_panels && kept.column == task.column},
+            tiles, tiles + TileFloats(plan), context);
+    kept = {task.row, task.column};
+  });
 }
 
 }  // namespace heed
