@@ -22,13 +22,8 @@ constexpr size_t kMinTaskRows = 96, kMaxTaskRows = 384;
 // Columns of what is multiplied at a time, for one chunk of k. Of a matrix that is not packed, units
 // are wider, since a row of them is read at a time, and a worker holds two in panels: one is
 // multiplied while the next is copied.
-constexpr size_t kPackedUnitColumns = kColumnPad;
 constexpr size_t kUnitColumns = 64;
 constexpr size_t kUnitFloats = kUnitColumns * kSumChunk;
-
-size_t UnitColumns(const MatmulPlan& plan) {
-  return plan.packed.absent() ? kUnitColumns : kPackedUnitColumns;
-}
 
 // Of a matrix that is not packed, all threads together hold at most so many floats of panels for the
 // rows that come later; the context keeps the memory.
@@ -51,6 +46,12 @@ struct Task {
         column_end(std::min(column + plan.columns, plan.p.n)) {}
 };
 
+// Of the unit that begins there. The first is narrow, since nothing is multiplied while it is copied.
+size_t UnitColumns(const MatmulPlan& plan, const Task& task, size_t column) {
+  const bool narrow = !plan.packed.absent() || column == task.column;
+  return std::min(narrow ? kColumnPad : kUnitColumns, task.column_end - column);
+}
+
 // The units of b in the order that a task takes them: k within a stretch, then columns, so that b is
 // read in order and c is done with before the next columns; then the next stretch.
 struct Unit {
@@ -60,7 +61,7 @@ struct Unit {
   bool Next(const MatmulPlan& plan, const Task& task) {
     k += kSumChunk;
     if (k < std::min(stretch + plan.depth, plan.p.k)) return true;
-    column += UnitColumns(plan);
+    column += UnitColumns(plan, task, column);
     k = stretch;
     if (column < task.column_end) return true;
     column = task.column;
@@ -78,7 +79,7 @@ PanelCopy CopyOf(const MatmulPlan& plan, const Task& task, const Unit& unit, siz
   copy.depth_stride = plan.plain.k_stride;
   copy.column_stride = plan.plain.column_stride;
   copy.depth = std::min(kSumChunk, plan.p.k - unit.k);
-  copy.columns = std::min(kUnitColumns, task.column_end - unit.column);
+  copy.columns = UnitColumns(plan, task, unit.column);
   if (plan.keeps_panels) {
     copy.panels = panels + (unit.column - task.column) * plan.p.k + unit.k * kPanel;
     copy.panel_stride = plan.p.k * kPanel;
@@ -114,7 +115,7 @@ void RunTask(const MatmulPlan& plan, const Task& task, const Kept& kept, float* 
   for (size_t turn = 0, more = true; more; unit = next, ++turn) {
     more = next.Next(plan, task);
     block.depth = std::min(kSumChunk, p.k - unit.k);
-    block.columns = std::min(UnitColumns(plan), task.column_end - unit.column);
+    block.columns = UnitColumns(plan, task, unit.column);
     block.a = tiles + (unit.k - unit.stretch) * block.rows;
     block.a_rows = kept.rows || unit.column != task.column
                        ? nullptr
