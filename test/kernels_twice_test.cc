@@ -10,6 +10,7 @@
 #include "src/kernels/exp2-inl.h"
 #include "src/kernels/exp_sum-inl.h"
 #include "src/kernels/online_softmax-inl.h"
+#include "src/kernels/pack-inl.h"
 #include "src/kernels/prefetch-inl.h"
 #include "src/kernels/scores-inl.h"
 #include "src/kernels/tanh-inl.h"

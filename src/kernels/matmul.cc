@@ -45,17 +45,18 @@ struct ChunkRows {
 // would not unroll the tile's.
 struct Meanwhile {
   static constexpr size_t kSlot = 16;
-  static constexpr size_t kCopyColumns = 4 * kPanel;
+  static constexpr size_t kCopyColumns = 2 * kPanel;
   static constexpr size_t kTileAhead = 4;
   // Whether tiles pack the next one, line by line, which takes registers that AVX2 doesn't have.
-  static constexpr bool kPacksLines = HEED_PACK_SQUARES && HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3;
+  static constexpr bool kPacksLines = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3;
 
   const float* c;  // of the tile, for writing
   ptrdiff_t c_stride;
   size_t slot;       // steps between those that do something for b: a power of two, at most kSlot
   const float* ask;  // of what comes next of b, four lines each time
   ptrdiff_t ask_step, line1, line2, line3;
-  const float* copy;  // a row of kCopyColumns of b each time, or null
+  const float* copy;  // a row of kCopyColumns or twice as many of b each time, or null
+  bool copies_twice;
   ptrdiff_t copy_step;
   float* panels;
   size_t panel_stride;
@@ -81,9 +82,13 @@ struct Meanwhile::Tile {
     at.ask += at.ask_step;
     if (at.copy != nullptr) {
       const DF d;
-      for (size_t c = 0; c < kCopyColumns; c += hn::Lanes(d)) {
-        hn::StoreU(hn::LoadU(d, at.copy + c), d,
-                   at.panels + c / kPanel * at.panel_stride + c % kPanel);
+      const auto copy = [&](size_t i) HEED_INLINE_LAMBDA {
+        hn::StoreU(hn::LoadU(d, at.copy + i), d,
+                   at.panels + i / kPanel * at.panel_stride + i % kPanel);
+      };
+      for (size_t i = 0; i < kCopyColumns; i += hn::Lanes(d)) copy(i);
+      if (at.copies_twice) {
+        for (size_t i = 0; i < kCopyColumns; i += hn::Lanes(d)) copy(kCopyColumns + i);
       }
       at.copy += at.copy_step;
       at.panels += kPanel;
@@ -96,14 +101,16 @@ struct Meanwhile::Tile {
     }
     if (at.a == nullptr) return;
     // What is packed a few slots later: in the end the first lines of the tile after the next.
-    const float* ask = at.a + kTileAhead * kLineFloats;
+    const float* later = at.a + kTileAhead * kLineFloats;
     if (k >= kSumChunk - kTileAhead * kSlot) {
-      ask += static_cast<ptrdiff_t>(R) * at.a_stride - static_cast<ptrdiff_t>(kSumChunk);
+      later += static_cast<ptrdiff_t>(R) * at.a_stride - static_cast<ptrdiff_t>(kSumChunk);
     }
-    for (size_t r = 0; r < R; ++r) PrefetchToL2(ask + static_cast<ptrdiff_t>(r) * at.a_stride);
+    for (size_t r = 0; r < R; ++r) PrefetchToL2(later + static_cast<ptrdiff_t>(r) * at.a_stride);
     if constexpr (kPacksLines && R == kRegisterRows) {
       for (size_t r = 0; r < R; r += kTileRows) {
-        TileLine(at.a + static_cast<ptrdiff_t>(r) * at.a_stride, at.a_stride,
+        const float* from = at.a + static_cast<ptrdiff_t>(r) * at.a_stride;
+        TileLine(from, from + at.a_stride, from + 2 * at.a_stride, from + 3 * at.a_stride,
+                 from + 4 * at.a_stride, from + 5 * at.a_stride,
                  at.tile + r / kTileRows * at.tile_stride);
       }
       at.tile += kLineFloats * kTileRows;
@@ -177,7 +184,9 @@ class Ahead {
  public:
   explicit Ahead(const MatmulBlock& t)
       : t_(t),
-        copies_(t.copy_b.columns == Meanwhile::kCopyColumns && t.copy_b.column_stride == 1),
+        copies_((t.copy_b.columns == Meanwhile::kCopyColumns ||
+                 t.copy_b.columns == 2 * Meanwhile::kCopyColumns) &&
+                t.copy_b.column_stride == 1),
         asks_rows_(t.a_k_stride == 1 && t.depth % kLineFloats == 0) {
     const size_t width = TileColumns();
     meanwhile_.c_stride = t.c_stride;
@@ -188,8 +197,9 @@ class Ahead {
     if (copies_) {
       // A tile asks for some rows, and the next one copies them.
       meanwhile_.line1 = kLineFloats;
-      meanwhile_.line2 = 2 * kLineFloats;
-      meanwhile_.line3 = 3 * kLineFloats;
+      meanwhile_.copies_twice = t.copy_b.columns > Meanwhile::kCopyColumns;
+      meanwhile_.line2 = meanwhile_.copies_twice ? 2 * kLineFloats : 0;
+      meanwhile_.line3 = meanwhile_.copies_twice ? 3 * kLineFloats : kLineFloats;
       const size_t tiles = CeilDiv(t.rows, kRegisterRows) * CeilDiv(t.columns, width);
       MeetSlots(CeilDiv(t.copy_b.depth, std::max<size_t>(2, tiles) - 1));
     } else {

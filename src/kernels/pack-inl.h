@@ -20,6 +20,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Squares of 4 by 4 floats are transposed within blocks of 128 bits, two squares at a time where
 // vectors have two such blocks: x86 shuffles twice as many of those a cycle as of 512 bits.
 constexpr size_t kSquare = 4;
+#undef HEED_PACK_SQUARES
 #if HWY_HAVE_FLOAT64 && HWY_TARGET != HWY_SCALAR  // pairs of floats move as doubles
 #define HEED_PACK_SQUARES 1
 #else
@@ -34,6 +35,11 @@ constexpr size_t kSquares = 1;
 #if HEED_PACK_SQUARES
 using DSquare = hn::FixedTag<float, kSquare>;
 using DSquares = hn::FixedTag<float, kSquare * kSquares>;
+#if HWY_ARCH_X86
+using DLine = hn::FixedTag<float, HWY_MIN(HWY_MAX_BYTES / sizeof(float), kLineFloats)>;
+#else
+using DLine = hn::FixedTag<float, kSquare>;
+#endif
 
 // In each block, the rows a to e become columns.
 template <class D, class V = hn::Vec<D>>
@@ -118,23 +124,31 @@ HWY_INLINE void TilePair(D d, const float* r0, const float* r1, float* tile, siz
   StoreTilePairs(d, hn::InterleaveUpper(d, a, b), tile + 2 * rows, rows);
 }
 
-// A line of each of a tile's rows, which are `stride` apart.
-#if HWY_ARCH_X86
-using DLine = hn::FixedTag<float, HWY_MIN(HWY_MAX_BYTES / sizeof(float), kLineFloats)>;
-#else
-using DLine = DSquare;
-#endif
-HWY_INLINE void TileLine(const float* HWY_RESTRICT from, ptrdiff_t stride,
+#endif  // HEED_PACK_SQUARES
+
+// A line of each of a tile's rows, which are kTileRows.
+HWY_INLINE void TileLine(const float* HWY_RESTRICT r0, const float* HWY_RESTRICT r1,
+                         const float* HWY_RESTRICT r2, const float* HWY_RESTRICT r3,
+                         const float* HWY_RESTRICT r4, const float* HWY_RESTRICT r5,
                          float* HWY_RESTRICT tile) {
+  static_assert(kTileRows == 6);
+#if HEED_PACK_SQUARES
   const DLine d;
   for (size_t k = 0; k < kLineFloats; k += hn::MaxLanes(d)) {
-    TileSquare(d, from + k, from + stride + k, from + 2 * stride + k, from + 3 * stride + k,
-               tile + k * kTileRows, kTileRows);
-    TilePair(d, from + 4 * stride + k, from + 5 * stride + k, tile + k * kTileRows + kSquare,
-             kTileRows);
+    TileSquare(d, r0 + k, r1 + k, r2 + k, r3 + k, tile + k * kTileRows, kTileRows);
+    TilePair(d, r4 + k, r5 + k, tile + k * kTileRows + kSquare, kTileRows);
   }
+#else
+  for (size_t k = 0; k < kLineFloats; ++k, tile += kTileRows) {
+    tile[0] = r0[k];
+    tile[1] = r1[k];
+    tile[2] = r2[k];
+    tile[3] = r3[k];
+    tile[4] = r4[k];
+    tile[5] = r5[k];
+  }
+#endif
 }
-#endif  // HEED_PACK_SQUARES
 
 // A whole panel of columns that are contiguous along the depth.
 HWY_INLINE void TransposePanel(const float* HWY_RESTRICT source, ptrdiff_t column_stride,
@@ -185,6 +199,19 @@ HWY_INLINE void CopyPanels(const float* HWY_RESTRICT source, ptrdiff_t depth_str
   }
 }
 
+// The last panel of such rows, of which `width` columns are left.
+HWY_INLINE void CopyLastPanel(const float* HWY_RESTRICT source, ptrdiff_t depth_stride,
+                              size_t depth, size_t width, float* HWY_RESTRICT panel) {
+  const hn::CappedTag<float, kPanel> d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t k = 0; k < depth; ++k, source += depth_stride, panel += kPanel) {
+    for (size_t c = 0; c < kPanel; c += lanes) {
+      const size_t left = width > c ? width - c : 0;
+      hn::StoreU(hn::LoadN(d, source + c, left), d, panel + c);
+    }
+  }
+}
+
 // See PackKernels.
 HWY_MAYBE_UNUSED static void PackPanels(const PanelCopy& t) {
   // Panels that are copied together.
@@ -203,6 +230,10 @@ HWY_MAYBE_UNUSED static void PackPanels(const PanelCopy& t) {
       TransposePanel(from, t.column_stride, t.depth, panel);
       continue;
     }
+    if (t.column_stride == 1) {
+      CopyLastPanel(from, t.depth_stride, t.depth, width, panel);
+      continue;
+    }
     for (size_t k = 0; k < t.depth; ++k, from += t.depth_stride) {
       float* to = panel + k * kPanel;
       for (size_t i = 0; i < width; ++i) to[i] = from[static_cast<ptrdiff_t>(i) * t.column_stride];
@@ -215,24 +246,27 @@ HWY_MAYBE_UNUSED static void PackPanels(const PanelCopy& t) {
 HWY_MAYBE_UNUSED static void PackTile(const float* const* rows_at, ptrdiff_t depth_stride,
                                       size_t rows, size_t depth, float* tile) {
   size_t k = 0;
-#if HEED_PACK_SQUARES
-  if ((rows == kSquare || rows == kTileRows) && depth_stride == 1) {
-    static_assert(kTileRows == kSquare + 2);
-    const DSquare d;
+  if (rows == kTileRows && depth_stride == 1) {
     // Copies, which the stores can't change.
-    const float* const square[kSquare] = {rows_at[0], rows_at[1], rows_at[2], rows_at[3]};
-    if (rows == kTileRows) {
-      const float* const pair[2] = {rows_at[kSquare], rows_at[kSquare + 1]};
-      for (; k + kSquare <= depth; k += kSquare) {
-        TileSquare(d, square[0] + k, square[1] + k, square[2] + k, square[3] + k,
-                   tile + k * kTileRows, kTileRows);
-        TilePair(d, pair[0] + k, pair[1] + k, tile + k * kTileRows + kSquare, kTileRows);
-      }
-    } else {
-      for (; k + kSquare <= depth; k += kSquare) {
-        TileSquare(d, square[0] + k, square[1] + k, square[2] + k, square[3] + k,
-                   tile + k * kSquare, kSquare);
-      }
+    const float* const r0 = rows_at[0];
+    const float* const r1 = rows_at[1];
+    const float* const r2 = rows_at[2];
+    const float* const r3 = rows_at[3];
+    const float* const r4 = rows_at[4];
+    const float* const r5 = rows_at[5];
+    for (; k + kLineFloats <= depth; k += kLineFloats) {
+      TileLine(r0 + k, r1 + k, r2 + k, r3 + k, r4 + k, r5 + k, tile + k * kTileRows);
+    }
+  }
+#if HEED_PACK_SQUARES
+  if (rows == kSquare && depth_stride == 1) {
+    const DSquare d;
+    const float* const r0 = rows_at[0];
+    const float* const r1 = rows_at[1];
+    const float* const r2 = rows_at[2];
+    const float* const r3 = rows_at[3];
+    for (; k + kSquare <= depth; k += kSquare) {
+      TileSquare(d, r0 + k, r1 + k, r2 + k, r3 + k, tile + k * kSquare, kSquare);
     }
   }
 #endif

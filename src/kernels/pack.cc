@@ -9,7 +9,18 @@
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 
-constexpr PackKernels kKernels = {&PackPanels, &PackTile};
+namespace {
+
+void CopyToPanels(const PanelCopy& copy) { PackPanels(copy); }
+
+void CopyToTile(const float* const* rows_at, ptrdiff_t depth_stride, size_t rows, size_t depth,
+                float* tile) {
+  PackTile(rows_at, depth_stride, rows, depth, tile);
+}
+
+}  // namespace
+
+constexpr PackKernels kKernels = {&CopyToPanels, &CopyToTile};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

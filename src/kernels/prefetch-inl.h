@@ -35,26 +35,6 @@ struct PrefetchPanels {
   }
 };
 
-// Part of the panels at `next`, evenly over the steps of a tile: the hardware does not look ahead
-// from one panel into the next. Each tile takes the part that its rows [r, r + rows) are of all.
-class PrefetchPart {
- public:
-  HWY_INLINE PrefetchPart(const float* next, size_t panel_stride, size_t depth, size_t r,
-                          size_t rows, size_t all_rows)
-      : at_(next + depth * kPanel * r / all_rows),
-        step_(CeilDiv(kPanel * rows, all_rows)),
-        panel_stride_(panel_stride) {}
-
-  HWY_INLINE void Step(size_t k) const {
-    PrefetchToL2(at_ + k * step_);
-    if (hn::Lanes(DF()) == kPanel) PrefetchToL2(at_ + panel_stride_ + k * step_);
-  }
-
- private:
-  const float* at_;
-  size_t step_, panel_stride_;
-};
-
 // One cache line of each of `rows` rows.
 HWY_INLINE void PrefetchColumn(const float* at, ptrdiff_t row_stride, size_t rows) {
   for (size_t i = 0; i < rows; ++i) PrefetchToL2(at + static_cast<ptrdiff_t>(i) * row_stride);

@@ -22,20 +22,15 @@ constexpr size_t kMinTaskRows = 96, kMaxTaskRows = 384;
 // Columns of what is multiplied at a time, for one chunk of k. Of a matrix that is not packed, units
 // are wider, since a row of them is read at a time, and a worker holds two in panels: one is
 // multiplied while the next is copied.
-constexpr size_t kPackedUnitColumns = kColumnPad;
 constexpr size_t kUnitColumns = 64;
 constexpr size_t kUnitFloats = kUnitColumns * kSumChunk;
-
-size_t UnitColumns(const MatmulPlan& plan) {
-  return plan.packed.absent() ? kUnitColumns : kPackedUnitColumns;
-}
 
 // Of a matrix that is not packed, all threads together hold at most so many floats of panels for the
 // rows that come later; the context keeps the memory.
 constexpr size_t kStripeFloats = size_t{2} << 20;
 
 // Floats of packed rows of a that stay in L2 while panels of b and tiles of c pass through.
-size_t NearFloats(const Context::Impl& context) { return context.l2_bytes / 2 / sizeof(float); }
+size_t NearFloats(const Context::Impl& context) { return context.l2_bytes / 8 * 3 / sizeof(float); }
 
 size_t RowBlocks(const MatmulPlan& plan) { return CeilDiv(plan.p.m, plan.rows); }
 size_t ColumnBlocks(const MatmulPlan& plan) { return CeilDiv(plan.p.n, plan.columns); }
@@ -51,6 +46,12 @@ struct Task {
         column_end(std::min(column + plan.columns, plan.p.n)) {}
 };
 
+// Of the unit that begins there. The first is narrow, since nothing is multiplied while it is copied.
+size_t UnitColumns(const MatmulPlan& plan, const Task& task, size_t column) {
+  const bool narrow = !plan.packed.absent() || column == task.column;
+  return std::min(narrow ? kColumnPad : kUnitColumns, task.column_end - column);
+}
+
 // The units of b in the order that a task takes them: k within a stretch, then columns, so that b is
 // read in order and c is done with before the next columns; then the next stretch.
 struct Unit {
@@ -60,7 +61,7 @@ struct Unit {
   bool Next(const MatmulPlan& plan, const Task& task) {
     k += kSumChunk;
     if (k < std::min(stretch + plan.depth, plan.p.k)) return true;
-    column += UnitColumns(plan);
+    column += UnitColumns(plan, task, column);
     k = stretch;
     if (column < task.column_end) return true;
     column = task.column;
@@ -78,7 +79,7 @@ PanelCopy CopyOf(const MatmulPlan& plan, const Task& task, const Unit& unit, siz
   copy.depth_stride = plan.plain.k_stride;
   copy.column_stride = plan.plain.column_stride;
   copy.depth = std::min(kSumChunk, plan.p.k - unit.k);
-  copy.columns = std::min(kUnitColumns, task.column_end - unit.column);
+  copy.columns = UnitColumns(plan, task, unit.column);
   if (plan.keeps_panels) {
     copy.panels = panels + (unit.column - task.column) * plan.p.k + unit.k * kPanel;
     copy.panel_stride = plan.p.k * kPanel;
@@ -114,7 +115,7 @@ void RunTask(const MatmulPlan& plan, const Task& task, const Kept& kept, float* 
   for (size_t turn = 0, more = true; more; unit = next, ++turn) {
     more = next.Next(plan, task);
     block.depth = std::min(kSumChunk, p.k - unit.k);
-    block.columns = std::min(UnitColumns(plan), task.column_end - unit.column);
+    block.columns = UnitColumns(plan, task, unit.column);
     block.a = tiles + (unit.k - unit.stretch) * block.rows;
     block.a_rows = kept.rows || unit.column != task.column
                        ? nullptr
@@ -184,32 +185,29 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
   plan->worker_floats = TileFloats(*plan) + PanelFloats(*plan);
 }
 
+// A worker takes rows for the columns that it had before, whose panels are near or kept, as long as
+// there are any.
 Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
   const size_t row_blocks = RowBlocks(plan), column_blocks = ColumnBlocks(plan);
   std::fill_n(memory.kept, plan.workers, KeptBlock());
-  if (plan.keeps_panels) std::fill_n(memory.rows_taken, column_blocks, 0);
-  const auto run = [&](const Task& task, size_t worker) {
-    float* tiles = memory.workers + worker * plan.worker_floats;
+  std::fill_n(memory.rows_taken, column_blocks, 0);
+  return ForEachTask(context, row_blocks * column_blocks, plan.workers, [&](size_t, size_t worker) {
     KeptBlock& kept = memory.kept[worker];
-    RunTask(plan, task, {kept.row == task.row, kept.column == task.column}, tiles,
-            tiles + TileFloats(plan), context);
-    if (plan.depth >= plan.p.k) kept.row = task.row;
-    if (plan.keeps_panels) kept.column = task.column;
-  };
-  return ForEachTask(
-      context, row_blocks * column_blocks, plan.workers, [&](size_t index, size_t worker) {
-        if (!plan.keeps_panels) {
-          return run(Task(plan, index / column_blocks, index % column_blocks), worker);
-        }
-        // Rows for the columns whose panels the worker has, as long as there are any.
-        const size_t own = memory.kept[worker].column;
-        size_t block = own == SIZE_MAX ? worker * column_blocks / plan.workers : own / plan.columns;
-        for (size_t tried = 0; tried < column_blocks; ++tried, ++block) {
-          if (block == column_blocks) block = 0;
-          const size_t row = std::atomic_ref(memory.rows_taken[block]).fetch_add(1);
-          if (row < row_blocks) return run(Task(plan, row, block), worker);
-        }
-      });
+    size_t block = kept.column == SIZE_MAX ? worker * column_blocks / plan.workers
+                                           : kept.column / plan.columns;
+    size_t row_block = row_blocks;
+    for (size_t tried = 0; tried < column_blocks; ++tried, block = (block + 1) % column_blocks) {
+      row_block = std::atomic_ref(memory.rows_taken[block]).fetch_add(1);
+      if (row_block < row_blocks) break;
+    }
+    const Task task(plan, row_block, block);
+    float* tiles = memory.workers + worker * plan.worker_floats;
+    RunTask(plan, task,
+            {plan.depth >= plan.p.k && kept.row == task.row,
+             plan.keeps_panels && kept.column == task.column},
+            tiles, tiles + TileFloats(plan), context);
+    kept = {task.row, task.column};
+  });
 }
 
 }  // namespace heed

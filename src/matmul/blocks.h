@@ -1,6 +1,7 @@
 // Products cut into blocks that stay in the caches.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -16,16 +17,18 @@ struct KeptBlock {
 
 // The memory of a product, laid out in an arena.
 struct MatmulMemory {
-  float* shared;       // plan.shared_floats; null: none
-  float* workers;      // [plan.workers][plan.worker_floats]
-  KeptBlock* kept;     // [plan.workers] of kBlocks
-  size_t* rows_taken;  // blocks of them, for each block of columns, where panels are kept
+  float* shared;   // plan.shared_floats; null: none
+  float* workers;  // [plan.workers][plan.worker_floats]
+  // Of kBlocks:
+  KeptBlock* kept;     // [plan.workers]
+  size_t* rows_taken;  // blocks of rows, for each block of columns
 
   MatmulMemory(const MatmulPlan& plan, Arena* arena)
       : shared(arena->TakeIf<float>(plan.shared_floats > 0, plan.shared_floats)),
         workers(arena->TakeIf<float>(plan.worker_floats > 0, plan.workers, plan.worker_floats)),
         kept(arena->TakeIf<KeptBlock>(plan.order == ProductOrder::kBlocks, plan.workers)),
-        rows_taken(arena->TakeIf<size_t>(plan.keeps_panels, CeilDiv(plan.p.n, kColumnPad))) {}
+        rows_taken(arena->TakeIf<size_t>(plan.order == ProductOrder::kBlocks,
+                                         CeilDiv(plan.p.n, std::max<size_t>(plan.columns, 1)))) {}
 };
 
 // Of a product with m, n and k at least 1: fills all from `order` on, but `bytes`, for kBlocks.
