@@ -89,8 +89,9 @@ bool MayHaveHoles(const AttentionPlan& plan);
 // needed.
 struct BlockScratch {
   uint8_t *begin, *end;
-  uint64_t* visible;  // [kScoreRows][kVisibleWords], null unless there may be holes
-  float *bias, *multipliers, *distance;
+  uint64_t* visible;   // [kScoreRows][kVisibleWords], null unless there may be holes
+  const float** bias;  // [kScoreRows], into an additive mask or bias_room
+  float *bias_room, *multipliers, *distance;
 
   BlockScratch(const AttentionPlan& plan, Arena* arena);
 };
