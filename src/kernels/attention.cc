@@ -22,11 +22,11 @@ namespace {
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const TileRanges ranges(block, t.rows);
   const size_t columns = ranges.end - ranges.begin + t.v_head_dim;
-  RowPrefetcher prefetcher(block.prefetch.rows,
-                           CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns()));
+  const size_t tiles = CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns());
+  RowPrefetcher prefetcher(block.prefetch.rows, tiles + CeilDiv(t.rows, kPrefetchSoftmaxRows));
   Scores(t, block, ranges, prefetcher);
   HWY_ALIGN float factor[kPaddedRows];
-  SoftmaxStep(t, block, state, factor);
+  SoftmaxStep(t, block, state, factor, prefetcher);
   Values(t, block, ranges, state, factor, prefetcher);
 }
 
