@@ -1,6 +1,7 @@
 #include "src/attention/mask.h"
 
 #include <bit>
+#include <new>
 
 #include "src/attention/dropout.h"
 #include "src/kernels/infinity.h"
@@ -226,6 +227,17 @@ bool MayHaveHoles(const AttentionPlan& plan) {
          !o.key_mask.absent() || !o.tree_mask.absent();
 }
 
+HiddenBlocks::HiddenBlocks(const AttentionPlan& plan, Arena* arena)
+    : groups_(CeilDiv(plan.q_len * plan.group, kScoreRows)),
+      blocks_(CeilDiv(plan.kv_len, kKeyBlock)) {
+  const TensorView& mask = plan.options.mask;
+  if (mask.absent() || mask.shape[mask.rank - 3] != 1 || plan.k.heads == 1) return;
+  flags_ = arena->Take<std::atomic<uint8_t>>(plan.batch, groups_, blocks_);
+  for (size_t i = 0; flags_ != nullptr && i < plan.batch * groups_ * blocks_; ++i) {
+    new (flags_ + i) std::atomic<uint8_t>(0);
+  }
+}
+
 BlockScratch::BlockScratch(const AttentionPlan& plan, Arena* arena) {
   const AttentionOptions& o = plan.options;
   const bool drops = o.dropout.probability != 0.0f || !o.dropout.mask.absent();
@@ -242,7 +254,7 @@ BlockScratch::BlockScratch(const AttentionPlan& plan, Arena* arena) {
 bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t block,
                    const GroupKeys& group, const BlockScratch& w, KeyBlock* keys) {
   const size_t first = block * kKeyBlock;
-  if (!group.Sees(first, first + kKeyBlock)) return false;
+  if (!group.Sees(first, first + kKeyBlock) || w.hidden.Has(rows, block)) return false;
   keys->holes = 0;
   keys->whole =
       w.visible == nullptr && group.all.begin <= first && first + kKeyBlock <= group.all.end;
@@ -251,7 +263,10 @@ bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t blo
     std::fill_n(w.end, rows.count, static_cast<uint8_t>(kKeyBlock));
   } else {
     if (w.visible != nullptr) FindVisible(rows, kernels, group, first, w);
-    if (!FindRanges(rows, first, w, &keys->holes)) return false;
+    if (!FindRanges(rows, first, w, &keys->holes)) {
+      w.hidden.Add(rows, block);
+      return false;
+    }
   }
   keys->begin = w.begin;
   keys->end = w.end;
