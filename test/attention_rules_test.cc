@@ -94,6 +94,19 @@ TEST_CASE("a window counts its own key, with and without kept first tokens") {
   }
 }
 
+TEST_CASE("heads share a mask that hides whole blocks from groups of rows") {
+  const std::vector<int32_t> lens = {200, 400};  // other blocks in each sequence
+  AttentionOptions o;
+  o.causal = true;
+  o.window = 20;
+  o.kv_lens = TensorView(lens.data(), {2});
+  CheckRule({2, 150, 400, 4, 2}, o, [&](size_t b, size_t i, size_t j) {
+    const int64_t e = static_cast<int64_t>(i) + lens[b] - 150;
+    const auto key = static_cast<int64_t>(j);
+    return key <= e && key > e - 20;
+  });
+}
+
 TEST_CASE("a prefix is seen by all queries, lengths cut keys off and move the diagonal") {
   for (const Sizes& s : AllSizes()) {
     const std::vector<int32_t> prefix = {3, 25}, lens = {static_cast<int32_t>(s.kv_len / 2),

@@ -1,7 +1,7 @@
 #include "src/attention/mask.h"
 
 #include <bit>
-#include <type_traits>
+#include <new>
 
 #include "src/attention/dropout.h"
 #include "src/kernels/infinity.h"
@@ -9,22 +9,17 @@
 namespace heed {
 namespace {
 
-// A mask of the rows of a group: for row r, the element of the block's first key and of those after
-// it.
+// Copies rows of `keys` elements, `stride` apart, to `room`, [count][kKeyBlock], and fills them up
+// with zeros.
 template <class T>
-struct MaskRows {
-  const T* rows[kScoreRows];
-
-  // Elements that don't lie one after the other are copied to `room`, [kScoreRows][kKeyBlock].
-  void Gather(size_t count, size_t keys, ptrdiff_t stride, T* room) {
-    if (stride == 1) return;
-    for (size_t r = 0; r < count; ++r) {
-      T* to = room + r * kKeyBlock;
-      for (size_t j = 0; j < keys; ++j) to[j] = rows[r][static_cast<ptrdiff_t>(j) * stride];
-      rows[r] = to;
-    }
+void Gather(const T** rows, size_t count, size_t keys, ptrdiff_t stride, T* room) {
+  for (size_t r = 0; r < count; ++r) {
+    T* to = room + r * kKeyBlock;
+    for (size_t j = 0; j < keys; ++j) to[j] = rows[r][static_cast<ptrdiff_t>(j) * stride];
+    std::fill(to + keys, to + kKeyBlock, T{});
+    rows[r] = to;
   }
-};
+}
 
 // Which keys of a block each row sees.
 struct VisibleBits {
@@ -41,17 +36,17 @@ struct VisibleBits {
 void ApplyKeyMask(const Rows& rows, const AttentionKernels& kernels, size_t first, size_t n,
                   const VisibleBits& visible) {
   const TensorView& mask = rows.plan.options.key_mask;
-  MaskRows<uint8_t> of_keys = {{&At<uint8_t>(mask, rows.batch, first)}};
+  const uint8_t* of_keys = &At<uint8_t>(mask, rows.batch, first);
   uint8_t room[kKeyBlock];
-  of_keys.Gather(1, n, mask.strides[1], room);
+  if (mask.strides[1] != 1) Gather(&of_keys, 1, n, mask.strides[1], room);
   uint64_t seen[kVisibleWords];
-  kernels.seen_bytes(of_keys.rows, 1, n, seen);
+  kernels.seen_bytes(&of_keys, 1, n, seen);
   for (size_t r = 0; r < visible.count; ++r) visible.Keep(r, seen);
 }
 
-// Describes the mask tensor's elements of the rows, from key `first` on, in `of`.
+// of_rows[r]: the mask tensor's element of row r and key `first`.
 template <class T>
-void DescribeMask(const Rows& rows, size_t first, MaskRows<T>* of) {
+void FindMask(const Rows& rows, size_t first, const T** of_rows) {
   const TensorView& mask = rows.plan.options.mask;  // [..., heads, q_len, kv_len]
   const size_t lead = mask.rank - 3;
   const ptrdiff_t* strides = mask.strides + lead;
@@ -59,29 +54,28 @@ void DescribeMask(const Rows& rows, size_t first, MaskRows<T>* of) {
   if (lead == 1) data += static_cast<ptrdiff_t>(rows.batch) * mask.strides[0];
   const ptrdiff_t head_stride = mask.shape[lead] == 1 ? 0 : strides[0];
   rows.ForEach([&](size_t r, size_t i, size_t h) {
-    of->rows[r] =
+    of_rows[r] =
         data + static_cast<ptrdiff_t>(h) * head_stride + static_cast<ptrdiff_t>(i) * strides[1];
   });
 }
 
-// The mask tensor, and what an additive one adds.
+// The mask tensor; an additive one is also what is added to the scores.
 void ApplyMask(const Rows& rows, const AttentionKernels& kernels, size_t first, size_t n,
-               float* bias, const VisibleBits& visible) {
+               const BlockScratch& w, const VisibleBits& visible) {
   const TensorView& mask = rows.plan.options.mask;
   const ptrdiff_t stride = mask.strides[mask.rank - 1];
   uint64_t seen[kScoreRows * kVisibleWords];
   if (mask.dtype == DType::kU8) {
-    MaskRows<uint8_t> of_rows;
+    const uint8_t* of_rows[kScoreRows];
     uint8_t room[kScoreRows * kKeyBlock];
-    DescribeMask(rows, first, &of_rows);
-    of_rows.Gather(rows.count, n, stride, room);
-    kernels.seen_bytes(of_rows.rows, rows.count, n, seen);
+    FindMask(rows, first, of_rows);
+    if (stride != 1) Gather(of_rows, rows.count, n, stride, room);
+    kernels.seen_bytes(of_rows, rows.count, n, seen);
   } else {
-    MaskRows<float> of_rows;
-    float room[kScoreRows * kKeyBlock];
-    DescribeMask(rows, first, &of_rows);
-    of_rows.Gather(rows.count, n, stride, room);
-    kernels.seen_floats(of_rows.rows, rows.count, n, bias, seen);
+    FindMask(rows, first, w.bias);
+    // Whole vectors of the scores are added to.
+    if (stride != 1 || n < kKeyBlock) Gather(w.bias, rows.count, n, stride, w.bias_room);
+    kernels.seen_floats(w.bias, rows.count, n, seen);
   }
   for (size_t r = 0; r < rows.count; ++r) visible.Keep(r, seen + r * kVisibleWords);
 }
@@ -97,14 +91,14 @@ void ApplyTreeMask(const Rows& rows, const AttentionKernels& kernels, size_t fir
   const ptrdiff_t* strides = mask.strides + (mask.rank - 2);
   const auto* data = &(mask.rank == 3 ? At<uint8_t>(mask, rows.batch, size_t{0}, own)
                                       : At<uint8_t>(mask, size_t{0}, own));
-  MaskRows<uint8_t> of_rows;
+  const uint8_t* of_rows[kScoreRows];
   rows.ForEach([&](size_t r, size_t i, size_t) {
-    of_rows.rows[r] = data + static_cast<ptrdiff_t>(i) * strides[0];
+    of_rows[r] = data + static_cast<ptrdiff_t>(i) * strides[0];
   });
   uint8_t room[kScoreRows * kKeyBlock];
-  of_rows.Gather(rows.count, n, strides[1], room);
+  if (strides[1] != 1) Gather(of_rows, rows.count, n, strides[1], room);
   uint64_t seen[kScoreRows * kVisibleWords];
-  kernels.seen_bytes(of_rows.rows, rows.count, n, seen);
+  kernels.seen_bytes(of_rows, rows.count, n, seen);
   static_assert(kVisibleWords == 2);
   for (size_t r = 0; r < rows.count; ++r) {
     const uint64_t low = seen[2 * r], high = seen[2 * r + 1];
@@ -124,7 +118,7 @@ void ApplyMasks(const Rows& rows, const AttentionKernels& kernels, size_t first,
     return std::min(kKeyBlock, mask.shape[mask.rank - 1] - first);
   };
   if (!o.key_mask.absent()) ApplyKeyMask(rows, kernels, first, in_mask(o.key_mask), visible);
-  if (!o.mask.absent()) ApplyMask(rows, kernels, first, in_mask(o.mask), w.bias, visible);
+  if (!o.mask.absent()) ApplyMask(rows, kernels, first, in_mask(o.mask), w, visible);
   if (!o.tree_mask.absent()) ApplyTreeMask(rows, kernels, first, visible);
 }
 
@@ -233,14 +227,26 @@ bool MayHaveHoles(const AttentionPlan& plan) {
          !o.key_mask.absent() || !o.tree_mask.absent();
 }
 
+HiddenBlocks::HiddenBlocks(const AttentionPlan& plan, Arena* arena)
+    : groups_(CeilDiv(plan.q_len * plan.group, kScoreRows)),
+      blocks_(CeilDiv(plan.kv_len, kKeyBlock)) {
+  const TensorView& mask = plan.options.mask;
+  if (mask.absent() || mask.shape[mask.rank - 3] != 1 || plan.k.heads == 1) return;
+  flags_ = arena->Take<std::atomic<uint8_t>>(plan.batch, groups_, blocks_);
+  for (size_t i = 0; flags_ != nullptr && i < plan.batch * groups_ * blocks_; ++i) {
+    new (flags_ + i) std::atomic<uint8_t>(0);
+  }
+}
+
 BlockScratch::BlockScratch(const AttentionPlan& plan, Arena* arena) {
   const AttentionOptions& o = plan.options;
   const bool drops = o.dropout.probability != 0.0f || !o.dropout.mask.absent();
   begin = arena->Take<uint8_t>(kScoreRows);
   end = arena->Take<uint8_t>(kScoreRows);
   visible = arena->TakeIf<uint64_t>(MayHaveHoles(plan), kScoreRows, kVisibleWords);
-  bias =
-      arena->TakeIf<float>(!o.mask.absent() && o.mask.dtype == DType::kF32, kScoreRows, kKeyBlock);
+  const bool adds = !o.mask.absent() && o.mask.dtype == DType::kF32;
+  bias = arena->TakeIf<const float*>(adds, kScoreRows);
+  bias_room = arena->TakeIf<float>(adds, kScoreRows, kKeyBlock);
   multipliers = arena->TakeIf<float>(drops, kScoreRows, kKeyBlock);
   distance = arena->TakeIf<float>(!o.alibi_slopes.absent(), kScoreRows);
 }
@@ -248,7 +254,7 @@ BlockScratch::BlockScratch(const AttentionPlan& plan, Arena* arena) {
 bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t block,
                    const GroupKeys& group, const BlockScratch& w, KeyBlock* keys) {
   const size_t first = block * kKeyBlock;
-  if (!group.Sees(first, first + kKeyBlock)) return false;
+  if (!group.Sees(first, first + kKeyBlock) || w.hidden.Has(rows, block)) return false;
   keys->holes = 0;
   keys->whole =
       w.visible == nullptr && group.all.begin <= first && first + kKeyBlock <= group.all.end;
@@ -257,7 +263,10 @@ bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t blo
     std::fill_n(w.end, rows.count, static_cast<uint8_t>(kKeyBlock));
   } else {
     if (w.visible != nullptr) FindVisible(rows, kernels, group, first, w);
-    if (!FindRanges(rows, first, w, &keys->holes)) return false;
+    if (!FindRanges(rows, first, w, &keys->holes)) {
+      w.hidden.Add(rows, block);
+      return false;
+    }
   }
   keys->begin = w.begin;
   keys->end = w.end;

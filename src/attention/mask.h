@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -85,12 +86,37 @@ inline GroupKeys KeysOfGroup(const Rows& rows) {
 // Whether rows may see keys on both sides of one that they do not see.
 bool MayHaveHoles(const AttentionPlan& plan);
 
+// Which blocks of keys no row of a group sees. Heads that share a mask tensor tell one another, so
+// that each reads what it hides once: a mask is larger than the keys.
+class HiddenBlocks {
+ public:
+  HiddenBlocks() = default;
+  HiddenBlocks(const AttentionPlan& plan, Arena* arena);
+
+  bool Has(const Rows& group, size_t block) const {
+    return flags_ != nullptr && At(group, block).load(std::memory_order_relaxed) != 0;
+  }
+  void Add(const Rows& group, size_t block) const {
+    if (flags_ != nullptr) At(group, block).store(1, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<uint8_t>& At(const Rows& group, size_t block) const {
+    return flags_[(group.batch * groups_ + group.first / kScoreRows) * blocks_ + block];
+  }
+
+  std::atomic<uint8_t>* flags_ = nullptr;  // [batch][groups_][blocks_]
+  size_t groups_ = 0, blocks_ = 0;
+};
+
 // A group of rows and a block of keys: [kScoreRows], or [kScoreRows][kKeyBlock] and null unless
 // needed.
 struct BlockScratch {
   uint8_t *begin, *end;
-  uint64_t* visible;  // [kScoreRows][kVisibleWords], null unless there may be holes
-  float *bias, *multipliers, *distance;
+  uint64_t* visible;   // [kScoreRows][kVisibleWords], null unless there may be holes
+  const float** bias;  // [kScoreRows], into an additive mask or bias_room
+  float *bias_room, *multipliers, *distance;
+  HiddenBlocks hidden;  // of the call
 
   BlockScratch(const AttentionPlan& plan, Arena* arena);
 };

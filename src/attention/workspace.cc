@@ -48,6 +48,7 @@ AttentionMemory::AttentionMemory(const AttentionPlan& plan, Arena* arena) {
     parts.views.max = MutableTensorView(arena->Take<float>(n, b, q, h), {n, b, h, q});
     parts.views.sum = MutableTensorView(arena->Take<float>(n, b, q, h), {n, b, h, q});
   }
+  hidden = HiddenBlocks(plan, arena);
   workers = arena->Take<char>(plan.workers, plan.worker_bytes);
 }
 

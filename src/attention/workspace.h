@@ -67,13 +67,16 @@ struct RowTotals {
 struct AttentionMemory {
   RowTotals totals;
   StateView parts;  // of all segments, where the plan is split
-  char* workers;    // [plan.workers], of plan.worker_bytes each
+  HiddenBlocks hidden;
+  char* workers;  // [plan.workers], of plan.worker_bytes each
 
   AttentionMemory(const AttentionPlan& plan, Arena* arena);
 
   AttentionWorkspace OfWorker(const AttentionPlan& plan, size_t worker) const {
     Arena arena(workers + worker * plan.worker_bytes);
-    return AttentionWorkspace(plan, &arena);
+    AttentionWorkspace w(plan, &arena);
+    w.block.hidden = hidden;
+    return w;
   }
 };
 

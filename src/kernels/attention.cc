@@ -22,11 +22,11 @@ namespace {
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const TileRanges ranges(block, t.rows);
   const size_t columns = ranges.end - ranges.begin + t.v_head_dim;
-  RowPrefetcher prefetcher(block.prefetch.rows,
-                           CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns()));
+  const size_t tiles = CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns());
+  RowPrefetcher prefetcher(block.prefetch.rows, tiles + CeilDiv(t.rows, kPrefetchSoftmaxRows));
   Scores(t, block, ranges, prefetcher);
   HWY_ALIGN float factor[kPaddedRows];
-  SoftmaxStep(t, block, state, factor);
+  SoftmaxStep(t, block, state, factor, prefetcher);
   Values(t, block, ranges, state, factor, prefetcher);
 }
 
@@ -108,8 +108,7 @@ HWY_INLINE uint64_t BitsOf(D d, hn::MFromD<D> mask) {
 #endif
 }
 
-// bits = which of x[0, n) are seen: see(d, x's vector at j, j), which may look at what x's block
-// has beyond n, all 0.
+// bits = which of x[0, n) are seen: see(d, vector of x).
 template <class T, class See>
 HWY_INLINE void FindSeen(const T* HWY_RESTRICT x, size_t n, const See& see,
                          uint64_t* HWY_RESTRICT bits) {
@@ -118,40 +117,41 @@ HWY_INLINE void FindSeen(const T* HWY_RESTRICT x, size_t n, const See& see,
   for (size_t first = 0; first < kKeyBlock; first += 64) {
     uint64_t word = 0;
     for (size_t j = first; j < std::min(whole, first + 64); j += lanes) {
-      word |= BitsOf(d, see(d, hn::LoadU(d, x + j), j)) << (j - first);
+      word |= BitsOf(d, see(d, hn::LoadU(d, x + j))) << (j - first);
     }
     bits[first / 64] = word;
   }
   if (left == 0) return;
   T rest[64 / sizeof(T)] = {};
   std::copy_n(x + whole, left, rest);
-  const uint64_t of_rest = BitsOf(d, see(d, hn::LoadU(d, rest), whole)) & OnesOf(0, left);
+  const uint64_t of_rest = BitsOf(d, see(d, hn::LoadU(d, rest))) & OnesOf(0, left);
   bits[whole / 64] |= of_rest << whole % 64;
 }
 
-void SeenBytes(const uint8_t* const* masks, size_t rows, size_t n, uint64_t* bits) {
+// Heads often share a mask, so that rows that follow one another do.
+template <class T, class See>
+HWY_INLINE void FindSeenOfRows(const T* const* masks, size_t rows, size_t n, const See& see,
+                               uint64_t* HWY_RESTRICT bits) {
   for (size_t r = 0; r < rows; ++r, bits += kVisibleWords) {
     if (r > 0 && masks[r] == masks[r - 1]) {
       std::copy_n(bits - kVisibleWords, kVisibleWords, bits);
-      continue;
+    } else {
+      FindSeen(masks[r], n, see, bits);
     }
-    FindSeen(
-        masks[r], n,
-        [](auto d, auto x, size_t) HEED_INLINE_LAMBDA { return hn::Ne(x, hn::Zero(d)); }, bits);
   }
 }
 
-void SeenFloats(const float* const* masks, size_t rows, size_t n, float* bias, uint64_t* bits) {
-  for (size_t r = 0; r < rows; ++r, bias += kKeyBlock, bits += kVisibleWords) {
-    FindSeen(
-        masks[r], n,
-        [bias](auto d, auto x, size_t j) HEED_INLINE_LAMBDA {
-          hn::StoreU(x, d, bias + j);
-          return hn::Not(hn::Eq(x, hn::Set(d, kMinusInfinity)));  // true for NaN
-        },
-        bits);
-    std::fill(bias + RoundUp(n, kPanel), bias + kKeyBlock, 0.0f);
-  }
+void SeenBytes(const uint8_t* const* masks, size_t rows, size_t n, uint64_t* bits) {
+  FindSeenOfRows(
+      masks, rows, n, [](auto d, auto x) HEED_INLINE_LAMBDA { return hn::Ne(x, hn::Zero(d)); },
+      bits);
+}
+
+void SeenFloats(const float* const* masks, size_t rows, size_t n, uint64_t* bits) {
+  const auto see = [](auto d, auto x) HEED_INLINE_LAMBDA {
+    return hn::Not(hn::Eq(x, hn::Set(d, kMinusInfinity)));  // NaN is seen
+  };
+  FindSeenOfRows(masks, rows, n, see, bits);
 }
 
 float Exp2OfOne(float x) { return Exp2One(x); }

@@ -47,9 +47,9 @@ struct KeyBlock {
   const uint64_t* visible = nullptr;
   uint32_t holes = 0;
   static_assert(kScoreRows <= 32);
-  const float* distance = nullptr;    // [rows] first key of the block - position of the row
-  const float* bias = nullptr;        // [rows][kKeyBlock] added to the scores; null: none
-  const float* multiplier = nullptr;  // [rows][kKeyBlock], of dropout; null: none
+  const float* distance = nullptr;     // [rows] first key of the block - position of the row
+  const float* const* bias = nullptr;  // [rows] of [kKeyBlock] added to the scores; null: none
+  const float* multiplier = nullptr;   // [rows][kKeyBlock], of dropout; null: none
   BlockPrefetch prefetch;
 };
 
@@ -86,9 +86,8 @@ struct AttentionKernels {
   void (*finish)(const float* acc, float inverse, float* out, size_t n);
   // Masks of n <= kKeyBlock keys, masks[rows]: bits [rows][kVisibleWords] of what is not 0.
   void (*seen_bytes)(const uint8_t* const* masks, size_t rows, size_t n, uint64_t* bits);
-  // The same of what is not -inf, and copies the masks to bias [rows][kKeyBlock].
-  void (*seen_floats)(const float* const* masks, size_t rows, size_t n, float* bias,
-                      uint64_t* bits);
+  // The same of what is not -inf.
+  void (*seen_floats)(const float* const* masks, size_t rows, size_t n, uint64_t* bits);
   float (*exp2)(float x);  // of one number, x <= 0 or NaN
 };
 

@@ -171,7 +171,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void Values(const QueryRows& t, const KeyBl
     const TileRange* range = ranges.tiles;
     for (size_t r = 0, rows; r < t.rows; r += rows, ++range) {
       rows = NextTileRows(t.rows - r);
-      prefetcher.NextTile();
+      prefetcher.Next();
       ValuesOfTile({block, *range, r, rows, t.scores + r * kKeyBlock, t.v_head_dim - c}, v,
                    {state.acc + r * state.acc_stride + c, state.acc_stride, factor + r},
                    !block.prefetch.v.absent() && r == 0 ? &next : nullptr);

@@ -68,7 +68,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void Scores(const QueryRows& t, const KeyBl
     for (size_t r = 0, rows; r < t.rows; r += rows, ++tile) {
       rows = NextTileRows(t.rows - r);
       if (c >= tile->max_end || c + width <= tile->min_begin) continue;
-      prefetcher.NextTile();
+      prefetcher.Next();
       const float* q = t.q + r * t.head_dim;
       float* scores = t.scores + r * kKeyBlock + c;
       // The right vector alone. What the tile leaves beside it belongs to the next columns.

@@ -13,6 +13,7 @@
 
 #include "hwy/highway.h"
 #include "src/kernels/exp_sum-inl.h"
+#include "src/kernels/prefetch-inl.h"
 #include "src/kernels/scores-inl.h"
 #include "src/kernels/tile-inl.h"
 
@@ -22,6 +23,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // A number for each row of a group, with room for whole vectors.
 constexpr size_t kPaddedRows = RoundUp(kScoreRows, kPanel);
+
+// The exponentials of so many rows prefetch as much as one register tile.
+constexpr size_t kPrefetchSoftmaxRows = 4;
 
 // Of whole panels, in two chains that hide each other's latency.
 HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t end) {
@@ -65,7 +69,7 @@ HWY_INLINE void ScaleLanes(float* HWY_RESTRICT lanes, float factor) {
 // Turns the rows' scores into e^(score - maximum), times the multipliers of dropout, and brings
 // maxima and sums up to date. factor[r] is what acc must be multiplied by.
 HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const RowState& state,
-                            float* HWY_RESTRICT factor) {
+                            float* HWY_RESTRICT factor, RowPrefetcher& prefetcher) {
   HWY_ALIGN float before[kPaddedRows], of_block[kPaddedRows], raised[kPaddedRows];
   HWY_ALIGN float shift[kPaddedRows];
   std::fill_n(before, kPaddedRows, kMinusInfinity);
@@ -84,6 +88,7 @@ HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const Row
   for (size_t r = 0; r < t.rows; ++r) {
     float* scores = t.scores + r * kKeyBlock;
     float* lanes = state.lanes + r * kSumLanes;
+    if (r % kPrefetchSoftmaxRows == 0) prefetcher.Next();
     ScaleLanes(lanes, factor[r]);
     const VF vshift = hn::Set(d, shift[r]);
     ExpAndSum(

@@ -40,14 +40,14 @@ HWY_INLINE void PrefetchColumn(const float* at, ptrdiff_t row_stride, size_t row
   for (size_t i = 0; i < rows; ++i) PrefetchToL2(at + static_cast<ptrdiff_t>(i) * row_stride);
 }
 
-// Rows, evenly over `tiles` tiles.
+// Rows, evenly over `parts` of a kernel's work.
 class RowPrefetcher {
  public:
-  HWY_INLINE RowPrefetcher(const PrefetchRows& rows, size_t tiles)
-      : row_(rows.rows), end_(row_ + rows.count), per_tile_(CeilDiv(rows.lines, tiles)) {}
+  HWY_INLINE RowPrefetcher(const PrefetchRows& rows, size_t parts)
+      : row_(rows.rows), end_(row_ + rows.count), per_part_(CeilDiv(rows.lines, parts)) {}
 
-  HWY_INLINE void NextTile() {
-    for (size_t n = 0; n < per_tile_ && row_ != end_; ++n) {
+  HWY_INLINE void Next() {
+    for (size_t n = 0; n < per_part_ && row_ != end_; ++n) {
       PrefetchToL2(row_->data + line_ * kLineFloats);
       if (++line_ < row_->lines) continue;
       ++row_;
@@ -58,7 +58,7 @@ class RowPrefetcher {
  private:
   const PrefetchRow* row_;
   const PrefetchRow* end_;
-  size_t per_tile_, line_ = 0;
+  size_t per_part_, line_ = 0;
 };
 
 }  // namespace heed::HWY_NAMESPACE

@@ -112,8 +112,7 @@ HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r
   const size_t from = FirstColumn(block, r), to = EndColumn(block, r);
   if (t.soft_cap) CapScores(scores, from, to);
   if (t.slope != nullptr) SlopeScores(scores, from, to, block.distance[r], t.slope[r]);
-  if (block.bias != nullptr)
-    BiasScores(scores, from, to, block.bias + r * kKeyBlock, t.per_natural);
+  if (block.bias != nullptr) BiasScores(scores, from, to, block.bias[r], t.per_natural);
   if (from < begin) HideScores(scores, from, begin, end);
   if (end < to) HideScores(scores, to - kPanel, begin, end);
   if ((block.holes >> r & 1) != 0)
