@@ -225,10 +225,8 @@ struct Pieces {
 
 // sums += left * b, in chains over the steps, ascending. `next`: the streams after these, or none.
 template <class Left>
-HWY_NOINLINE HWY_MAYBE_UNUSED static void MultiplyStreams(const Left& left, size_t rows,
-                                                          const Streams& b, size_t depth,
-                                                          StreamSums* sums, const Streams& next,
-                                                          Pieces& pieces) {
+HWY_INLINE void MultiplyStreams(const Left& left, size_t rows, const Streams& b, size_t depth,
+                                StreamSums* sums, const Streams& next, Pieces& pieces) {
   const size_t turn = depth - std::min(depth, kLinesAhead);
   for (size_t k = 0, end; k < depth; k = end) {
     end = k + std::min(pieces.steps, (k < turn ? turn : depth) - k);
@@ -274,8 +272,9 @@ HWY_INLINE Streams ValueStreams(const QueryRows& t, const Panels& v, size_t firs
 }
 
 // Scores of the streams k, of panels from `panel` on.
-HWY_INLINE void ScoresOfStreams(const QueryRows& t, const Streams& k, size_t panel,
-                                const Streams& next, Pieces& pieces) {
+HWY_NOINLINE HWY_MAYBE_UNUSED static void ScoresOfStreams(const QueryRows& t, const Streams& k,
+                                                          size_t panel, const Streams& next,
+                                                          Pieces& pieces) {
   const DF d;
   HWY_ALIGN StreamSums sums[kDecodeRows];
   for (size_t c = 0; c < t.head_dim; c += kSumChunk) {
@@ -303,9 +302,11 @@ HWY_INLINE void ScoresOfStreams(const QueryRows& t, const Streams& k, size_t pan
 }
 
 // acc = acc * factor + p v for the columns of the streams v, of panels from `panel` on.
-HWY_INLINE void ValuesOfStreams(const QueryRows& t, const CommonKeys& keys, const Streams& v,
-                                size_t panel, const RowState& state, const float* factor,
-                                const Streams& next, Pieces& pieces) {
+HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfStreams(const QueryRows& t,
+                                                          const CommonKeys& keys, const Streams& v,
+                                                          size_t panel, const RowState& state,
+                                                          const float* factor, const Streams& next,
+                                                          Pieces& pieces) {
   const DF d;
   HWY_ALIGN StreamSums sums[kDecodeRows];
   const size_t columns = v.count * kPanel;
