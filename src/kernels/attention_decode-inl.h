@@ -33,6 +33,9 @@ constexpr size_t kStreams = 4;
 // (Xeon); with twice as much it is the same.
 constexpr size_t kLinesAhead = 16;
 
+// How many more are asked for, of values, before each row's softmax.
+constexpr size_t kLinesMeanwhile = 8;
+
 // Steps that all rows take before the next ones: what four panels have for them stays in L1 (4 KB).
 constexpr size_t kStepsAtOnce = 16;
 
@@ -341,6 +344,12 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void AttendStreams(const QueryRows& t, cons
                     c + count < last_key ? KeyStreams(t, block.k, c + count, last_key)
                                          : ValueStreams(t, block.v, 0, keys.begin),
                     pieces);
+  }
+  // Memory would rest while exponentials are computed.
+  const Streams values = ValueStreams(t, block.v, 0, keys.begin);
+  const size_t lines = std::min(kLinesMeanwhile * t.rows, keys.end - keys.begin);
+  for (size_t k = kLinesAhead; k < kLinesAhead + lines; ++k) {
+    for (size_t p = 0; p < values.count; ++p) PrefetchToL2(values.at(p) + k * kPanel);
   }
   HWY_ALIGN float factor[kPaddedRows];
   SoftmaxStep(t, block, state, factor);
