@@ -87,6 +87,52 @@ TEST_CASE("attention equals its specification bit for bit with shared key and va
   }
 }
 
+// Decode and its kin: from one row to more than are read in streams, and panels that do not come in
+// fours; rows that see the same keys, and rows that don't.
+TEST_CASE("attention equals its specification bit for bit with few rows") {
+  struct Dims {
+    size_t k, v;
+  };
+  const Dims all_dims[] = {{1, 300}, {15, 16}, {16, 80},  {17, 1},    {64, 64},
+                           {80, 17}, {96, 96}, {33, 256}, {128, 128}, {300, 15}};
+  const size_t kv_lens[] = {1, 16, 17, 65, 127, 128, 129, 200, 300};
+  const Source sources[] = {Source::kCache, Source::kTensors, Source::kRing, Source::kPages};
+  size_t n = 0;
+  for (size_t rows = 1; rows <= 9; ++rows) {
+    for (const Dims& dims : all_dims) {
+      ++n;
+      if (Quick() && n % 3 != 0) continue;
+      AttentionCase settings;
+      settings.causal = true;
+      settings.lse = true;
+      settings.source = sources[n % std::size(sources)];
+      if (settings.source == Source::kRing) settings.window = 100;
+      const size_t kv_len = kv_lens[n % std::size(kv_lens)];
+      CheckProblem({1, 1, kv_len, rows, 1, dims.k, dims.v}, settings);
+      if (kv_len >= rows) CheckProblem({1, rows, kv_len, 1, 1, dims.k, dims.v}, settings);
+    }
+  }
+}
+
+TEST_CASE(
+    "attention equals its specification bit for bit with few rows and every change of a score") {
+  for (size_t rows : {1, 2, 4, 7}) {
+    AttentionCase settings;
+    settings.source = Source::kCache;
+    settings.causal = settings.lse = settings.alibi = settings.sinks = settings.kv_lens = true;
+    settings.soft_cap = 5.0f;
+    settings.dropout = 0.3f;
+    CheckProblem({2, 1, 300, 2 * rows, 2, 40, 48}, settings);
+    settings.window = 150;
+    CheckProblem({2, 1, 300, 2 * rows, 2, 40, 48}, settings);
+    settings.key_mask = true;
+    CheckProblem({2, 1, 300, 2 * rows, 2, 40, 48}, settings);
+    settings.mask = MaskType::kAdditive;
+    settings.key_mask = settings.kv_lens = false;
+    CheckProblem({2, 1, 1100, 2 * rows, 2, 8, 16}, settings);
+  }
+}
+
 TEST_CASE("attention equals its specification bit for bit at the shapes of latent attention") {
   CheckProblem({1, 1, 150, 16, 1, 576, 512}, {.causal = true, .lse = true});
   if (!Quick()) CheckProblem({1, 5, 150, 4, 1, 576, 512}, {.causal = true, .lse = true});

@@ -29,18 +29,24 @@ KeyBlocks KeyBlocks::OfCache(const KvCache& cache) {
   return blocks;
 }
 
-Panels KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch) const {
-  if (source_ == Source::kCache) return cache_->Keys(head.batch, head.head, block);
+void KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
+  if (source_ == Source::kCache) {
+    *panels = cache_->Keys(head.batch, head.head, block);
+    return;
+  }
   const size_t first = block * kKeyBlock;
   PackKeys(head, first, std::min(kKeyBlock, head.len - first), scratch);
-  return {scratch};
+  *panels = {scratch};
 }
 
-Panels KeyBlocks::Values(const KeyHead& head, size_t block, float* scratch) const {
-  if (source_ == Source::kCache) return cache_->Values(head.batch, head.head, block);
+void KeyBlocks::Values(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
+  if (source_ == Source::kCache) {
+    *panels = cache_->Values(head.batch, head.head, block);
+    return;
+  }
   const size_t first = block * kKeyBlock;
   PackValues(head, first, std::min(kKeyBlock, head.len - first), scratch);
-  return {scratch};
+  *panels = {scratch};
 }
 
 size_t KeyBlocks::KeyScratch() const { return source_ == Source::kCache ? 0 : kKeyBlock * k_.dim; }
@@ -51,8 +57,8 @@ size_t KeyBlocks::ValueScratch() const {
 
 void KeyBlocks::PrefetchPanels(const KeyHead& head, size_t block, BlockPrefetch* prefetch) const {
   if (source_ != Source::kCache || block * kKeyBlock >= head.len) return;
-  prefetch->k = Keys(head, block, nullptr);
-  prefetch->v = Values(head, block, nullptr);
+  Keys(head, block, nullptr, &prefetch->k);
+  Values(head, block, nullptr, &prefetch->v);
 }
 
 void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, size_t parts,

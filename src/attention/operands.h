@@ -33,9 +33,11 @@ class KeyBlocks {
   static KeyBlocks OfCache(const KvCache& cache);  // a ring too
 
   // Panels of the keys [block * kKeyBlock, head.len) of which there are at most kKeyBlock. A cache
-  // holds them; others are packed into `scratch`, of KeyScratch() or ValueScratch() floats.
-  Panels Keys(const KeyHead& head, size_t block, float* scratch) const;
-  Panels Values(const KeyHead& head, size_t block, float* scratch) const;
+  // holds them; others are packed into `scratch`, of KeyScratch() or ValueScratch() floats. Not
+  // returned: what is copied right after it was written, in other pieces, waits until all loads
+  // before are done, so that decode stands still for a moment.
+  void Keys(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
+  void Values(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
   size_t KeyScratch() const;
   size_t ValueScratch() const;
 

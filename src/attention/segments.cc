@@ -111,8 +111,8 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
         if (!info.met) ClearSegment(group, of_group);
         info.met = true;
         if (keys.k.absent()) {
-          keys.k = plan.keys.Keys(rows.keys(), block, w.keys);
-          keys.v = plan.keys.Values(rows.keys(), block, w.values);
+          plan.keys.Keys(rows.keys(), block, w.keys, &keys.k);
+          plan.keys.Values(rows.keys(), block, w.values, &keys.v);
         }
         PrepareQueries(kernels, group, of_group);
         prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group), &keys.prefetch);
@@ -128,7 +128,7 @@ bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t bl
                     const RowTotal& total, const AttentionWorkspace& w, Panels* k) {
   KeyBlock keys;
   if (!DescribeBlock(rows, kernels, block, w.groups->keys, w.block, &keys)) return false;
-  if (k->absent()) *k = rows.plan.keys.Keys(rows.keys(), block, w.keys);
+  if (k->absent()) rows.plan.keys.Keys(rows.keys(), block, w.keys, k);
   keys.k = *k;
   PrepareQueries(kernels, rows, w);
   kernels.weights(Describe(rows, w), keys, total, w.weights);

@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "src/kernels/attention.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/kernels/attention_decode-inl.h"
 #include "src/kernels/attention_pv-inl.h"
 #include "src/kernels/attention_qk-inl.h"
 #include "src/kernels/attention_tiles-inl.h"
@@ -20,6 +21,10 @@ namespace heed::HWY_NAMESPACE {
 namespace {
 
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
+  if (t.rows <= kDecodeRows) {
+    const CommonKeys keys(block, t.rows);
+    if (keys.begin < keys.end) return AttendStreams(t, block, keys, state);
+  }
   const TileRanges ranges(block, t.rows);
   const size_t columns = ranges.end - ranges.begin + t.v_head_dim;
   const size_t tiles = CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns());
