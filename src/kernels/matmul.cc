@@ -82,13 +82,13 @@ struct Meanwhile::Tile {
     at.ask += at.ask_step;
     if (at.copy != nullptr) {
       const DF d;
-      const auto copy = [&](size_t i) HEED_INLINE_LAMBDA {
+      const auto take = [&](size_t i) HEED_INLINE_LAMBDA {
         hn::StoreU(hn::LoadU(d, at.copy + i), d,
                    at.panels + i / kPanel * at.panel_stride + i % kPanel);
       };
-      for (size_t i = 0; i < kCopyColumns; i += hn::Lanes(d)) copy(i);
+      for (size_t i = 0; i < kCopyColumns; i += hn::Lanes(d)) take(i);
       if (at.copies_twice) {
-        for (size_t i = 0; i < kCopyColumns; i += hn::Lanes(d)) copy(kCopyColumns + i);
+        for (size_t i = 0; i < kCopyColumns; i += hn::Lanes(d)) take(kCopyColumns + i);
       }
       at.copy += at.copy_step;
       at.panels += kPanel;
