@@ -27,9 +27,10 @@ GroupPrefetch::GroupPrefetch(const Rows& rows, const AttentionWorkspace& w, size
 
 // The hardware follows a stream up to the end of its page and no further, and it does not follow
 // rows of heads, which lie far apart. So
-// - of a cache the first group prefetches the next block, step by step with the panels it works
-//   on. The whole next block before the one at hand is 5 % faster with D 64, but 8 % slower with
-//   D 128;
+// - of a cache the first group prefetches the next block: with many rows step by step with the
+//   panels it works on, as the whole next block before the one at hand is 5 % faster with D 64, but
+//   8 % slower with D 128; with few rows no more of it than its first lines, as the last of the
+//   lines ahead (attention_decode-inl.h);
 // - of tensors the groups that see this block share the rows of the next block, and each adds the
 //   queries of the next group and the outputs that it is about to write. The kernels spread them
 //   over their tiles: all of them before the kernel fill the line buffers, and it waits (4 %);
