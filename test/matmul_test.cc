@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/context.h"
 #include "src/matmul/matmul.h"
 #include "src/matmul/packed_matrix.h"
 #include "test/support/compare.h"
@@ -134,14 +135,19 @@ class Operands {
   PackedMatrix packed_;
 };
 
-// Every form, on every runner or on one per target.
-void CheckProblem(const Problem& p, bool all_runners) {
+// Every form, on every runner or on one per target; with an L2 of so many bytes, or its own.
+void CheckProblem(const Problem& p, bool all_runners, size_t l2_bytes = 0) {
   for (size_t i = 0; i < Forms().size(); ++i) {
     Operands operands(p, Forms()[i]);
     for (Runner& runner : Runners()) {
       if (!all_runners && !runner.first_of_target) continue;
       INFO(p.m << " x " << p.k << " x " << p.n << ", form " << i << ", " << runner.name);
-      CHECK(operands.Fault(runner) == "");
+      size_t& l2 = Context::Impl::Of(*runner.context)->l2_bytes;
+      const size_t own = l2;
+      if (l2_bytes > 0) l2 = l2_bytes;
+      const std::string fault = operands.Fault(runner);
+      l2 = own;
+      CHECK(fault == "");
     }
   }
 }
@@ -170,7 +176,9 @@ TEST_CASE("matmul of a few rows equals its specification at the edges of what is
     for (size_t n : ns) {
       for (size_t k : ks) {
         if (Quick() && ++turn % 13 != 0) continue;
-        CheckProblem(RandomProblem(m, k, n), false);
+        const Problem problem = RandomProblem(m, k, n);
+        CheckProblem(problem, false);
+        CheckProblem(problem, false, /*l2_bytes=*/4096);  // b is far
       }
     }
   }

@@ -69,34 +69,35 @@ struct TileSums {
   }
 };
 
-template <Columns kColumnsOf = Columns::kBoth, class Prefetch>
+template <class Prefetch>
 HWY_INLINE void RunTile(size_t rows, const float* a, const PanelPair& b, EveryStep steps,
                         const TileSums& sums, const Prefetch& prefetch) {
   switch (rows) {
     case 1:
-      return MultiplyTile<1, 1, 1, kColumnsOf>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<1, 1, 1>(a, a, b.b0, b.b1, steps, sums, prefetch);
     case 2:
-      return MultiplyTile<2, 1, 2, kColumnsOf>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<2, 1, 2>(a, a, b.b0, b.b1, steps, sums, prefetch);
     case 3:
-      return MultiplyTile<3, 1, 3, kColumnsOf>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<3, 1, 3>(a, a, b.b0, b.b1, steps, sums, prefetch);
     case 4:
-      return MultiplyTile<4, 1, 4, kColumnsOf>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<4, 1, 4>(a, a, b.b0, b.b1, steps, sums, prefetch);
     default:
-      return MultiplyTile<5, 1, 5, kColumnsOf>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<5, 1, 5>(a, a, b.b0, b.b1, steps, sums, prefetch);
   }
 }
 
 // Up to four panels in turns: sums pass through L1. More rows than one leave the core less room to
-// look ahead, so lines are asked for.
+// look ahead, so lines are asked for. What lies in a cache needs neither.
 HWY_NOINLINE void PanelsInTurns(const FewRows& t, const float* b, size_t panel_stride,
                                 size_t panels, Sums* sums) {
   constexpr size_t kAhead = 2 * kTurn * kPanel;
-  const size_t columns = panels * kPanel;
+  const size_t columns = panels * kPanel, turn = t.b_is_near ? kSumChunk : kTurn;
   for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
     const size_t end = std::min(t.depth, k0 + kSumChunk);
-    for (size_t k = k0; k < end; k += kTurn) {
-      const EveryStep steps{k, std::min(end, k + kTurn)};
-      const bool ahead = t.rows > 1 && steps.end * kPanel + kAhead <= t.depth * kPanel;
+    for (size_t k = k0; k < end; k += turn) {
+      const EveryStep steps{k, std::min(end, k + turn)};
+      const bool ahead =
+          t.rows > 1 && !t.b_is_near && steps.end * kPanel + kAhead <= t.depth * kPanel;
       for (size_t c = 0; c < columns; c += TileColumns()) {
         const PanelPair at = PanelsAt({b}, panel_stride, panels, c);
         const TileSums to{sums->chunk + c, kColumns, k == k0};
@@ -248,21 +249,27 @@ HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const float* HWY_RESTRICT
   }
 }
 
-// A piece of a plain b as panels, in L1.
+// The same for one vector of columns; rows of a are `a_step` wide.
+template <class D>
+HWY_INLINE void AddRowsToVector(D d, const float* HWY_RESTRICT a, size_t a_step,
+                                const float* HWY_RESTRICT b, ptrdiff_t b_stride, size_t steps,
+                                bool first, float* HWY_RESTRICT sums) {
+  auto sum = first ? hn::Zero(d) : hn::LoadU(d, sums);
+  for (size_t k = 0; k < steps; ++k, b += b_stride) {
+    sum = hn::MulAdd(hn::Set(d, a[k * a_step]), hn::LoadU(d, b), sum);
+  }
+  hn::StoreU(sum, d, sums);
+}
+
+// kColumns columns of `steps` rows of a plain b as panels, in L1.
 struct Piece {
   alignas(64) float panels[kPanelsTogether][kTurn * kPanel];
 
-  // `steps` rows of up to kColumns columns; zeros behind them.
-  HWY_INLINE void CopyRows(const float* b, ptrdiff_t b_stride, size_t steps, size_t columns) {
+  HWY_INLINE void CopyRows(const float* b, ptrdiff_t b_stride, size_t steps) {
     const DF d;
-    const size_t lanes = hn::Lanes(d);
     for (size_t k = 0; k < steps; ++k, b += b_stride) {
-      for (size_t c = 0; c < kColumns; c += lanes) {
-        float* to = &panels[c / kPanel][k * kPanel + c % kPanel];
-        hn::StoreU(c + lanes <= columns ? hn::LoadU(d, b + c)
-                   : c < columns        ? hn::LoadN(d, b + c, columns - c)
-                                        : hn::Zero(d),
-                   d, to);
+      for (size_t c = 0; c < kColumns; c += hn::Lanes(d)) {
+        hn::StoreU(hn::LoadU(d, b + c), d, &panels[c / kPanel][k * kPanel + c % kPanel]);
       }
     }
   }
@@ -272,39 +279,51 @@ struct Piece {
 // a stream that begins anew.
 void TimesRows(const FewRows& t, const float* b, ptrdiff_t b_stride, float* sums) {
   constexpr size_t kAhead = 8 * kLineFloats;
-  const size_t lanes = hn::Lanes(DF()), width = RoundUp(t.columns, kColumns);
+  const DF d;
+  const hn::CappedTag<float, 1> one;
+  const size_t lanes = hn::Lanes(d), width = RoundUp(t.columns, kColumns);
+  const size_t whole = t.columns / kColumns * kColumns;
   Piece piece;
   for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
     const size_t chunk_end = std::min(t.depth, k0 + kSumChunk);
     for (size_t k = k0; k < chunk_end; k += kTurn) {
       const size_t steps = std::min(kTurn, chunk_end - k);
+      const bool first = k == k0;
       const float* rows = b + static_cast<ptrdiff_t>(k) * b_stride;
       const float* a = t.a + k * t.rows;
-      size_t c = 0;
-      if (t.rows == 1) {
-        const size_t whole = t.columns / kColumns * kColumns;
-        c = whole;
-        if (lanes == kPanel && steps == kTurn) {
-          AddRows<4, kTurn>(a, rows, b_stride, steps, whole, k == k0, sums);
-        } else if (steps == kTurn) {
-          AddRows<8, kTurn>(a, rows, b_stride, steps, whole, k == k0, sums);
-        } else if (lanes == kPanel) {
-          AddRows<4>(a, rows, b_stride, steps, whole, k == k0, sums);
+      if (t.rows == 1 && lanes == kPanel) {
+        if (steps == kTurn) {
+          AddRows<4, kTurn>(a, rows, b_stride, steps, whole, first, sums);
         } else {
-          AddRows<8>(a, rows, b_stride, steps, whole, k == k0, sums);
+          AddRows<4>(a, rows, b_stride, steps, whole, first, sums);
+        }
+      } else if (t.rows == 1) {
+        if (steps == kTurn) {
+          AddRows<8, kTurn>(a, rows, b_stride, steps, whole, first, sums);
+        } else {
+          AddRows<8>(a, rows, b_stride, steps, whole, first, sums);
         }
       }
-      for (; c < t.columns; c += kColumns) {
-        const size_t columns = std::min(kColumns, t.columns - c);
+      for (size_t c = 0; t.rows > 1 && c < whole; c += kColumns) {
         if (c + kAhead + kColumns <= t.columns) {
           for (size_t i = 0; i < kColumns; i += kLineFloats) {
             PrefetchColumn(rows + c + kAhead + i, b_stride, steps);
           }
         }
-        piece.CopyRows(rows + c, b_stride, steps, columns);
-        for (size_t i = 0; i < columns; i += TileColumns()) {
+        piece.CopyRows(rows + c, b_stride, steps);
+        for (size_t i = 0; i < kColumns; i += TileColumns()) {
           RunTile(t.rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, kPanelsTogether, i),
-                  EveryStep{0, steps}, {sums + c + i, width, k == k0}, NoPrefetch());
+                  EveryStep{0, steps}, {sums + c + i, width, first}, NoPrefetch());
+        }
+      }
+      for (size_t r = 0; r < t.rows; ++r) {
+        float* to = sums + r * width;
+        size_t c = whole;
+        for (; c + lanes <= t.columns; c += lanes) {
+          AddRowsToVector(d, a + r, t.rows, rows + c, b_stride, steps, first, to + c);
+        }
+        for (; c < t.columns; ++c) {
+          AddRowsToVector(one, a + r, t.rows, rows + c, b_stride, steps, first, to + c);
         }
       }
     }
@@ -318,50 +337,110 @@ void TimesRows(const FewRows& t, const float* b, ptrdiff_t b_stride, float* sums
   }
 }
 
-// panel[k * kPanel + c] = columns[c][k] for k, c < 4.
-HWY_INLINE void TransposeSquare(const float* const* columns, size_t k, float* panel) {
-#if HWY_HAVE_FLOAT64 && HWY_TARGET != HWY_SCALAR  // pairs of floats move as doubles
-  const hn::FixedTag<float, 4> d;
-  const hn::RepartitionToWide<decltype(d)> wide;
-  const auto c0 = hn::LoadU(d, columns[0] + k), c1 = hn::LoadU(d, columns[1] + k);
-  const auto c2 = hn::LoadU(d, columns[2] + k), c3 = hn::LoadU(d, columns[3] + k);
+// Vectors whose blocks of four are turned over together: whole ones where blocks can be loaded into
+// them, else of one block.
+#if HWY_TARGET == HWY_SCALAR || !HWY_HAVE_FLOAT64  // pairs of floats move as doubles
+using DBlocks = DF;
+constexpr bool kTurnsOver = false;
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+using DBlocks = DF;
+constexpr bool kTurnsOver = true;
+#else
+using DBlocks = hn::FixedTag<float, 4>;
+constexpr bool kTurnsOver = true;
+#endif
+using VBlocks = hn::VFromD<DBlocks>;
+
+#if HWY_TARGET != HWY_SCALAR && HWY_HAVE_FLOAT64
+// Block i: four floats of columns[4 i], from k on.
+HWY_INLINE VBlocks LoadBlocks(const float* const* columns, size_t k) {
+  const DBlocks d;
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  const hn::FixedTag<float, 4> block;
+  VBlocks v = hn::ResizeBitCast(d, hn::LoadU(block, columns[0] + k));
+  v = hn::InsertBlock<1>(v, hn::LoadU(block, columns[4] + k));
+  if constexpr (hn::MaxLanes(d) == 16) {
+    v = hn::InsertBlock<2>(v, hn::LoadU(block, columns[8] + k));
+    v = hn::InsertBlock<3>(v, hn::LoadU(block, columns[12] + k));
+  }
+  return v;
+#else
+  return hn::LoadU(d, columns[0] + k);
+#endif
+}
+
+// v0 to v3 = the columns' floats at k to k + 3.
+HWY_INLINE void LoadTurnedOver(const float* const* columns, size_t k, VBlocks& v0, VBlocks& v1,
+                               VBlocks& v2, VBlocks& v3) {
+  const DBlocks d;
+  const hn::RepartitionToWide<DBlocks> wide;
+  const VBlocks c0 = LoadBlocks(columns, k), c1 = LoadBlocks(columns + 1, k);
+  const VBlocks c2 = LoadBlocks(columns + 2, k), c3 = LoadBlocks(columns + 3, k);
   const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, c0, c1));
   const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, c0, c1));
   const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, c2, c3));
   const auto high23 = hn::BitCast(wide, hn::InterleaveUpper(d, c2, c3));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, low01, low23)), d, panel);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23)), d, panel + kPanel);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, high01, high23)), d, panel + 2 * kPanel);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23)), d, panel + 3 * kPanel);
+  v0 = hn::BitCast(d, hn::InterleaveLower(wide, low01, low23));
+  v1 = hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23));
+  v2 = hn::BitCast(d, hn::InterleaveLower(wide, high01, high23));
+  v3 = hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23));
+}
 #else
-  for (size_t i = 0; i < 4; ++i) {
-    for (size_t c = 0; c < 4; ++c) panel[i * kPanel + c] = columns[c][k + i];
-  }
+HWY_INLINE void LoadTurnedOver(const float* const*, size_t, VBlocks&, VBlocks&, VBlocks&,
+                               VBlocks&) {}
 #endif
-}
 
-// panel[k - begin] = columns[..][k] for k in [begin, end).
-HWY_INLINE void TransposeColumns(const float* const* columns, size_t begin, size_t end,
-                                 float* panel) {
-  const size_t steps = end - begin;
-  for (size_t c = 0; c < kPanel; c += 4) {
-    size_t i = 0;
-    for (; i + 4 <= steps; i += 4) {
-      TransposeSquare(columns + c, begin + i, panel + i * kPanel + c);
+// The steps [begin, end) of kPanel columns and R rows; `chunk` as in Sums.
+template <size_t R>
+HWY_INLINE void AddColumns(const float* const* columns, const float* a, size_t begin, size_t end,
+                           bool first, float* chunk) {
+  static_assert(R >= 1 && R <= 5);
+  const DBlocks d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t c = 0; c < kPanel; c += lanes) {
+    const auto load = [&](size_t r) HEED_INLINE_LAMBDA {
+      return first ? hn::Zero(d) : hn::LoadU(d, chunk + r * kColumns + c);
+    };
+    VBlocks s0 = load(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0;
+    if constexpr (R > 1) s1 = load(1);
+    if constexpr (R > 2) s2 = load(2);
+    if constexpr (R > 3) s3 = load(3);
+    if constexpr (R > 4) s4 = load(4);
+    const auto step = [&](size_t k, VBlocks v) HEED_INLINE_LAMBDA {
+      const float* HWY_RESTRICT x = a + k * R;
+      s0 = hn::MulAdd(hn::Set(d, x[0]), v, s0);
+      if constexpr (R > 1) s1 = hn::MulAdd(hn::Set(d, x[1]), v, s1);
+      if constexpr (R > 2) s2 = hn::MulAdd(hn::Set(d, x[2]), v, s2);
+      if constexpr (R > 3) s3 = hn::MulAdd(hn::Set(d, x[3]), v, s3);
+      if constexpr (R > 4) s4 = hn::MulAdd(hn::Set(d, x[4]), v, s4);
+    };
+    size_t k = begin;
+    for (; kTurnsOver && k + 4 <= end; k += 4) {
+      VBlocks v0 = s0, v1 = s0, v2 = s0, v3 = s0;
+      LoadTurnedOver(columns + c, k, v0, v1, v2, v3);
+      step(k, v0);
+      step(k + 1, v1);
+      step(k + 2, v2);
+      step(k + 3, v3);
     }
-    for (; i < steps; ++i) {
-      for (size_t j = c; j < c + 4; ++j) panel[i * kPanel + j] = columns[j][begin + i];
+    for (; k < end; ++k) {
+      alignas(64) float line[kPanel];
+      for (size_t i = 0; i < lanes; ++i) line[i] = columns[c + i][k];
+      step(k, hn::LoadU(d, line));
     }
+    hn::StoreU(s0, d, chunk + c);
+    if constexpr (R > 1) hn::StoreU(s1, d, chunk + kColumns + c);
+    if constexpr (R > 2) hn::StoreU(s2, d, chunk + 2 * kColumns + c);
+    if constexpr (R > 3) hn::StoreU(s3, d, chunk + 3 * kColumns + c);
+    if constexpr (R > 4) hn::StoreU(s4, d, chunk + 4 * kColumns + c);
   }
 }
 
-// Each column is a stream: a line of each is turned over into a piece of a panel in L1 and
-// multiplied at once.
-void TimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
+// Each column is a stream: a line of each is turned over in registers and multiplied at once.
+template <size_t R>
+void RowsTimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
   constexpr size_t kAhead = 4 * kLineFloats;
-  const size_t lanes = hn::Lanes(DF());
   Sums sums;
-  alignas(64) float panel[kTurn * kPanel];
   for (size_t c0 = 0; c0 < t.columns; c0 += kPanel) {
     const float* columns[kPanel];
     for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
@@ -374,26 +453,26 @@ void TimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
         if (end + kAhead <= t.depth) {
           for (const float* column : columns) PrefetchToL1(column + k + kAhead);
         }
-        if (end == k + kTurn) {
-          TransposeColumns(columns, k, k + kTurn, panel);
-        } else {
-          TransposeColumns(columns, k, end, panel);
-        }
-        const EveryStep steps{0, end - k};
-        const float* a = t.a + k * t.rows;
-        if (lanes == kPanel) {
-          RunTile<Columns::kFirst>(t.rows, a, {panel, panel}, steps,
-                                   {sums.chunk, kColumns, k == k0}, NoPrefetch());
-          continue;
-        }
-        for (size_t c = 0; c < kPanel; c += 2 * lanes) {
-          RunTile(t.rows, a, {panel + c, panel + c + lanes}, steps,
-                  {sums.chunk + c, kColumns, k == k0}, NoPrefetch());
-        }
+        AddColumns<R>(columns, t.a, k, end, k == k0, sums.chunk);
       }
-      sums.Add(t.rows, kPanel, k0 == 0);
+      sums.Add(R, kPanel, k0 == 0);
     }
     WriteTotals(t, sums.total, c0);
+  }
+}
+
+void TimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
+  switch (t.rows) {
+    case 1:
+      return RowsTimesColumns<1>(t, b, b_stride);
+    case 2:
+      return RowsTimesColumns<2>(t, b, b_stride);
+    case 3:
+      return RowsTimesColumns<3>(t, b, b_stride);
+    case 4:
+      return RowsTimesColumns<4>(t, b, b_stride);
+    default:
+      return RowsTimesColumns<5>(t, b, b_stride);
   }
 }
 

@@ -29,6 +29,7 @@ struct FewRows {
   float* c = nullptr;
   ptrdiff_t c_stride = 0;
   const float* bias = nullptr;  // [columns]; null: none
+  bool b_is_near = false;       // it may be in L2
 };
 
 // The forms of b.

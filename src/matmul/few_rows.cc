@@ -80,6 +80,7 @@ Status RunFewRows(const MatmulPlan& plan, const MatmulMemory& memory,
   whole.c = p.c;
   whole.c_stride = p.c_row;
   whole.bias = p.bias;
+  whole.b_is_near = p.n < context.l2_bytes / sizeof(float) / p.k;
   const size_t tasks = Tasks(plan);
   if (form == Form::kPanels) {
     const size_t groups = PanelGroups(p.n), share = plan.columns / kGroupColumns;
