@@ -17,9 +17,9 @@ struct PeakKernels {
   double (*few_chains)(double flops, const float* values, float* sink) = nullptr;
   double (*many_chains)(double flops, const float* values, float* sink) = nullptr;
 
-  // Reads data[0, streams * length) once, as vectors: in `streams` places at a time, `length` floats
-  // apart, each a stream for the prefetcher. `streams` is one of kStreams, `length` a multiple of
-  // kLength.
+  // Reads data[0, streams * length) once, as vectors, in `streams` places at a time: they lie
+  // `length` floats apart, each a stream for the prefetcher. `streams` is one of kStreams, `length`
+  // a multiple of kLength.
   static constexpr size_t kStreams[] = {1, 2, 4, 8};
   static constexpr size_t kLine = 16, kLength = 16 * kLine;
   float (*read)(const float* data, size_t length, size_t streams) = nullptr;

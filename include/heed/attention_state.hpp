@@ -13,8 +13,9 @@ namespace heed {
 
 // What some keys contribute to each query before the last division: for every segment of
 // kSegmentKeys keys the largest score in base 2 (times log2(e)), the sum of 2^(score - max), and
-// the values weighted by 2^(score - max). It is kept segment by segment because sums do not associate: folding the
-// segments of all parts in order is what attention() itself does, so it gives the same bits.
+// the values weighted by 2^(score - max). It is kept segment by segment because sums do not
+// associate: folding the segments of all parts in order is what attention() itself does, so it
+// gives the same bits.
 struct AttentionState {
   MutableTensorView max;  // f32 [segments, batch, num_heads, q_len]; -inf where no key is seen
   MutableTensorView sum;  // f32 [segments, batch, num_heads, q_len]; 0 there

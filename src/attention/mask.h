@@ -72,7 +72,7 @@ void ForEachRowKeys(const Rows& rows, const Visit& visit) {
   });
 }
 
-// Rules let a later query see as far as an earlier one or further, and begin no earlier, so that the
+// Rules let a later query see as far as an earlier one or further, and begin no earlier. So the
 // first row and the last tell of all. `rows` are at least one.
 inline GroupKeys KeysOfGroup(const Rows& rows) {
   const VisibleKeys first = RuleKeys(rows.plan, rows.sequence, rows.query(0));

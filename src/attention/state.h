@@ -9,7 +9,8 @@
 
 namespace heed {
 
-// What some keys contribute to one row, with its maximum in base 2. acc has as many floats as the caller says.
+// What some keys contribute to one row, with its maximum in base 2. acc has as many floats as the
+// caller says.
 struct RowPartial {
   float* max;
   float* sum;

@@ -42,8 +42,8 @@ struct KeyBlock {
   const uint8_t* begin = nullptr;  // [rows] keys of this block that each row sees: [begin, end)
   const uint8_t* end = nullptr;
   bool whole = false;  // every row sees all of it
-  // [rows][kVisibleWords] where some row does not see all of its [begin, end), and a bit for each of
-  // those rows; null: all do.
+  // [rows][kVisibleWords] where some row does not see all of its [begin, end), and a bit for each
+  // of those rows; null: all do.
   const uint64_t* visible = nullptr;
   uint32_t holes = 0;
   static_assert(kScoreRows <= 32);

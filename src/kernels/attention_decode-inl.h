@@ -85,8 +85,8 @@ struct PrefetchPair {
   }
 };
 
-// How the left operand of a tile lies: queries in tiles (layout.h), from a channel on, or weights row
-// by row, from a key on.
+// How the left operand of a tile lies: queries in tiles (layout.h), from a channel on, or weights
+// row by row, from a key on.
 struct QueryTiles {
   const float* q;
   size_t head_dim, channel;
@@ -172,8 +172,8 @@ HWY_INLINE void StepStreams(const float* HWY_RESTRICT a, const Streams& b, size_
   if constexpr (kSets > 3) store(to(3), c30, c31, c32, c33);
 }
 
-// Steps of at most kTileRows rows: of all panels in one loop where that leaves registers, else in the
-// tiles that are used everywhere.
+// Steps of at most kTileRows rows: of all panels in one loop where that leaves registers, else in
+// the tiles that are used everywhere.
 template <class Left>
 struct StreamTile {
   template <size_t R>

@@ -4,8 +4,8 @@
 namespace heed {
 
 // 2^(a x) of a x <= 0 is computed as (2 * 2^r) * 2^(n - 1) with n the integer nearest to a x and
-// r = a x - n. From -126 down n - 1 has no normal power of two, and the result is 0: no subnormal is
-// produced.
+// r = a x - n. From n = -126 down 2^(n - 1) is no normal number, and the result is 0: no subnormal
+// is produced.
 inline constexpr float kExp2Lowest = -126.0f;
 // 1.5 * 2^23 rounds a sum to an integer; 126 makes that integer the exponent bits of 2^(n - 1).
 inline constexpr float kExp2Round = 12582912.0f + 126.0f;

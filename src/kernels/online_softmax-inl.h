@@ -41,9 +41,10 @@ HWY_INLINE float MaxOf(const float* HWY_RESTRICT scores, size_t begin, size_t en
   return hn::ReduceMax(d, hn::Max(m0, m1));
 }
 
-// `exp2`: of scores. From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
+// From a row's maximum before and that of a block: raised[r] = the maximum of both, shift[r] = what
 // to subtract from scores, factor[r] = what the row's sums so far are multiplied by. For all rows
-// at once, also for those whose maximum stays: a factor of 1 costs less than a branch.
+// at once, also for those whose maximum stays: a factor of 1 costs less than a branch. `exp2` is
+// that of scores.
 HWY_INLINE void RaiseMaxima(const Exp2<DF>& exp2, const float* HWY_RESTRICT before,
                             const float* HWY_RESTRICT of_block, size_t rows,
                             float* HWY_RESTRICT raised, float* HWY_RESTRICT shift,
