@@ -35,8 +35,9 @@ struct ContextOptions {
 // One call at a time may use a Context; make one per thread that calls heed. It starts no threads
 // of its own: OpenMP's are used during calls, and the OpenMP settings of the calling thread are
 // left as they were. The workspace grows to the largest problem seen and is then reused: a call of
-// a size seen before allocates nothing. (Before more of OpenMP's threads are asked for than the
-// call before had, the limits below are read, for which the C library may allocate.)
+// a size seen before allocates nothing. It, packed weights and caches lie in huge pages where they
+// are 4 MiB or more and Linux gives them (madvise). (Before more of OpenMP's threads are asked for
+// than the call before had, the limits below are read, for which the C library may allocate.)
 //
 // OpenMP starts no more threads than the limits on processes leave: the control group's, and, but
 // for root, the user's (RLIMIT_NPROC). GNU's OpenMP ends the process when a thread can't be had,

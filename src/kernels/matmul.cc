@@ -40,8 +40,8 @@ struct ChunkRows {
 };
 
 // What a tile does for what comes after it while it multiplies: lines are asked for, and rows of b
-// copied into panels. A few lines every kSlot steps, or more often where tiles are few, since many at
-// a time fill the buffers that the tile's own misses wait for; and without loops, with which GCC
+// copied into panels. A few lines every kSlot steps, or more often where tiles are few, since many
+// at a time fill the buffers that the tile's own misses wait for; and without loops, with which GCC
 // would not unroll the tile's.
 struct Meanwhile {
   static constexpr size_t kSlot = 16;
@@ -171,8 +171,8 @@ HWY_NOINLINE void PackRows(const MatmulBlock& t, size_t r, size_t rows) {
   }
 }
 
-// Rows of the next tile when `left` are left: as NextTileRows says, but tiles of less than four rows
-// wait for their chains, so the last rows are shared out evenly.
+// Rows of the next tile when `left` are left: as NextTileRows says, but tiles of less than four
+// rows wait for their chains, so the last rows are shared out evenly.
 size_t NextRows(size_t left) {
   constexpr size_t kFewest = 4;
   if (left == kRegisterRows || left >= kRegisterRows + kFewest) return kRegisterRows;

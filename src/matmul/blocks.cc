@@ -13,20 +13,20 @@ namespace {
 // and the sums pass through c once per stretch.
 constexpr size_t kStretchRows = 192;
 constexpr size_t kStretch = 2 * kSumChunk;
-// Several threads get up to so many tasks each, to even out what they take, as long as the tasks are
-// worth what is packed before they can begin.
+// Several threads get up to so many tasks each, to even out what they take, as long as the tasks
+// are worth what is packed before they can begin.
 constexpr size_t kTasksPerThread = 4;
 constexpr double kTaskFlops = 5e7;
 constexpr size_t kMinTaskRows = 96, kMaxTaskRows = 384;
 
-// Columns of what is multiplied at a time, for one chunk of k. Of a matrix that is not packed, units
-// are wider, since a row of them is read at a time, and a worker holds two in panels: one is
+// Columns of what is multiplied at a time, for one chunk of k. Of a matrix that is not packed,
+// units are wider, since a row of them is read at a time, and a worker holds two in panels: one is
 // multiplied while the next is copied.
 constexpr size_t kUnitColumns = 64;
 constexpr size_t kUnitFloats = kUnitColumns * kSumChunk;
 
-// Of a matrix that is not packed, all threads together hold at most so many floats of panels for the
-// rows that come later; the context keeps the memory.
+// Of a matrix that is not packed, all threads together hold at most so many floats of panels for
+// the rows that come later; the context keeps the memory.
 constexpr size_t kStripeFloats = size_t{2} << 20;
 
 // Floats of packed rows of a that stay in L2 while panels of b and tiles of c pass through.
@@ -46,14 +46,15 @@ struct Task {
         column_end(std::min(column + plan.columns, plan.p.n)) {}
 };
 
-// Of the unit that begins there. The first is narrow, since nothing is multiplied while it is copied.
+// Of the unit that begins there. The first is narrow, since nothing is multiplied while it is
+// copied.
 size_t UnitColumns(const MatmulPlan& plan, const Task& task, size_t column) {
   const bool narrow = !plan.packed.absent() || column == task.column;
   return std::min(narrow ? kColumnPad : kUnitColumns, task.column_end - column);
 }
 
-// The units of b in the order that a task takes them: k within a stretch, then columns, so that b is
-// read in order and c is done with before the next columns; then the next stretch.
+// The units of b in the order that a task takes them: k within a stretch, then columns, so that b
+// is read in order and c is done with before the next columns; then the next stretch.
 struct Unit {
   size_t stretch;  // where it begins
   size_t column, k;
@@ -70,8 +71,8 @@ struct Unit {
   }
 };
 
-// Of a matrix that is not packed: how a unit is copied into panels in the given turn. A worker keeps
-// those of all its task's columns, or of the last two units.
+// Of a matrix that is not packed: how a unit is copied into panels in the given turn. A worker
+// keeps those of all its task's columns, or of the last two units.
 PanelCopy CopyOf(const MatmulPlan& plan, const Task& task, const Unit& unit, size_t turn,
                  float* panels) {
   PanelCopy copy;
@@ -159,8 +160,8 @@ size_t TasksFor(double flops, size_t threads) {
 
 }  // namespace
 
-// As many rows to a task as stay near, since every block of rows reads all of b; then fewer columns,
-// and then fewer rows, where threads would be idle.
+// As many rows to a task as stay near, since every block of rows reads all of b; then fewer
+// columns, and then fewer rows, where threads would be idle.
 void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
   const Product2d& p = plan->p;
   const size_t near = NearFloats(context), threads = context.num_threads;

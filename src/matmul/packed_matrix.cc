@@ -16,8 +16,8 @@ namespace {
 constexpr size_t kPackColumns = 1024, kPackRows = 256;
 constexpr double kPackCost = 16;  // of an element, in multiply-adds
 
-// Columns [first, first + columns) of b, its rows [row, row + rows), which are those from `to` on of
-// the packed matrix: several matrices side by side need not be multiples of 16 wide.
+// Columns [first, first + columns) of b, its rows [row, row + rows), which are those from `to` on
+// of the packed matrix: several matrices side by side need not be multiples of 16 wide.
 struct Part {
   size_t first, columns, to;
   size_t row, rows;
