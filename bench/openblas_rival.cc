@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #endif
 
 #include "bench/library.h"
+#include "heed/info.hpp"
 
 namespace heed::bench {
 namespace {
@@ -168,7 +170,14 @@ class OpenBlas : public Library {
 
 std::string openblas_version() {
   const std::string name = "OpenBLAS ", config = openblas_get_config();
-  return config.rfind(name, 0) == 0 ? config.substr(name.size()) : config;
+  std::string version = config.rfind(name, 0) == 0 ? config.substr(name.size()) : config;
+  // A CPU that it does not know gets the kernels of an old one, several times slower.
+  const char* best = nullptr;
+  if (supported_targets(&best, 1) > 0 && family(best) == Family::kFma &&
+      std::strcmp(openblas_get_corename(), "Prescott") == 0) {
+    version += " (not its best here: set OPENBLAS_CORETYPE to Haswell or SkylakeX)";
+  }
+  return version;
 }
 
 std::shared_ptr<const Library> make_openblas(size_t threads, const char* target) {
