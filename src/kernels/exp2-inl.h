@@ -14,11 +14,12 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// The larger of x and a constant; NaN for NaN. x86 gives the second operand where one is
-// NaN, and Arm gives NaN; elsewhere a maximum may be the number.
+// The larger of x and a constant; NaN for NaN. Vectors of x86 give the second operand where one is
+// NaN, and those of Arm give NaN; elsewhere, scalar code on x86 and Arm too, a maximum may be the
+// number.
 template <class V>
 HWY_INLINE V AtLeast(V bound, V x) {
-#if HWY_ARCH_X86 || HWY_ARCH_ARM
+#if (HWY_ARCH_X86 || HWY_ARCH_ARM) && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
   return hn::Max(bound, x);
 #else
   return hn::IfThenElse(hn::Lt(x, bound), bound, x);
