@@ -2,6 +2,7 @@
 // what they mean rather than against the specification (which random_attention_test does).
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -222,6 +223,34 @@ TEST_CASE("NaN in an additive mask hides nothing") {
         for (size_t n = 0; n < got.out.size(); ++n) {
           if (std::isnan(got.out[n]) != (n / (2 * s.dim) == 1)) FAIL_CHECK("element " << n);
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("a row that an additive mask gives the lowest float everywhere weighs its keys alike") {
+  for (size_t kv_len : {size_t{100}, size_t{2500}}) {
+    const Sizes s = {1, 3, kv_len};
+    const AttentionProblem p = ProblemOf(s);
+    AttentionProblem alike = ProblemOf(s);
+    for (size_t n = 0; n < s.q_len * s.num_heads * s.dim; ++n) alike.q[n] = 0.0f;
+    std::vector<float> bias(s.q_len * kv_len, 0.0f);
+    std::fill_n(bias.begin() + static_cast<ptrdiff_t>(kv_len), kv_len,
+                std::numeric_limits<float>::lowest());  // query 1
+    for (float scale : {0.01f, 0.3f, 1.0f, 100.0f}) {
+      AttentionOptions o;
+      o.scale = scale;
+      for (Runner& runner : Runners()) {
+        INFO(runner.name << ", scale " << scale << ", " << kv_len << " keys");
+        o.mask = TensorView();
+        const auto want = alike.Run(o, *runner.context);
+        o.mask = TensorView(bias.data(), {1, s.q_len, kv_len});
+        const auto got = p.Run(o, *runner.context);
+        size_t wrong = 0;
+        const size_t row = s.num_heads * s.dim;
+        for (size_t n = row; n < 2 * row; ++n) wrong += !SameBits(got.out[n], want.out[n]);
+        CHECK(wrong == 0);
+        for (size_t h = 0; h < s.num_heads; ++h) CHECK(std::isfinite(got.lse[h * s.q_len + 1]));
       }
     }
   }

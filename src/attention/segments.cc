@@ -18,7 +18,7 @@ void EndSegment(const AttentionKernels& kernels, const Rows& group, const Attent
                 const SegmentEnd& end) {
   w.groups->met = false;
   kernels.fold(w.lanes, group.count);
-  kernels.scale(w.max, group.plan.units.to_base2(), group.count);
+  for (size_t r = 0; r < group.count; ++r) w.max[r] = group.plan.units.MaxInBase2(w.max[r]);
   end.Take(group, w);
 }
 

@@ -1,6 +1,10 @@
 // The units that scores are held in, so that the scale costs no operation of its own.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "src/kernels/exp2_constants.h"
 
 namespace heed {
@@ -26,6 +30,13 @@ struct ScoreUnits {
 
   float to_base2() const { return static_cast<float>(unit * kLog2e); }
   float FromNatural(float x) const { return static_cast<float>(x / unit); }
+
+  // A row's maximum in base 2. A finite one stays finite: were it -inf, as that of the lowest
+  // floats of an additive mask may be, the row would count as one that sees no key.
+  float MaxInBase2(float max) const {
+    constexpr float kMost = std::numeric_limits<float>::max();
+    return std::isfinite(max) ? std::clamp(max * to_base2(), -kMost, kMost) : max;
+  }
 };
 
 }  // namespace heed

@@ -146,6 +146,11 @@ struct Spec {
     double unit;
     float to_base2() const { return static_cast<float>(unit * kLog2e); }
     float FromNatural(float x) const { return static_cast<float>(x / unit); }
+    // A finite maximum stays finite, so that no row that sees a key counts as one that sees none.
+    float MaxInBase2(float max) const {
+      constexpr float kMost = std::numeric_limits<float>::max();
+      return std::isfinite(max) ? std::clamp(max * to_base2(), -kMost, kMost) : max;
+    }
   };
   static Units UnitsOf(double scale) {
     const double size = std::fabs(scale);
@@ -253,7 +258,7 @@ struct Spec {
         for (size_t d = 0; d < s.acc.size(); ++d) s.acc[d] = Fma(p, v[d], s.acc[d]);
       }
     }
-    s.max *= to_base2;
+    s.max = query.units().MaxInBase2(s.max);
     s.sum = Fold(lanes);
     return s;
   }
