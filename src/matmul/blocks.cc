@@ -1,7 +1,7 @@
 #include "src/matmul/blocks.h"
 
 #include <algorithm>
-#include <atomic>
+#include <new>
 
 #include "src/base/parallel.h"
 #include "src/kernels/matmul.h"
@@ -191,14 +191,14 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
 Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
   const size_t row_blocks = RowBlocks(plan), column_blocks = ColumnBlocks(plan);
   std::fill_n(memory.kept, plan.workers, KeptBlock());
-  std::fill_n(memory.rows_taken, column_blocks, 0);
+  for (size_t i = 0; i < column_blocks; ++i) new (memory.rows_taken + i) std::atomic<size_t>(0);
   return ForEachTask(context, row_blocks * column_blocks, plan.workers, [&](size_t, size_t worker) {
     KeptBlock& kept = memory.kept[worker];
     size_t block = kept.column == SIZE_MAX ? worker * column_blocks / plan.workers
                                            : kept.column / plan.columns;
     size_t row_block = row_blocks;
     for (size_t tried = 0; tried < column_blocks; ++tried, block = (block + 1) % column_blocks) {
-      row_block = std::atomic_ref(memory.rows_taken[block]).fetch_add(1);
+      row_block = memory.rows_taken[block].fetch_add(1);
       if (row_block < row_blocks) break;
     }
     const Task task(plan, row_block, block);

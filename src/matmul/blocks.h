@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -20,15 +21,16 @@ struct MatmulMemory {
   float* shared;   // plan.shared_floats; null: none
   float* workers;  // [plan.workers][plan.worker_floats]
   // Of kBlocks:
-  KeptBlock* kept;     // [plan.workers]
-  size_t* rows_taken;  // blocks of rows, for each block of columns
+  KeptBlock* kept;                  // [plan.workers]
+  std::atomic<size_t>* rows_taken;  // blocks of rows, for each block of columns
 
   MatmulMemory(const MatmulPlan& plan, Arena* arena)
       : shared(arena->TakeIf<float>(plan.shared_floats > 0, plan.shared_floats)),
         workers(arena->TakeIf<float>(plan.worker_floats > 0, plan.workers, plan.worker_floats)),
         kept(arena->TakeIf<KeptBlock>(plan.order == ProductOrder::kBlocks, plan.workers)),
-        rows_taken(arena->TakeIf<size_t>(plan.order == ProductOrder::kBlocks,
-                                         CeilDiv(plan.p.n, std::max<size_t>(plan.columns, 1)))) {}
+        rows_taken(arena->TakeIf<std::atomic<size_t>>(
+            plan.order == ProductOrder::kBlocks,
+            CeilDiv(plan.p.n, std::max<size_t>(plan.columns, 1)))) {}
 };
 
 // Of a product with m, n and k at least 1: fills all from `order` on, but `bytes`, for kBlocks.
