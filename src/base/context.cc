@@ -64,9 +64,11 @@ Status Grow(size_t bytes, Floats* memory, size_t* held, Arena* arena) {
 constexpr size_t kHugePage = size_t{2} << 20;
 size_t AlignmentOf(size_t bytes) {
 #ifdef __linux__
-  if (bytes >= 2 * kHugePage) return kHugePage;
+  constexpr bool kAsks = true;
+#else
+  constexpr bool kAsks = false;
 #endif
-  return kAlignment;
+  return kAsks && bytes >= 2 * kHugePage ? kHugePage : kAlignment;
 }
 void AskForHugePages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
