@@ -192,6 +192,23 @@ TEST_CASE("attention equals its specification bit for bit where scores are large
   }
 }
 
+TEST_CASE("attention equals its specification bit for bit at the edges of scale and soft cap") {
+  for (float size :
+       {0.0f, 1e-30f, 0x1.fffffep-61f, 0x1p-60f, 1.0f, 0x1p60f, 0x1.000002p60f, 1e30f}) {
+    for (float scale : {size, -size}) {
+      for (float soft_cap : {0.0f, 0x1p-60f, 30.0f, 0x1p60f}) {
+        AttentionCase settings;
+        settings.lse = settings.weights = settings.alibi = true;
+        settings.scale = scale;
+        settings.soft_cap = soft_cap;
+        settings.mask = MaskType::kAdditive;
+        CheckProblem({1, 7, 150, 2, 1, 16, 16}, settings);
+        if (soft_cap == 30.0f) CheckProblem({1, 1, 1100, 2, 1, 16, 16}, settings);
+      }
+    }
+  }
+}
+
 TEST_CASE("attention with dropout equals its specification bit for bit, mask or generator") {
   for (bool mask : {false, true}) {
     for (size_t q_len : {size_t{1}, size_t{50}}) {

@@ -64,6 +64,26 @@ TEST_CASE("softmax equals its specification bit for bit on every target, at ever
   }
 }
 
+// Where units of scores begin and end, and what is multiplied before.
+TEST_CASE("softmax equals its specification bit for bit at the edges of the scale") {
+  Random random(7);
+  Tensor<float> x = Normal({5, 37}, random);
+  x[3] = -kInf;
+  x[37 + 5] = kNaN;
+  x[2 * 37 + 36] = kInf;
+  for (size_t j = 0; j < 37; ++j) x[3 * 37 + j] *= 1e30f;
+  for (float size : {0.0f, 0x1p-149f, 1e-30f, 0x1.fffffep-61f, 0x1p-60f, 0x1p-59f, 1.0f, 0x1p59f,
+                     0x1p60f, 0x1.000002p60f, 1e30f, 3e38f}) {
+    for (float scale : {size, -size}) {
+      for (Runner& runner : Runners()) {
+        if (!runner.first_of_target) continue;
+        INFO("scale " << scale << ", " << runner.name);
+        CHECK(Fault(x, Layout::kContiguous, scale, runner) == "");
+      }
+    }
+  }
+}
+
 TEST_CASE("softmax gives the same bits in every layout and with any number of threads") {
   Random random(2);
   const std::vector<std::vector<size_t>> shapes = {{1000}, {200, 300}, {3, 5, 129}, {2, 3, 4, 77}};
