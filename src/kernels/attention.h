@@ -53,7 +53,7 @@ struct KeyBlock {
   BlockPrefetch prefetch;
 };
 
-// Scores are held in units (ScoreUnits in src/attention/plan.h) that make them q.k, or its tanh.
+// Scores are held in units (score_units.h) that make them q.k, or its tanh.
 struct QueryRows {
   const float* q = nullptr;  // tiles, see layout.h
   size_t rows = 0;           // at most kScoreRows

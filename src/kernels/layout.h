@@ -19,7 +19,7 @@ namespace heed {
 inline constexpr size_t kPanel = 16;
 
 // The left operand (rows of x, queries) lies in tiles of up to 6 rows, [rows / 6][depth][6]; the
-// last tile is as narrow as its rows.
+// last ones are as narrow as their rows.
 inline constexpr size_t kTileRows = 6;
 
 // Rows of the tallest register tile, which takes two of those tiles together.

@@ -67,7 +67,7 @@ HWY_INLINE void ScaleLanes(float* HWY_RESTRICT lanes, float factor) {
   }
 }
 
-// Turns the rows' scores into e^(score - maximum), times the multipliers of dropout, and brings
+// Turns the rows' scores into 2^(score - maximum), times the multipliers of dropout, and brings
 // maxima and sums up to date. factor[r] is what acc must be multiplied by.
 HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const RowState& state,
                             float* HWY_RESTRICT factor, RowPrefetcher& prefetcher) {

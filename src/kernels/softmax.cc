@@ -64,7 +64,7 @@ HWY_INLINE void ExpOfRow(const float* x, const Times& times, const Exp2<DF>& exp
       x, y, 0, whole, exp2,
       [&](hn::VFromD<DF> v) HEED_INLINE_LAMBDA { return hn::Sub(times(v), vshift); }, sums);
   if (whole == n) return;
-  // A block of its own, filled up with e^-inf = +0, which changes no sum.
+  // A block of its own, filled up with 2^-inf = +0, which changes no sum.
   HWY_ALIGN float tail[kSumLanes];
   std::fill_n(tail, kSumLanes, kMinusInfinity);
   for (size_t j = whole; j < n; ++j) tail[j - whole] = times.OfOne(x[j]) - shift;
