@@ -6,9 +6,12 @@
 #include <vector>
 
 #include "heed/attention.hpp"
+#include "heed/numerics.hpp"
 #include "test/cases/attention_reference.h"
 #include "test/support/compare.h"
+#include "test/support/placements.h"
 #include "test/support/run_cases.h"
+#include "tools/conformance/random.h"
 
 namespace heed::test {
 namespace {
@@ -70,6 +73,36 @@ TEST_CASE(
       CHECK(std::fabs(sum - 1.0) < 1e-6);
       for (size_t d = 0; d < 4; ++d) {
         CHECK(std::fabs(out[d] - double{a.out[(i * 2 + h) * 4 + d]}) < 1e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("the weights of a query sum to 1 where a mask moves all its scores far away") {
+  constexpr size_t kQueries = 3;
+  for (size_t dim : {size_t{64}, size_t{96}, size_t{128}}) {
+    for (size_t kv_len : {size_t{100}, size_t{2500}}) {
+      Tensor<float> q({1, kQueries, 1, dim}), k({1, kv_len, 1, dim}), v({1, kv_len, 1, 1});
+      Tensor<float> out({1, kQueries, 1, 1}), weights({1, 1, kQueries, kv_len});
+      Random random(7);
+      for (Tensor<float>* x : {&q, &k, &v}) {
+        for (size_t n = 0; n < x->size(); ++n) (*x)[n] = random.Normal();
+      }
+      for (float moved : {-1e4f, 1e4f, -1e9f, std::numeric_limits<float>::lowest()}) {
+        AttentionOptions options;
+        options.mask = TensorView(&moved, {1, kQueries, kv_len}, {0, 0, 0});
+        options.weights = weights.mutable_view();
+        for (Runner& runner : Runners()) {
+          INFO(runner.name << ", D " << dim << ", " << kv_len << " keys, " << moved);
+          RequireOk(attention(q.view(), k.view(), v.view(), out.mutable_view(), options,
+                              *runner.context));
+          for (size_t i = 0; i < kQueries; ++i) {
+            double sum = 0.0;
+            for (size_t j = 0; j < kv_len; ++j) sum += double{weights.Dense()[i * kv_len + j]};
+            // Segments are joined by maxima that were rounded in base 2.
+            CHECK(std::fabs(sum - 1.0) < (kv_len > kSegmentKeys ? 2e-3 : 1e-5));
+          }
+        }
       }
     }
   }

@@ -10,13 +10,21 @@
 #include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/kernels/exp2_constants.h"
+#include "src/kernels/infinity.h"
 
 namespace heed {
 namespace {
 
-size_t FirstTotal(const Rows& rows) {
-  const AttentionPlan& plan = rows.plan;
-  return (rows.batch * plan.k.heads + rows.kv_head) * plan.q_len * plan.group + rows.first;
+// What the weights of a row need: e^(score - the largest) times what is left of 1 / sum when that is
+// the common shift.
+void KeepTotal(const AttentionKernels& kernels, const AttentionPlan& plan, const RowTotals& totals,
+               size_t row, float max, float inverse) {
+  float largest = kMinusInfinity;
+  for (size_t s = 0; s < plan.segments; ++s) {
+    largest = std::max(largest, totals.largest[s * plan.all_rows() + row]);
+  }
+  totals.shift[row] = ShiftOf(largest);
+  totals.inverse[row] = inverse * kernels.exp2(plan.units.MaxInBase2(largest) - ShiftOf(max));
 }
 
 // Writes the rows' outputs and LSE from total_of(r); a row that saw no key gives zeros and -inf.
@@ -35,8 +43,7 @@ void FinishRows(const AttentionKernels& kernels, const Rows& rows, const RowTota
     kernels.finish(total.acc, inverse, const_cast<float*>(plan.out.row(rows.batch, row, h)),
                    plan.out.dim);
     if (totals.shift != nullptr) {
-      totals.shift[FirstTotal(rows) + r] = ShiftOf(*total.max);
-      totals.inverse[FirstTotal(rows) + r] = inverse;
+      KeepTotal(kernels, plan, totals, rows.first_of_all() + r, *total.max, inverse);
     }
     if (lse.absent()) return;
     (plan.packed() ? MutableAt<float>(lse, h, row) : MutableAt<float>(lse, rows.batch, h, i)) =
@@ -222,8 +229,8 @@ Status RunWeights(const AttentionPlan& plan, const AttentionMemory& memory,
           for (size_t r = 0; r < rows.count; r += kScoreRows) {
             const Rows group = rows.Group(r);
             const AttentionWorkspace of_group = w.Group(plan, r);
-            const RowTotal total = {totals.shift + FirstTotal(group),
-                                    totals.inverse + FirstTotal(group)};
+            const RowTotal total = {totals.shift + group.first_of_all(),
+                                    totals.inverse + group.first_of_all()};
             const bool seen = WeightsOfBlock(*context.attention, group, block, total, of_group, &k);
             DeliverWeights(group, first, count, seen, of_group);
           }
@@ -263,6 +270,9 @@ Status RunAttention(const AttentionPlan& plan, Arena arena, Context::Impl& conte
     return Status();
   }
   const AttentionMemory memory(plan, &arena);
+  if (memory.totals.largest != nullptr) {
+    std::fill_n(memory.totals.largest, plan.segments * plan.all_rows(), kMinusInfinity);
+  }
   HEED_RETURN_IF_ERROR(plan.split ? RunSplit(plan, memory, context)
                                   : RunWhole(plan, memory, context));
   return plan.wants_weights() ? RunWeights(plan, memory, context) : Status();

@@ -73,6 +73,7 @@ struct AttentionPlan {
   bool wants_weights() const { return !options.weights.absent() || !options.key_scores.absent(); }
   bool part() const { return source.total_keys != SIZE_MAX; }  // only some of the keys are there
   const Sequence& sequence(size_t b) const { return sequences[b]; }
+  size_t all_rows() const { return batch * k.heads * q_len * group; }
 };
 
 // Checks everything and fills `plan`. `outputs`: `out` and what else the call writes beside the

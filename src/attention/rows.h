@@ -42,6 +42,11 @@ struct Rows {
     }
   }
 
+  // Its first row among all of the call, [batch, kv head, row].
+  size_t first_of_all() const {
+    return (batch * plan.k.heads + kv_head) * plan.q_len * plan.group + first;
+  }
+
   size_t query(size_t r) const { return (first + r) / plan.group; }
   size_t head(size_t r) const { return kv_head * plan.group + (first + r) % plan.group; }
   ptrdiff_t position(size_t r) const { return position_of(query(r)); }

@@ -14,10 +14,14 @@ void ClearSegment(const Rows& group, const AttentionWorkspace& w) {
   std::fill_n(w.acc, group.count * group.plan.acc_stride, 0.0f);
 }
 
-void EndSegment(const AttentionKernels& kernels, const Rows& group, const AttentionWorkspace& w,
-                const SegmentEnd& end) {
+void EndSegment(const AttentionKernels& kernels, const Rows& group, size_t segment,
+                const AttentionWorkspace& w, const SegmentEnd& end) {
   w.groups->met = false;
   kernels.fold(w.lanes, group.count);
+  if (w.totals.largest != nullptr) {
+    std::copy_n(w.max, group.count,
+                w.totals.largest + segment * group.plan.all_rows() + group.first_of_all());
+  }
   for (size_t r = 0; r < group.count; ++r) w.max[r] = group.plan.units.MaxInBase2(w.max[r]);
   end.Take(group, w);
 }
@@ -119,7 +123,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
       }
-      if (info.met && ends) EndSegment(kernels, group, of_group, end);
+      if (info.met && ends) EndSegment(kernels, group, segment, of_group, end);
     }
   }
 }

@@ -41,6 +41,7 @@ AttentionMemory::AttentionMemory(const AttentionPlan& plan, Arena* arena) {
   const bool weights = plan.wants_weights();
   totals.shift = arena->TakeIf<float>(weights, plan.batch, plan.k.heads, plan.q_len, plan.group);
   totals.inverse = arena->TakeIf<float>(weights, plan.batch, plan.k.heads, plan.q_len, plan.group);
+  totals.largest = arena->TakeIf<float>(weights, plan.segments, plan.all_rows());
   if (plan.split && !plan.part()) {
     const size_t n = plan.segments, b = plan.q.batch, q = plan.q.len, h = plan.q.heads;
     const size_t dim = plan.acc_stride;

@@ -28,6 +28,15 @@ struct RowGroup {
 // Keys and values of a block, queries of a group of rows and its outputs.
 inline constexpr size_t kMaxPrefetchRows = 2 * kKeyBlock + 2 * kScoreRows;
 
+// What the second pass, over the weights, needs of the first: [batch, kv head, row] each; null
+// where no weights are asked for.
+struct RowTotals {
+  float *shift = nullptr, *inverse = nullptr;
+  // [segments][batch, kv head, row]: the largest score in units, -inf where no key is seen. In
+  // base 2 it is rounded, and weights of large scores would not add up to 1.
+  float* largest = nullptr;
+};
+
 // A worker's memory.
 struct AttentionWorkspace {
   // Of all rows of a task.
@@ -43,6 +52,7 @@ struct AttentionWorkspace {
   float* weights;  // the same, null unless asked for
   BlockScratch block;
   PrefetchRow* prefetch;  // [kMaxPrefetchRows]
+  RowTotals totals;       // of the call
 
   AttentionWorkspace(const AttentionPlan& plan, Arena* arena);
 
@@ -55,12 +65,6 @@ struct AttentionWorkspace {
   RowPartial total(size_t r, size_t acc_stride) const {
     return {total_max + r, total_sum + r, total_acc + r * acc_stride};
   }
-};
-
-// What the second pass, over the weights, needs of the first: [batch, kv head, row] each; null
-// where no weights are asked for.
-struct RowTotals {
-  float *shift, *inverse;
 };
 
 // All of a call's memory, laid out in an arena.
@@ -76,6 +80,7 @@ struct AttentionMemory {
     Arena arena(workers + worker * plan.worker_bytes);
     AttentionWorkspace w(plan, &arena);
     w.block.hidden = hidden;
+    w.totals = totals;
     return w;
   }
 };

@@ -43,13 +43,10 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
   if (block.begin[r] >= block.end[r]) return;
   ChangeScores(t, block, r, scores);
   const VF shift = hn::Set(d, total.shift[r]), inverse = hn::Set(d, total.inverse[r]);
-  const VF to_base2 = hn::Set(d, t.to_base2), zero = hn::Zero(d);
-  const Exp2<DF> exp2(1.0f);
+  const Exp2<DF> exp2(t.to_base2);
   const size_t from = FirstColumn(block, r), to = EndColumn(block, r);
   for (size_t j = from; j < to; j += hn::Lanes(d)) {
-    const VF x = hn::MulSub(hn::LoadU(d, scores + j), to_base2, shift);
-    // Rounding may leave a little more than the maximum, much more where scores are huge.
-    const VF e = exp2(hn::IfThenElse(hn::Gt(x, zero), zero, x));
+    const VF e = exp2(hn::Sub(hn::LoadU(d, scores + j), shift));
     hn::StoreU(hn::Mul(e, inverse), d, weights + j);
   }
   // A row whose total is NaN leaves NaN for its hidden keys too.

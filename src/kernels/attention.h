@@ -66,7 +66,7 @@ struct QueryRows {
   float* scores = nullptr;       // [kScoreRows][kKeyBlock], scratch
 };
 
-// What turns scores into weights once a row is complete: 2^(s * to_base2 - shift) * inverse.
+// What turns scores into weights once a row is complete: 2^((s - shift) * to_base2) * inverse.
 struct RowTotal {
   const float* shift = nullptr;    // [rows]
   const float* inverse = nullptr;  // [rows]

@@ -60,6 +60,7 @@ struct Attention {
 // 2^(score - max), and the values weighted by 2^(score - max).
 struct Partial {
   float max = kNoKey;
+  float largest = kNoKey;  // the same score in units
   float sum = 0.0f;
   std::vector<float> acc;
 };
@@ -258,6 +259,7 @@ struct Spec {
         for (size_t d = 0; d < s.acc.size(); ++d) s.acc[d] = Fma(p, v[d], s.acc[d]);
       }
     }
+    s.largest = s.max;
     s.max = query.units().MaxInBase2(s.max);
     s.sum = Fold(lanes);
     return s;
@@ -274,6 +276,7 @@ struct Spec {
     const float f = Exp2(total->max - Finite(max));
     const float g = Exp2(next.max - Finite(max));
     total->max = max;
+    total->largest = std::max(total->largest, next.largest);
     total->sum = Fma(next.sum, g, total->sum * f);
     for (size_t d = 0; d < total->acc.size(); ++d) {
       total->acc[d] = Fma(next.acc[d], g, total->acc[d] * f);
@@ -303,11 +306,12 @@ struct Spec {
     }
     if (a.lse != nullptr) a.lse[query.row()] = LogSumExp(total.max, total.sum);
     if (a.weights == nullptr && a.key_scores == nullptr) return;
+    const float factor =
+        inverse * Exp2(query.units().MaxInBase2(total.largest) - Finite(total.max));
     for (size_t j = 0; j < a.kv_len; ++j) {
       float weight = 0.0f;
       if (query.Sees(j)) {
-        const float x = Fma(query.Score(j), query.units().to_base2(), -Finite(total.max));
-        weight = Exp2(x > 0.0f ? 0.0f : x) * inverse;
+        weight = factor * Exp2(query.Score(j) - Finite(total.largest), query.units().to_base2());
         if (a.key_scores != nullptr) {
           a.key_scores[(query.batch * a.num_heads + query.head) * a.kv_len + j] += weight;
         }
