@@ -232,6 +232,9 @@ HiddenBlocks::HiddenBlocks(const AttentionPlan& plan, Arena* arena)
       blocks_(CeilDiv(plan.kv_len, kKeyBlock)) {
   const TensorView& mask = plan.options.mask;
   if (mask.absent() || mask.shape[mask.rank - 3] != 1 || plan.k.heads == 1) return;
+  // Memory must not grow with the square of the length: longer ones do without.
+  constexpr double kMostFlags = 1 << 20;
+  if (static_cast<double>(plan.batch * groups_) * static_cast<double>(blocks_) > kMostFlags) return;
   flags_ = arena->Take<std::atomic<uint8_t>>(plan.batch, groups_, blocks_);
   for (size_t i = 0; flags_ != nullptr && i < plan.batch * groups_ * blocks_; ++i) {
     new (flags_ + i) std::atomic<uint8_t>(0);

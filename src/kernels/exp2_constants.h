@@ -21,6 +21,9 @@ inline constexpr float kExp2C5 = 0x1.5bba1cp-9f;
 inline constexpr double kLog2e = 0x1.71547652b82fep+0;
 inline constexpr double kLn2 = 0x1.62e42fefa39efp-1;  // back to natural logarithms
 
+// Scales from 1 / kMostUnit to kMostUnit are units of scores, see score_units.h.
+inline constexpr double kMostUnit = 0x1p60;
+
 // A natural logarithm in base 2, rounded once.
 inline float ToBase2(float x) { return static_cast<float>(double{x} * kLog2e); }
 

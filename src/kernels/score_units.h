@@ -17,9 +17,8 @@ struct ScoreUnits {
   double unit = 1.0;
 
   static ScoreUnits Of(double scale) {
-    constexpr double kMost = 0x1p60;
     const double size = scale < 0.0 ? -scale : scale;
-    if (size < 1.0 / kMost || size > kMost) return {static_cast<float>(scale), 1.0};
+    if (size < 1.0 / kMostUnit || size > kMostUnit) return {static_cast<float>(scale), 1.0};
     return {scale < 0.0 ? -1.0f : 1.0f, size};
   }
 

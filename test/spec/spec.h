@@ -155,7 +155,7 @@ struct Spec {
   };
   static Units UnitsOf(double scale) {
     const double size = std::fabs(scale);
-    if (size < 0x1p-60 || size > 0x1p60) return {static_cast<float>(scale), 1.0};
+    if (size < 1.0 / kMostUnit || size > kMostUnit) return {static_cast<float>(scale), 1.0};
     return {scale < 0.0 ? -1.0f : 1.0f, size};
   }
 
