@@ -116,7 +116,7 @@ TEST_CASE("attention equals its specification bit for bit with few rows") {
 
 TEST_CASE(
     "attention equals its specification bit for bit with few rows and every change of a score") {
-  for (size_t rows : {1, 2, 4, 7}) {
+  for (size_t rows : {1u, 2u, 4u, 7u}) {
     AttentionCase settings;
     settings.source = Source::kCache;
     settings.causal = settings.lse = settings.alibi = settings.sinks = settings.kv_lens = true;

@@ -172,7 +172,7 @@ TEST_CASE("matmul of a few rows equals its specification at the edges of what is
   const std::vector<size_t> ns = {47, 63, 64, 79, 96, 97, 128, 130, 193};
   const std::vector<size_t> ks = {1, 3, 15, 17, 100, 255, 256, 257, 260, 271, 511, 513, 600};
   size_t turn = 0;
-  for (size_t m : {1, 2, 3, 4, 5, 6}) {
+  for (size_t m : {1u, 2u, 3u, 4u, 5u, 6u}) {
     for (size_t n : ns) {
       for (size_t k : ks) {
         if (Quick() && ++turn % 13 != 0) continue;

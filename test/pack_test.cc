@@ -27,8 +27,8 @@ struct Strides {
 };
 
 TEST_CASE("panels hold every element at its place, padded with zeros, and nothing else changes") {
-  for (size_t depth : {1, 3, 4, 5, 8, 17, 64}) {
-    for (size_t columns : {1, 15, 16, 17, 32, 64, 131, 300}) {
+  for (size_t depth : {1u, 3u, 4u, 5u, 8u, 17u, 64u}) {
+    for (size_t columns : {1u, 15u, 16u, 17u, 32u, 64u, 131u, 300u}) {
       const auto d = static_cast<ptrdiff_t>(depth), c = static_cast<ptrdiff_t>(columns);
       for (const Strides& strides : {Strides{c, 1}, {c + 3, 1}, {1, d}, {1, d + 5}, {2, 2 * d}}) {
         const std::vector<float> source =
@@ -59,8 +59,8 @@ TEST_CASE("panels hold every element at its place, padded with zeros, and nothin
 
 TEST_CASE("a tile holds every element of its rows at its place, and nothing else changes") {
   for (size_t rows = 1; rows <= kTileRows; ++rows) {
-    for (size_t depth : {1, 3, 4, 7, 16, 37}) {
-      for (size_t stride : {1, 2}) {
+    for (size_t depth : {1u, 3u, 4u, 7u, 16u, 37u}) {
+      for (size_t stride : {1u, 2u}) {
         const std::vector<float> source = Numbers(rows * depth * stride);
         const float* rows_at[kTileRows] = {};
         std::vector<float> want(rows * depth + 9, kUntouched);

