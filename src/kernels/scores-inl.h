@@ -22,11 +22,13 @@ namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Scores of models stay below half the cap, so that tanh seldom needs its exponential and division:
-// a row is looked over first.
-HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to) {
+// a row is looked over first, where its keys [begin, end) are: what lies beside them in their panels
+// may not be set.
+HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to, size_t begin,
+                          size_t end) {
   const DF d;
   VF most = hn::Zero(d);
-  for (size_t j = from; j < to; j += hn::Lanes(d)) {
+  for (size_t j = begin / hn::Lanes(d) * hn::Lanes(d); j < end; j += hn::Lanes(d)) {
     most = hn::Max(most, hn::Abs(hn::LoadU(d, scores + j)));
   }
   if (hn::AllTrue(d, hn::Lt(most, hn::Set(d, kTanhSmall)))) {
@@ -110,7 +112,7 @@ HWY_INLINE size_t EndColumn(const KeyBlock& block, size_t r) {
 HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r, float* scores) {
   const size_t begin = block.begin[r], end = block.end[r];
   const size_t from = FirstColumn(block, r), to = EndColumn(block, r);
-  if (t.soft_cap) CapScores(scores, from, to);
+  if (t.soft_cap) CapScores(scores, from, to, begin, end);
   if (t.slope != nullptr) SlopeScores(scores, from, to, block.distance[r], t.slope[r]);
   if (block.bias != nullptr) BiasScores(scores, from, to, block.bias[r], t.per_natural);
   if (from < begin) HideScores(scores, from, begin, end);
