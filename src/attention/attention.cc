@@ -15,8 +15,8 @@
 namespace heed {
 namespace {
 
-// What the weights of a row need: e^(score - the largest) times what is left of 1 / sum when that is
-// the common shift.
+// What the weights of a row need. Their scores are taken from the largest in units, which is exact;
+// the factor brings that to the maximum in base 2 that the row's sum stands on.
 void KeepTotal(const AttentionKernels& kernels, const AttentionPlan& plan, const RowTotals& totals,
                size_t row, float max, float inverse) {
   float largest = kMinusInfinity;

@@ -21,9 +21,9 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Scores of models stay below half the cap, so that tanh seldom needs its exponential and division:
-// a row is looked over first, where its keys [begin, end) are: what lies beside them in their panels
-// may not be set.
+// Scores of models stay below half the cap, so that tanh seldom needs its exponential and division.
+// So a row is looked over first, where its keys [begin, end) are: what lies beside them in their
+// panels may not be set.
 HWY_INLINE void CapScores(float* HWY_RESTRICT scores, size_t from, size_t to, size_t begin,
                           size_t end) {
   const DF d;
