@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "src/kernels/few_rows.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/kernels/pack-inl.h"
 #include "src/kernels/prefetch-inl.h"
 #include "src/kernels/tile-inl.h"
 
@@ -372,18 +373,11 @@ HWY_INLINE VBlocks LoadBlocks(const float* const* columns, size_t k) {
 // v0 to v3 = the columns' floats at k to k + 3.
 HWY_INLINE void LoadTurnedOver(const float* const* columns, size_t k, VBlocks& v0, VBlocks& v1,
                                VBlocks& v2, VBlocks& v3) {
-  const DBlocks d;
-  const hn::RepartitionToWide<DBlocks> wide;
-  const VBlocks c0 = LoadBlocks(columns, k), c1 = LoadBlocks(columns + 1, k);
-  const VBlocks c2 = LoadBlocks(columns + 2, k), c3 = LoadBlocks(columns + 3, k);
-  const auto low01 = hn::BitCast(wide, hn::InterleaveLower(d, c0, c1));
-  const auto high01 = hn::BitCast(wide, hn::InterleaveUpper(d, c0, c1));
-  const auto low23 = hn::BitCast(wide, hn::InterleaveLower(d, c2, c3));
-  const auto high23 = hn::BitCast(wide, hn::InterleaveUpper(d, c2, c3));
-  v0 = hn::BitCast(d, hn::InterleaveLower(wide, low01, low23));
-  v1 = hn::BitCast(d, hn::InterleaveUpper(wide, low01, low23));
-  v2 = hn::BitCast(d, hn::InterleaveLower(wide, high01, high23));
-  v3 = hn::BitCast(d, hn::InterleaveUpper(wide, high01, high23));
+  v0 = LoadBlocks(columns, k);
+  v1 = LoadBlocks(columns + 1, k);
+  v2 = LoadBlocks(columns + 2, k);
+  v3 = LoadBlocks(columns + 3, k);
+  TransposeBlocks(DBlocks(), v0, v1, v2, v3);
 }
 #else
 HWY_INLINE void LoadTurnedOver(const float* const*, size_t, VBlocks&, VBlocks&, VBlocks&,

@@ -215,10 +215,10 @@ HWY_INLINE void CopyLastPanel(const float* HWY_RESTRICT source, ptrdiff_t depth_
 // See PackKernels.
 HWY_MAYBE_UNUSED static void PackPanels(const PanelCopy& t) {
   // Panels that are copied together.
-  constexpr size_t kPanelsTogether = 8;
+  constexpr size_t kPanelsCopied = 8;
   size_t c = 0;
   for (size_t together; t.column_stride == 1 && c + kPanel <= t.columns; c += together * kPanel) {
-    together = std::min(kPanelsTogether, (t.columns - c) / kPanel);
+    together = std::min(kPanelsCopied, (t.columns - c) / kPanel);
     CopyPanels(t.source + c, t.depth_stride, t.depth, together,
                t.panels + c / kPanel * t.panel_stride, t.panel_stride);
   }
