@@ -8,7 +8,9 @@
 
 namespace heed {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8 };
+// kInt8 and kInt4 are storage of caches and packed matrices alone: quantized elements, whose scales
+// lie with them. No view has them.
+enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
 
 // 16-bit storage formats. heed widens them to f32 exactly when it loads them.
 struct f16 {  // IEEE 754 binary16
@@ -18,8 +20,8 @@ struct bf16 {  // the upper half of an f32
   uint16_t bits;
 };
 
-size_t size_of(DType dtype);       // bytes of an element
-const char* name_of(DType dtype);  // "f32", "f16", "bf16", "i32", "u8"
+size_t size_of(DType dtype);       // bytes of an element; 0 of kInt4, which has two in a byte
+const char* name_of(DType dtype);  // "f32", "f16", "bf16", "i32", "u8", "int8", "int4"
 
 template <class T>
 struct DTypeOf;

@@ -20,6 +20,7 @@
 #include "src/kernels/pack.h"
 #include "src/kernels/rope.h"
 #include "src/kernels/softmax.h"
+#include "src/kernels/widen.h"
 
 namespace heed {
 
@@ -45,6 +46,7 @@ struct Kernels {
   const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
   const PackKernels* pack = &KernelsOf<PackKernels>(target);
+  const WidenKernels* widen = &KernelsOf<WidenKernels>(target);
   const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
   const RopeKernels* rope = &KernelsOf<RopeKernels>(target);
   const NormKernels* norm = &KernelsOf<NormKernels>(target);

@@ -14,7 +14,10 @@ size_t size_of(DType dtype) {
     case DType::kBF16:
       return 2;
     case DType::kU8:
+    case DType::kInt8:
       return 1;
+    case DType::kInt4:
+      return 0;
   }
   return 0;
 }
@@ -31,6 +34,10 @@ const char* name_of(DType dtype) {
       return "i32";
     case DType::kU8:
       return "u8";
+    case DType::kInt8:
+      return "int8";
+    case DType::kInt4:
+      return "int4";
   }
   return "unknown dtype";
 }

@@ -1,24 +1,83 @@
-// The right operand of a product in panels (layout.h), and of what type its elements are.
+// The right operand of a product in panels (layout.h), and how its elements are stored.
 #pragma once
 
 #include <cassert>
+#include <cstdint>
 
 #include "heed/tensor.hpp"
 #include "src/kernels/layout.h"
 
 namespace heed {
 
-// Elements of any other type than kF32 are still to come.
+// The types that are stored, in the order of tables of kernels and of saved files.
+inline constexpr size_t kStoredTypes = 5;
+constexpr size_t StoredIndex(DType dtype) {  // kStoredTypes: it is none of them
+  switch (dtype) {
+    case DType::kF32:
+      return 0;
+    case DType::kF16:
+      return 1;
+    case DType::kBF16:
+      return 2;
+    case DType::kInt8:
+      return 3;
+    case DType::kInt4:
+      return 4;
+    default:
+      return kStoredTypes;
+  }
+}
+
+// Bytes of a step: 16 elements of a panel, those of one place of the depth. Of kInt4 two steps
+// share 16 bytes, the even one in the low nibbles.
+constexpr size_t BytesOfStep(DType dtype) {
+  switch (dtype) {
+    case DType::kF16:
+    case DType::kBF16:
+      return kPanel * 2;
+    case DType::kInt8:
+      return kPanel;
+    case DType::kInt4:
+      return kPanel / 2;
+    default:
+      return kPanel * 4;
+  }
+}
+constexpr bool HasScales(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kInt4; }
+
+// Bytes of a panel, which begins at a whole step of two.
+constexpr size_t BytesOfPanel(DType dtype, size_t depth) {
+  return BytesOfStep(dtype) * (dtype == DType::kInt4 ? RoundUp(depth, 2) : depth);
+}
+
+// Which elements of panels share a scale.
+enum class ScaleAxis : uint8_t {
+  kColumn,  // a column's, over `group` of the depth: weights, keys
+  kDepth,   // those of one place of the depth, over `group` columns: values
+};
+
+// Element (depth k, column c) of a quantized matrix is float(code) * scale, rounded once.
+struct Scales {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;  // or kF16
+  ScaleAxis axis = ScaleAxis::kColumn;
+  size_t group = 0;  // at least 1; the last one may be shorter
+  // kColumn: column c of panel p has its scales at p * panel_stride + k / group * group_stride + c.
+  // kDepth: at k + (p * 16 + c) / group * group_stride; a group is whole panels.
+  size_t panel_stride = 0, group_stride = 0;
+};
+
 struct Panels {
   const void* data = nullptr;
   DType dtype = DType::kF32;
-  const float* scales = nullptr;  // of elements that have any
+  Scales scales = {};  // of HasScales(dtype)
 
   bool absent() const { return data == nullptr; }
   const float* f32() const {
-    assert(dtype == DType::kF32 && scales == nullptr);
+    assert(dtype == DType::kF32);
     return static_cast<const float*>(data);
   }
+  const uint8_t* bytes() const { return static_cast<const uint8_t*>(data); }
 };
 
 }  // namespace heed

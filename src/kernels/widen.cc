@@ -1,0 +1,122 @@
+#include "src/kernels/widen.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "src/base/half.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "src/kernels/widen.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+#include "src/kernels/widen-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::HWY_NAMESPACE {
+namespace {
+
+// Steps [k, end) of a panel, of which vector `column` of the columns has one scale each.
+template <DType kDType>
+HWY_INLINE void WidenColumns(const uint8_t* panel, size_t column, size_t k, size_t end, VF scale,
+                             float* HWY_RESTRICT to) {
+  const DF d;
+  for (; k < end; ++k, to += kPanel) {
+    VF x = Stored<kDType>::Load(d, panel, k * kPanel + column);
+    if constexpr (HasScales(kDType)) x = hn::Mul(x, scale);
+    hn::StoreU(x, d, to + column);
+  }
+}
+
+HWY_INLINE VF LoadScales(const Scales& scales, size_t at) {
+  const DF d;
+  if (scales.dtype == DType::kF32) return hn::LoadU(d, static_cast<const float*>(scales.data) + at);
+  return Stored<DType::kF16>::Load(d, static_cast<const uint8_t*>(scales.data), at);
+}
+
+HWY_INLINE float ScaleAt(const Scales& scales, size_t at) {
+  if (scales.dtype == DType::kF32) return static_cast<const float*>(scales.data)[at];
+  return ToFloat(static_cast<const f16*>(scales.data)[at]);
+}
+
+template <DType kDType>
+void WidenPanels(const PanelWiden& t) {
+  const DF d;
+  const Scales& scales = t.from.scales;
+  const size_t end = t.begin + t.depth;
+  for (size_t p = 0; p < t.panels; ++p) {
+    const size_t panel = t.first + p;
+    const uint8_t* from = t.from.bytes() + panel * t.stride;
+    float* to = t.to + p * t.to_stride;
+    if (!HasScales(kDType) || scales.axis == ScaleAxis::kColumn) {
+      for (size_t k = t.begin, next; k < end; k = next) {
+        next =
+            HasScales(kDType) ? std::min(end, k / scales.group * scales.group + scales.group) : end;
+        for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
+          VF scale = hn::Zero(d);
+          if constexpr (HasScales(kDType)) {
+            scale = LoadScales(scales, panel * scales.panel_stride +
+                                           k / scales.group * scales.group_stride + column);
+          }
+          WidenColumns<kDType>(from, column, k, next, scale, to + (k - t.begin) * kPanel);
+        }
+      }
+    } else {
+      const size_t of_panel = panel * kPanel / scales.group * scales.group_stride;
+      for (size_t k = t.begin; k < end; ++k, to += kPanel) {
+        const VF scale = hn::Set(d, ScaleAt(scales, of_panel + k));
+        for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
+          const VF x = Stored<kDType>::Load(d, from, k * kPanel + column);
+          hn::StoreU(hn::Mul(x, scale), d, to + column);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+HWY_INLINE float ElementAt(const void* from, size_t i) {
+  T x;
+  std::memcpy(&x, static_cast<const char*>(from) + i * sizeof(T), sizeof(T));
+  return ToFloat(x);
+}
+
+template <DType kDType, class T>
+void WidenRow(const void* from, size_t n, float* to) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(Stored<kDType>::Load(d, static_cast<const uint8_t*>(from), i), d, to + i);
+  }
+  for (; i < n; ++i) to[i] = ElementAt<T>(from, i);
+}
+
+void NarrowToF32(const float* from, size_t n, void* to) {
+  std::memcpy(to, from, n * sizeof(float));
+}
+void NarrowToF16(const float* from, size_t n, void* to) {
+  for (size_t i = 0; i < n; ++i) static_cast<f16*>(to)[i] = ToF16(from[i]);
+}
+void NarrowToBF16(const float* from, size_t n, void* to) {
+  for (size_t i = 0; i < n; ++i) static_cast<bf16*>(to)[i] = ToBf16(from[i]);
+}
+
+}  // namespace
+
+constexpr WidenKernels kKernels = {
+    {&WidenPanels<DType::kF32>, &WidenPanels<DType::kF16>, &WidenPanels<DType::kBF16>,
+     &WidenPanels<DType::kInt8>, &WidenPanels<DType::kInt4>},
+    {&WidenRow<DType::kF32, float>, &WidenRow<DType::kF16, f16>, &WidenRow<DType::kBF16, bf16>,
+     nullptr, nullptr},
+    {&NarrowToF32, &NarrowToF16, &NarrowToBF16, nullptr, nullptr}};
+
+}  // namespace heed::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace heed {
+
+HEED_DISPATCH(WidenKernels)
+
+}  // namespace heed
+#endif  // HWY_ONCE
