@@ -23,12 +23,27 @@ struct KvCacheConfig {
   // With a window: the first tokens are kept for ever, beside the `capacity` (AttentionOptions::
   // sink_tokens at most this).
   size_t sink_tokens = 0;
+  // How keys and values are stored: kF32, kBF16, kF16, kInt8 or kInt4, each its own. Keys need more
+  // bits than values.
+  //   kBF16, kF16  rounded to nearest, ties to even
+  //   kInt8        codes -127 ... 127 and a scale for each token and head, f32: largest / 127
+  //   kInt4        codes -7 ... 7 and a scale for each token, head and 32 channels, f16:
+  //                largest / 7
+  // A code is element / scale to nearest, ties to even. A token with a NaN or an infinity in its
+  // head, or in the 32 channels, reads as NaN there.
+  DType k_dtype = DType::kF32, v_dtype = DType::kF32;
 };
 
-// A cache of f32 keys and values for `batch` sequences of one length. Tokens are counted from the
-// start of the stream, in a ring too. All memory is taken at creation: batch * num_kv_heads *
-// (capacity + sink_tokens, each rounded up to kKeyBlock) * (head_dim + v_head_dim rounded up to 16)
-// * 4 bytes. One thread at a time may change it; many may read it.
+// A cache of keys and values for `batch` sequences of one length. Tokens are counted from the start
+// of the stream, in a ring too. All memory is taken at creation: batch * num_kv_heads * (capacity +
+// sink_tokens, each rounded up to kKeyBlock) times what a token of one head takes, which is for
+// head_dim and for v_head_dim rounded up to 16
+//   kF32 4 bytes a channel; kBF16, kF16 2; kInt8 1, and 4 for the scale; kInt4 a half, rounded up
+//   to whole bytes for keys, and 2 for each scale.
+// One thread at a time may change it; many may read it.
+//
+// What is computed from it is what f32 gives for the numbers that are stored, bit for bit: those of
+// 16 bits widened, float(code) * scale rounded once.
 //
 // Attention with causal, window and sink_tokens within those of the config gives the same bits
 // against a ring as against a cache that holds everything.
@@ -37,7 +52,7 @@ struct KvCacheConfig {
 class KvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow, window > capacity, sink_tokens without
-  // window), kOutOfMemory.
+  // window), kUnsupported (a dtype that is not stored), kOutOfMemory.
   static Result<KvCache> create(const KvCacheConfig& config);
 
   const KvCacheConfig& config() const;  // v_head_dim filled in
@@ -56,7 +71,7 @@ class KvCache {
   // given chunks of n tokens needs a capacity of window + n - 1.
   size_t room() const;
 
-  // Adds tokens at the end of every sequence.
+  // Adds tokens at the end of every sequence, rounded to the types that are stored.
   //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides
   //   v  f32 [batch, seq, num_kv_heads, v_head_dim]
   // batch may be left out when it is 1.
