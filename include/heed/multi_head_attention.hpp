@@ -36,13 +36,19 @@ struct MultiHeadAttentionConfig {
   // offset is 1.
   float norm_eps = 1e-6f;  // finite, at least 0
   float norm_weight_offset = 0.0f;
+
+  // Of create_cache(): KvCacheConfig::k_dtype and v_dtype.
+  DType k_cache_dtype = DType::kF32;
+  DType v_cache_dtype = DType::kF32;
 };
 
-// One linear map: f32, f16 or bf16 in the layout of the whole set, any strides; 16-bit is widened
-// exactly.
+// One linear map: f32, f16 or bf16 in the layout of the whole set, any strides.
 struct LinearWeights {
   TensorView weight = {};  // [in, out] or [out, in]
   TensorView bias = {};    // f32, f16 or bf16 [out]; absent: none
+  // How the layer keeps the weight. A projection gives the same bits as one that keeps the same
+  // numbers in f32. q, k and v are one product where they are kept alike.
+  PackOptions storage = {};
 };
 
 // Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along

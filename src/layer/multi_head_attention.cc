@@ -37,11 +37,12 @@ MutableTensorView Writable(const TensorView& view) {
                            view.strides, view.rank);
 }
 
-Status PlanProjection(const TensorView& from, const PackedMatrix& weights,
-                      const std::unique_ptr<float[]>& bias, const TensorView& to, size_t batch,
-                      size_t seq, const Context::Impl& context, ProjectionPlan* plan) {
+// `bias` may be null.
+Status PlanProjection(const TensorView& from, const PackedMatrix& weights, const float* bias,
+                      const TensorView& to, size_t batch, size_t seq, const Context::Impl& context,
+                      ProjectionPlan* plan) {
   MatmulOptions options;
-  if (bias != nullptr) options.bias = TensorView(bias.get(), {weights.out()});
+  if (bias != nullptr) options.bias = TensorView(bias, {weights.out()});
   TensorView one_from, one_to;
   if (!Flatten(from, batch, seq, &one_from) || !Flatten(to, batch, seq, &one_to)) {
     one_from = FirstSequence(from);
@@ -208,23 +209,30 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
                                            const ForwardOptions& options, Arena arena,
                                            Context::Impl& context, ForwardPlan* plan) const {
   const MultiHeadAttentionConfig& c = config;
-  const size_t batch = plan->batch, seq = plan->seq, width = qkv_weights.out();
+  const size_t batch = plan->batch, seq = plan->seq, width = qkv.out();
   const bool own_heads = has_out && options.context.absent();
   const ForwardMemory memory(batch, seq, width, own_heads ? joined() : 0, &arena);
-  const MutableTensorView qkv(memory.qkv, {batch, seq, width});
+  const MutableTensorView projected(memory.qkv, {batch, seq, width});
   MutableTensorView heads = has_out ? options.context : y;
   if (own_heads) heads = MutableTensorView(memory.heads, {batch, seq, joined()});
 
   const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
-  plan->q = HeadsOf(qkv, batch, seq, 0, c.num_heads, c.head_dim);
-  plan->k = HeadsOf(qkv, batch, seq, k_first, c.num_kv_heads, c.head_dim);
-  plan->v = HeadsOf(qkv, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
-  HEED_RETURN_IF_ERROR(
-      PlanProjection(x, qkv_weights, qkv_bias, qkv, batch, seq, context, &plan->qkv));
+  plan->q = HeadsOf(projected, batch, seq, 0, c.num_heads, c.head_dim);
+  plan->k = HeadsOf(projected, batch, seq, k_first, c.num_kv_heads, c.head_dim);
+  plan->v = HeadsOf(projected, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
+  size_t column = 0, projection_bytes = 0;
+  for (size_t i = 0; i < qkv.count; ++i) {
+    const size_t end = column + qkv.parts[i].out();
+    HEED_RETURN_IF_ERROR(
+        PlanProjection(x, qkv.parts[i], qkv_bias ? qkv_bias.get() + column : nullptr,
+                       projected.slice(2, column, end), batch, seq, context, &plan->qkv[i]));
+    projection_bytes = std::max(projection_bytes, plan->qkv[i].matmul.bytes);
+    column = end;
+  }
   const KvCache* cache = options.cache;
   if (c.rope) {
     const MutableTensorView turned =
-        Writable(HeadsOf(qkv, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
+        Writable(HeadsOf(projected, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
     const size_t past = cache != nullptr ? cache->length() : 0;
     HEED_RETURN_IF_ERROR(
         options.positions.absent()
@@ -245,11 +253,11 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
       PlanAttention(plan->q, source, out, outputs, OptionsFor(options), context, &plan->attention));
   if (has_out) {
     HEED_RETURN_IF_ERROR(
-        PlanProjection(heads, out_weights, out_bias, y, batch, seq, context, &plan->out));
+        PlanProjection(heads, out_weights, out_bias.get(), y, batch, seq, context, &plan->out));
   }
   const size_t own = arena.used();
-  const size_t steps = std::max(
-      {plan->qkv.matmul.bytes, plan->rope.bytes, plan->attention.bytes, plan->out.matmul.bytes});
+  const size_t steps =
+      std::max({projection_bytes, plan->rope.bytes, plan->attention.bytes, plan->out.matmul.bytes});
   if (__builtin_add_overflow(own, steps, &plan->bytes)) plan->bytes = SIZE_MAX;
   return Status();
 }
@@ -264,7 +272,7 @@ Status MultiHeadAttention::Impl::PlanForward(const TensorView& x, const MutableT
   // Where the layer's own memory lies is a part of the steps' plans. So they are made in what it
   // takes, and again should they need more and it moves.
   Arena own;
-  ForwardMemory(plan->batch, plan->seq, qkv_weights.out(), joined(), &own);
+  ForwardMemory(plan->batch, plan->seq, qkv.out(), joined(), &own);
   Arena arena;
   HEED_RETURN_IF_ERROR(context.Reserve(own.used(), &arena));
   HEED_RETURN_IF_ERROR(PlanSteps(x, y, options, arena, context, plan));
@@ -279,8 +287,10 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const Mutab
   Context::Impl& impl = *Context::Impl::Of(context);
   Arena arena(impl.workspace.get());
   const bool own_heads = has_out && options.context.absent();
-  ForwardMemory(plan.batch, plan.seq, qkv_weights.out(), own_heads ? joined() : 0, &arena);
-  HEED_RETURN_IF_ERROR(RunProjection(plan.qkv, arena, impl));
+  ForwardMemory(plan.batch, plan.seq, qkv.out(), own_heads ? joined() : 0, &arena);
+  for (size_t i = 0; i < qkv.count; ++i) {
+    HEED_RETURN_IF_ERROR(RunProjection(plan.qkv[i], arena, impl));
+  }
   if (q_norm != nullptr) {
     HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm.get(), config.norm_eps, impl));
   }
@@ -321,6 +331,8 @@ Result<KvCache> MultiHeadAttention::create_cache(size_t batch, size_t capacity) 
   config.head_dim = impl_->config.head_dim;
   config.v_head_dim = impl_->config.v_head_dim;
   config.capacity = capacity;
+  config.k_dtype = impl_->config.k_cache_dtype;
+  config.v_dtype = impl_->config.v_cache_dtype;
   return KvCache::create(config);
 }
 

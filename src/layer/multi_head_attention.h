@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "heed/multi_head_attention.hpp"
 #include "src/attention/plan.h"
@@ -23,8 +24,8 @@ struct ProjectionPlan {
 
 struct ForwardPlan {
   size_t batch = 0, seq = 0;
-  TensorView q, k, v;  // [batch, seq, heads, dim], side by side as the projection leaves them
-  ProjectionPlan qkv;
+  TensorView q, k, v;     // [batch, seq, heads, dim], side by side as the projection leaves them
+  ProjectionPlan qkv[3];  // of Impl::qkv
   RopePlan rope;
   AttentionPlan attention;
   ProjectionPlan out;
@@ -33,9 +34,20 @@ struct ForwardPlan {
   bool empty() const { return batch == 0 || seq == 0; }
 };
 
+// The projections of queries, keys and values, whose outputs lie side by side. Neighbours that are
+// stored alike are one matrix.
+struct QkvWeights {
+  PackedMatrix parts[3];
+  size_t count = 0;
+
+  std::span<const PackedMatrix> all() const { return {parts, count}; }
+  size_t out() const;
+  size_t bytes() const;
+};
+
 struct MultiHeadAttention::Impl {
   MultiHeadAttentionConfig config;
-  PackedMatrix qkv_weights;
+  QkvWeights qkv;
   PackedMatrix out_weights;
   // Null: none.
   std::unique_ptr<float[]> qkv_bias;

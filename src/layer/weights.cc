@@ -132,8 +132,27 @@ Status CopyVector(const char* name, const TensorView& view, size_t size, float o
   return Status();
 }
 
+bool StoredAlike(const PackOptions& a, const PackOptions& b) {
+  return a.dtype == b.dtype && a.group == b.group;
+}
+
+// `packed` = the projections' weights side by side; an error names the projection or all of them.
+Status Pack(const Projection* projections, size_t count, WeightLayout layout, Context& context,
+            PackedMatrix* packed) {
+  TensorView views[3];
+  for (size_t i = 0; i < count; ++i) views[i] = projections[i].weights->weight;
+  Result<PackedMatrix> matrix =
+      PackedMatrix::pack(views, count, layout, projections[0].weights->storage, context);
+  if (!matrix.ok()) {
+    return Status::Error(matrix.status().code(), "%s.weight: %s", projections[0].name,
+                         matrix.status().message());
+  }
+  *packed = std::move(*matrix);
+  return Status();
+}
+
 Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
-               Context& context, PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
+               Context& context, QkvWeights* packed, std::unique_ptr<float[]>* bias) {
   const size_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim,
                v = c.num_kv_heads * c.v_head_dim;
   const bool fused = !weights.qkv.weight.absent();
@@ -147,14 +166,18 @@ Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
   const Projection one[] = {{"qkv", &weights.qkv, c.d_in, q + k + v}};
   const Projection* projections = fused ? one : separate;
   const size_t count = fused ? 1 : 3;
-  TensorView views[3];
   for (size_t i = 0; i < count; ++i) {
     HEED_RETURN_IF_ERROR(CheckProjection(projections[i], weights.layout));
-    views[i] = projections[i].weights->weight;
   }
-  Result<PackedMatrix> matrix = PackedMatrix::pack(views, count, weights.layout, context);
-  HEED_RETURN_IF_ERROR(matrix.status());
-  *packed = std::move(*matrix);
+  for (size_t first = 0, end; first < count; first = end) {
+    end = first + 1;
+    while (end < count &&
+           StoredAlike(projections[first].weights->storage, projections[end].weights->storage)) {
+      ++end;
+    }
+    HEED_RETURN_IF_ERROR(Pack(projections + first, end - first, weights.layout, context,
+                              &packed->parts[packed->count++]));
+  }
   return JoinBiases(projections, count, context, bias);
 }
 
@@ -169,13 +192,23 @@ Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
                          "out.weight: shape is %s, must have at least one output",
                          ShapeText(weights.out.weight).text);
   }
-  Result<PackedMatrix> matrix = PackedMatrix::pack(weights.out.weight, weights.layout, context);
-  HEED_RETURN_IF_ERROR(matrix.status());
-  *packed = std::move(*matrix);
+  HEED_RETURN_IF_ERROR(Pack(&out, 1, weights.layout, context, packed));
   return JoinBiases(&out, 1, context, bias);
 }
 
 }  // namespace
+
+size_t QkvWeights::out() const {
+  size_t columns = 0;
+  for (const PackedMatrix& part : all()) columns += part.out();
+  return columns;
+}
+
+size_t QkvWeights::bytes() const {
+  size_t sum = 0;
+  for (const PackedMatrix& part : all()) sum += part.bytes();
+  return sum;
+}
 
 Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights,
                                         Context& context) {
@@ -191,7 +224,7 @@ Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights
   if (!has_out && !weights.out.bias.absent()) {
     return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
   }
-  HEED_RETURN_IF_ERROR(PackQkv(c, weights, context, &qkv_weights, &qkv_bias));
+  HEED_RETURN_IF_ERROR(PackQkv(c, weights, context, &qkv, &qkv_bias));
   return has_out ? PackOut(c, weights, context, &out_weights, &out_bias) : Status();
 }
 
@@ -200,10 +233,10 @@ size_t MultiHeadAttention::Impl::d_out() const {
 }
 
 size_t MultiHeadAttention::Impl::bytes() const {
-  const size_t vectors = (qkv_bias ? qkv_weights.out() : 0) + (out_bias ? out_weights.out() : 0) +
+  const size_t vectors = (qkv_bias ? qkv.out() : 0) + (out_bias ? out_weights.out() : 0) +
                          (q_norm ? config.head_dim : 0) + (k_norm ? config.head_dim : 0) +
                          (sinks ? config.num_heads : 0) + (alibi_slopes ? config.num_heads : 0);
-  return qkv_weights.bytes() + out_weights.bytes() + vectors * sizeof(float);
+  return qkv.bytes() + out_weights.bytes() + vectors * sizeof(float);
 }
 
 Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
