@@ -81,7 +81,7 @@ struct Wanted {
   std::vector<int8_t> codes;
 };
 
-enum class Kind { kInt8, kInt4, kInt4Half };
+enum class Kind { kInt8, kInt4 };
 
 Wanted Quantized(Kind kind, const std::vector<float>& x, size_t stride, size_t group) {
   const size_t n = x.size() / stride;  // of each column
@@ -92,10 +92,8 @@ Wanted Quantized(Kind kind, const std::vector<float>& x, size_t stride, size_t g
     for (size_t c = 0; c < stride; ++c) {
       const float* from = x.data() + begin * stride + c;
       const float extreme = Extreme(from, static_cast<ptrdiff_t>(stride), of_group);
-      const f16 half = Int4HalfScale(extreme);
-      const float scale = kind == Kind::kInt8   ? Int8Scale(extreme)
-                          : kind == Kind::kInt4 ? Int4Scale(extreme)
-                                                : ToFloat(half);
+      const f16 half = Int4Scale(extreme);
+      const float scale = kind == Kind::kInt8 ? Int8Scale(extreme) : ToFloat(half);
       wanted.scales.push_back(scale);
       wanted.half_scales.push_back(half);
       for (size_t i = 0; i < of_group; ++i) {
@@ -111,7 +109,6 @@ Wanted Quantized(Kind kind, const std::vector<float>& x, size_t stride, size_t g
 void CheckRow(const std::vector<float>& x, size_t group) {
   const Wanted int8 = Quantized(Kind::kInt8, x, 1, group);
   const Wanted int4 = Quantized(Kind::kInt4, x, 1, group);
-  const Wanted half = Quantized(Kind::kInt4Half, x, 1, group);
   for (const char* target : Targets()) {
     INFO(target);
     const auto& kernels = KernelsOf<QuantizeKernels>(TargetByName(target));
@@ -121,12 +118,9 @@ void CheckRow(const std::vector<float>& x, size_t group) {
     kernels.int8_row(x.data(), x.size(), group, scales.data(), codes.data());
     CHECK(SameBytes(scales, int8.scales));
     CHECK(SameBytes(codes, int8.codes));
-    kernels.int4_row(x.data(), x.size(), group, scales.data(), codes.data());
-    CHECK(SameBytes(scales, int4.scales));
+    kernels.int4_row(x.data(), x.size(), group, half_scales.data(), codes.data());
+    CHECK(SameBytes(half_scales, int4.half_scales));
     CHECK(SameBytes(codes, int4.codes));
-    kernels.int4_half_row(x.data(), x.size(), group, half_scales.data(), codes.data());
-    CHECK(SameBytes(half_scales, half.half_scales));
-    CHECK(SameBytes(codes, half.codes));
   }
 }
 
@@ -160,18 +154,28 @@ void CheckPanel(Kind kind, const std::vector<float>& panel, size_t group) {
   }
   const size_t groups = wanted.scales.size() / kPanel, group_stride = kPanel + 5;
   std::vector<float> want_scales(groups * group_stride, -3.0f);
+  std::vector<f16> want_halves(want_scales.size(), f16{0x1234});
   for (size_t i = 0; i < wanted.scales.size(); ++i) {
-    want_scales[i / kPanel * group_stride + i % kPanel] = wanted.scales[i];
+    const size_t at = i / kPanel * group_stride + i % kPanel;
+    want_scales[at] = wanted.scales[i];
+    want_halves[at] = wanted.half_scales[i];
   }
   for (const char* target : Targets()) {
     INFO(target);
     const auto& kernels = KernelsOf<QuantizeKernels>(TargetByName(target));
     std::vector<uint8_t> got(want.size(), 0xAA);
-    std::vector<float> got_scales(want_scales.size(), -3.0f);
-    (kind == Kind::kInt8 ? kernels.int8_panel : kernels.int4_panel)(
-        {panel.data(), depth, group, got_scales.data(), group_stride, got.data()});
+    std::vector<float> scales(want_scales.size(), -3.0f);
+    std::vector<f16> halves(want_halves.size(), f16{0x1234});
+    PanelQuantize work = {panel.data(), depth, group, scales.data(), group_stride, got.data()};
+    if (kind == Kind::kInt8) {
+      kernels.int8_panel(work);
+      CHECK(SameBytes(scales, want_scales));
+    } else {
+      work.scales = halves.data();
+      kernels.int4_panel(work);
+      CHECK(SameBytes(halves, want_halves));
+    }
     CHECK(SameBytes(got, want));
-    CHECK(SameBytes(got_scales, want_scales));
   }
 }
 
@@ -199,8 +203,8 @@ TEST_CASE("a scale is that of the extreme element, whatever its sign") {
   CHECK(Extreme(positive, 1, 3) == 4.0f);
   CHECK(Extreme(negative, 1, 3) == -4.0f);
   CHECK(Int8Scale(Extreme(negative, 1, 3)) == 4.0f / 127.0f);
-  CHECK(Int4Scale(Extreme(positive, 1, 3)) == -0.5f);
-  CHECK(Int4Scale(Extreme(negative, 1, 3)) == 0.5f);
+  CHECK(ToFloat(Int4Scale(Extreme(positive, 1, 3))) == -0.5f);
+  CHECK(ToFloat(Int4Scale(Extreme(negative, 1, 3))) == 0.5f);
   CHECK(Int4Code(4.0f, -0.5f) == -8);
   CHECK(Int4Code(-4.0f, -0.5f) == 7);
   CHECK(Int4Code(-2.0f, -0.5f) == 4);
@@ -219,12 +223,11 @@ TEST_CASE("codes round to nearest, ties to even, and stay in their range") {
   CHECK(Int8Code(1.0f, NAN) == 0);
   const float bad[] = {1.0f, kInf, 2.0f, NAN, 3.0f};
   CHECK(std::isnan(Int8Scale(Extreme(bad, 1, 2))));
-  CHECK(std::isnan(ToFloat(Int4HalfScale(Extreme(bad + 2, 1, 2)))));
+  CHECK(std::isnan(ToFloat(Int4Scale(Extreme(bad + 2, 1, 2)))));
   CHECK(Extreme(bad, 2, 3) == 3.0f);
-  CHECK(std::isnan(ToFloat(Int4HalfScale(1e6f))));
-  CHECK(Int4HalfScale(1e-8f).bits == 0);
+  CHECK(std::isnan(ToFloat(Int4Scale(1e6f))));
+  CHECK(Int4Scale(1e-8f).bits == 0);
   CHECK(Int8Scale(1e-37f) == 0.0f);
-  CHECK(std::bit_cast<uint32_t>(Int4Scale(1e-38f)) == 0);
 }
 
 // All floats, or every 1009th, in threads of runs. Returns how many runs some kernel has otherwise

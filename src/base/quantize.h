@@ -1,16 +1,15 @@
 // Quantization of a run of elements that share a scale: symmetric, to nearest, ties to even. An
 // element is then float(code) * scale.
 //
-//   int8   scale = |m| / 127;  code = x / scale rounded, in [-127, 127]
-//   int4   scale = m / -8;     code = x / scale rounded, in [-8, 7]
+//   int8   scale = |m| / 127 in f32;            code = x / scale rounded, in [-127, 127]
+//   int4   scale = m / -8, rounded to f16;      code = x / scale rounded, in [-8, 7]
 //
 // m is the element of the largest magnitude. In 4 bits it becomes -8, whichever its sign is: the
 // error (RMS) is then 0.88 of that of m / 7 and codes in [-7, 7], on normal numbers and on the
-// weights of tiny-lm alike, in groups of 32 to 128. Where the scale is stored as f16 it is rounded
-// to it first, and the codes are those of the rounded one.
+// weights of tiny-lm alike, in groups of 32 to 128.
 //
-// All operations are IEEE's, so codes and scales are the same everywhere. Where the scale's
-// magnitude is less than the least normal f32, or the f16 scale is 0, scale and codes are 0. Where
+// All operations are IEEE's, so codes and scales are the same everywhere. Where the f32 scale is
+// less than the least normal one, or the f16 scale is 0, scale and codes are 0. Where
 // an element is NaN or infinite, or the f16 scale is, the scale is NaN and the codes are 0: all
 // elements read as NaN, and nothing seems right that isn't.
 //
@@ -40,15 +39,12 @@ inline float Extreme(const float* x, ptrdiff_t stride, size_t n) {
   return highest >= -lowest ? highest : lowest;
 }
 
-inline float NormalOrZero(float scale) {
-  return std::fabs(scale) < std::numeric_limits<float>::min() ? 0.0f : scale;
+inline float Int8Scale(float extreme) {
+  const float scale = std::fabs(extreme) / 127.0f;
+  return scale < std::numeric_limits<float>::min() ? 0.0f : scale;
 }
 
-inline float Int8Scale(float extreme) { return NormalOrZero(std::fabs(extreme) / 127.0f); }
-inline float Int4Scale(float extreme) { return NormalOrZero(extreme / -8.0f); }
-
-// To be stored as f16.
-inline f16 Int4HalfScale(float extreme) {
+inline f16 Int4Scale(float extreme) {
   const f16 scale = ToF16(extreme / -8.0f);
   const unsigned magnitude = scale.bits & 0x7FFFu;
   return {static_cast<uint16_t>(magnitude >= 0x7C00u ? 0x7E00u : magnitude == 0 ? 0u : scale.bits)};

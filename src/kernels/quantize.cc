@@ -13,6 +13,7 @@
 #include "hwy/highway.h"
 #include "src/kernels/divide-inl.h"
 #include "src/kernels/tile-inl.h"
+#include "src/kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
@@ -62,30 +63,39 @@ HWY_INLINE VF AddRound(VF quotient, float least, float most) {
   return hn::Add(limited, hn::Set(d, 0x1.8p23f));
 }
 
+// What a storage type is to quantization. Scales() stores a vector of scales as quantize.h has them
+// and returns what was stored, of the largest magnitudes and the highest elements of as many groups;
+// the magnitude is NaN where an element is NaN or infinite.
 struct Int8 {
   using ScaleT = float;
   static constexpr float kLeast = -127.0f, kMost = 127.0f;
-  static float Scale(float extreme) { return Int8Scale(extreme); }
-  static float Widened(float scale) { return scale; }
-  static HWY_INLINE VF UncheckedScale(VF magnitude, VF /*highest*/) {
-    return Divide(DF(), magnitude, hn::Set(DF(), 127.0f));
+  static HWY_INLINE float Scale(float extreme) { return Int8Scale(extreme); }
+  static HWY_INLINE VF Scales(VF magnitude, VF /*highest*/, float* HWY_RESTRICT to) {
+    const DF d;
+    const VF scale = Divide(d, magnitude, hn::Set(d, 127.0f));
+    const auto small = hn::Lt(scale, hn::Set(d, std::numeric_limits<float>::min()));
+    const VF stored = hn::IfThenZeroElse(small, scale);
+    hn::StoreU(stored, d, to);
+    return stored;
   }
 };
 struct Int4 {
-  using ScaleT = float;
-  static constexpr float kLeast = -8.0f, kMost = 7.0f;
-  static float Scale(float extreme) { return Int4Scale(extreme); }
-  static float Widened(float scale) { return scale; }
-  static HWY_INLINE VF UncheckedScale(VF magnitude, VF highest) {
-    const DF d;
-    const VF eighth = hn::Mul(magnitude, hn::Set(d, 0.125f));
-    return hn::IfThenElse(hn::Eq(magnitude, highest), hn::Neg(eighth), eighth);
-  }
-};
-struct Int4Half : Int4 {
   using ScaleT = f16;
-  static f16 Scale(float extreme) { return Int4HalfScale(extreme); }
-  static float Widened(f16 scale) { return ToFloat(scale); }
+  static constexpr float kLeast = -8.0f, kMost = 7.0f;
+  static HWY_INLINE f16 Scale(float extreme) { return Int4Scale(extreme); }
+  static HWY_INLINE VF Scales(VF magnitude, VF highest, f16* HWY_RESTRICT to) {
+    const DF d;
+    const hn::RebindToUnsigned<DF> du;
+    const hn::Rebind<uint16_t, DF> d16;
+    const VF eighth = hn::Mul(magnitude, hn::Set(d, 0.125f));
+    const VF scale = hn::IfThenElse(hn::Eq(magnitude, highest), hn::Neg(eighth), eighth);
+    const auto half = hn::PromoteTo(du, NarrowF16(d, scale));
+    const auto bits = hn::And(half, hn::Set(du, 0x7FFF));
+    auto stored = hn::IfThenElse(hn::Gt(bits, hn::Set(du, 0x7BFF)), hn::Set(du, 0x7E00), half);
+    stored = hn::IfThenZeroElse(hn::Eq(bits, hn::Zero(du)), stored);
+    hn::StoreU(hn::TruncateTo(d16, stored), d16, reinterpret_cast<uint16_t*>(to));
+    return WidenF16(d, stored);
+  }
 };
 
 template <class Q>
@@ -112,18 +122,8 @@ void Row(const float* x, size_t n, size_t group, typename Q::ScaleT* scales, int
   for (size_t i = 0; i < n; i += group, ++scales) {
     const size_t of_group = std::min(group, n - i);
     *scales = Q::Scale(ExtremeOfRow(x + i, of_group));
-    CodesOfRow<Q>(x + i, of_group, Q::Widened(*scales), codes + i);
+    CodesOfRow<Q>(x + i, of_group, ToFloat(*scales), codes + i);
   }
-}
-
-template <class Q>
-HWY_INLINE VF ScaleOf(VI magnitude, VF highest) {
-  const DF d;
-  const VF scale = Q::UncheckedScale(hn::BitCast(d, magnitude), highest);
-  const auto small = hn::Lt(hn::Abs(scale), hn::Set(d, std::numeric_limits<float>::min()));
-  const auto finite = hn::Le(magnitude, hn::Set(DI(), kLargestFinite));
-  return hn::IfThenElse(hn::RebindMask(d, finite), hn::IfThenZeroElse(small, scale),
-                        hn::Set(d, std::numeric_limits<float>::quiet_NaN()));
 }
 
 // Steps [k, end) of one vector of columns, which share a scale each.
@@ -155,7 +155,7 @@ HWY_INLINE void CodesOfColumns(const float* HWY_RESTRICT from, size_t k, size_t 
 template <class Q>
 void Panel(const PanelQuantize& t) {
   const DF d;
-  float* scales = t.scales;
+  auto* scales = static_cast<typename Q::ScaleT*>(t.scales);
   for (size_t begin = 0; begin < t.depth; begin += t.group, scales += t.group_stride) {
     const size_t end = begin + std::min(t.group, t.depth - begin);
     for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
@@ -164,8 +164,10 @@ void Panel(const PanelQuantize& t) {
       for (size_t k = begin; k < end; ++k) {
         Include(hn::LoadU(d, t.from + k * kPanel + column), magnitude, highest);
       }
-      const VF scale = ScaleOf<Q>(magnitude, highest);
-      hn::StoreU(scale, d, scales + column);
+      const auto finite = hn::Le(magnitude, hn::Set(DI(), kLargestFinite));
+      const VF nan = hn::Set(d, std::numeric_limits<float>::quiet_NaN());
+      const VF largest = hn::IfThenElse(hn::RebindMask(d, finite), hn::BitCast(d, magnitude), nan);
+      const VF scale = Q::Scales(largest, highest, scales + column);
       CodesOfColumns<Q>(t.from + column, begin, end, scale, t.to + column);
     }
   }
@@ -173,8 +175,7 @@ void Panel(const PanelQuantize& t) {
 
 }  // namespace
 
-constexpr QuantizeKernels kKernels = {&Row<Int8>, &Row<Int4>, &Row<Int4Half>, &Panel<Int8>,
-                                      &Panel<Int4>};
+constexpr QuantizeKernels kKernels = {&Row<Int8>, &Row<Int4>, &Panel<Int8>, &Panel<Int4>};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
