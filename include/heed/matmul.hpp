@@ -16,26 +16,88 @@ enum class WeightLayout {
   kOutIn,  // [out, in]: rows are outputs (PyTorch nn.Linear, Hugging Face checkpoints)
 };
 
-// A matrix B of [in, out], copied once into the order the kernels read: panels of 16 columns. Costs
-// in * (out rounded up to 32) * 4 bytes and one pass over `b`; it pays from the second product on.
-// Immutable after `pack`, so many Contexts may read it at the same time. One that was moved from is
-// 0 x 0, and a product with it gives kInvalidArgument.
+// How the elements of a packed matrix are stored. Whatever the type, a product is bit for bit that
+// of an f32 matrix of the numbers that the elements stand for.
+struct PackOptions {
+  // kF32, kF16 and kBF16: the elements themselves, rounded to nearest, ties to even, where the
+  // matrix given has more digits.
+  // kInt8: code * scale, with codes from -127 to 127 and f32 scales; scale = largest magnitude /
+  // 127, code = element / scale rounded to nearest, ties to even.
+  // kInt4: code * scale, with codes from -8 to 7 and f16 scales; scale = largest magnitude / 7
+  // rounded to f16, code = element / scale rounded likewise, from -7 to 7.
+  // A scale below 2^-126 (kInt8) or 2^-25 (kInt4) becomes 0, and its codes too.
+  DType dtype = DType::kF32;
+
+  // Of kInt8 and kInt4: how many elements of a column, along the depth (`in`), share a scale. 16,
+  // 32, 64 or 128; the last group of a column is shorter where these do not divide `in`. 0, for
+  // kInt8 alone: a column has one scale. Of other types: 0.
+  size_t group = 0;
+};
+
+// A matrix that is quantized already: an element is code * scale. A code of 0 is +0, whatever the
+// sign of the scale.
+struct QuantizedView {
+  // int8, rank 2, any strides; -127 to 127 for kInt8, -8 to 7 for kInt4.
+  TensorView codes = {};
+  // f32 or f16, rank 2, any strides: codes' shape with ceil(in / group) in the place of `in` (1
+  // where group is 0). Finite, of any sign; those of kInt4 are f16 numbers, also where the view is
+  // f32.
+  TensorView scales = {};
+};
+
+struct MapOptions {
+  // Whether all the data is read, to compare its checksum and to look for scales and codes that
+  // can't be. Without, damage in there shows in products, which still read nothing else.
+  bool check_data = true;
+};
+
+// A matrix B of [in, out], copied once into the order the kernels read: panels of 16 columns, with
+// `out` rounded up to a multiple of 32, and scales. It pays from the second product on. Immutable
+// after `pack`, so many Contexts may read it at the same time. One that was moved from is 0 x 0,
+// and a product with it gives kInvalidArgument.
 class PackedMatrix {
  public:
-  // `b`: f32, f16 or bf16, rank 2, any strides. 16-bit elements are widened exactly. Large ones are
-  // packed by the context's threads.
-  // Errors: kInvalidArgument (rank, null data, overflow), kUnsupported (dtype), kOutOfMemory.
+  // `b`: f32, f16 or bf16, rank 2, any strides. Large ones are packed by the context's threads. The
+  // same bytes come out whatever threads and instruction set there are.
+  // Errors: kInvalidArgument (rank, null data, overflow, group; NaN or infinite elements, or too
+  // large ones for f16 scales, where they are to be quantized), kUnsupported (dtype), kOutOfMemory.
+  static Result<PackedMatrix> pack(const TensorView& b, WeightLayout layout,
+                                   const PackOptions& options, Context& context);
   static Result<PackedMatrix> pack(const TensorView& b, WeightLayout layout, Context& context);
 
   // The columns of several matrices side by side, as one: [in, out0 + out1 + ...]. `count` views,
   // each with the same `in`. This is how q, k and v projections become one product.
   static Result<PackedMatrix> pack(const TensorView* b, size_t count, WeightLayout layout,
+                                   const PackOptions& options, Context& context);
+  static Result<PackedMatrix> pack(const TensorView* b, size_t count, WeightLayout layout,
                                    Context& context);
+
+  // The same of matrices that are quantized already: codes and scales stay what they are.
+  // Errors: kInvalidArgument (as above; shapes that disagree, codes out of range, scales that are
+  // not finite, or for kInt4 not f16 numbers), kUnsupported (dtype), kOutOfMemory.
+  static Result<PackedMatrix> pack_quantized(const QuantizedView* b, size_t count,
+                                             WeightLayout layout, const PackOptions& options,
+                                             Context& context);
+
+  // Saved: a header of 64 bytes, then panels and scales, little endian; docs/layouts.md has the
+  // format. `save` writes saved_bytes() bytes.
+  // Errors: kInvalidArgument (null data, fewer bytes, a matrix that was moved from).
+  size_t saved_bytes() const;
+  Status save(void* data, size_t bytes) const;
+
+  // A matrix that was saved, used from where it lies: the caller keeps the memory, unchanged, for
+  // as long as the matrix lives. `data` is aligned to 64 bytes, as the start of a mapped file is;
+  // what lies behind the matrix is not looked at. (Big-endian machines make a copy.)
+  // Errors: kInvalidArgument (null or unaligned data; not a saved matrix, cut off or damaged),
+  // kUnsupported (another version of the format), kOutOfMemory.
+  static Result<PackedMatrix> map(const void* data, size_t bytes, const MapOptions& options = {});
 
   PackedMatrix();  // 0 x 0
   size_t in() const;
   size_t out() const;
-  size_t bytes() const;
+  DType dtype() const;
+  size_t group() const;  // as in PackOptions
+  size_t bytes() const;  // of panels and scales
 
   struct Impl;
 

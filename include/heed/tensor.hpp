@@ -8,8 +8,8 @@
 
 namespace heed {
 
-// kInt8 and kInt4 are storage of caches and packed matrices alone: quantized elements, whose scales
-// lie with them. No view has them.
+// kInt8 and kInt4 are storage of caches and packed matrices: quantized elements, whose scales lie
+// with them. Of views, only those of codes (heed/matmul.hpp) are kInt8, and none is kInt4.
 enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
 
 // 16-bit storage formats. heed widens them to f32 exactly when it loads them.
@@ -44,6 +44,10 @@ struct DTypeOf<int32_t> {
 template <>
 struct DTypeOf<uint8_t> {
   static constexpr DType value = DType::kU8;
+};
+template <>
+struct DTypeOf<int8_t> {
+  static constexpr DType value = DType::kInt8;
 };
 
 inline constexpr size_t kMaxRank = 5;
