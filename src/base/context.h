@@ -15,9 +15,11 @@
 #include "src/base/cache_size.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/few_rows.h"
+#include "src/kernels/hadamard.h"
 #include "src/kernels/matmul.h"
 #include "src/kernels/norm.h"
 #include "src/kernels/pack.h"
+#include "src/kernels/quantize.h"
 #include "src/kernels/rope.h"
 #include "src/kernels/softmax.h"
 #include "src/kernels/widen.h"
@@ -44,8 +46,10 @@ struct TaskRunner {
 struct Kernels {
   int64_t target = 0;
   const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
+  const HadamardKernels* hadamard = &KernelsOf<HadamardKernels>(target);
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
   const PackKernels* pack = &KernelsOf<PackKernels>(target);
+  const QuantizeKernels* quantize = &KernelsOf<QuantizeKernels>(target);
   const WidenKernels* widen = &KernelsOf<WidenKernels>(target);
   const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
   const RopeKernels* rope = &KernelsOf<RopeKernels>(target);
