@@ -411,8 +411,8 @@ struct ColumnScales {
       const DF d;
       const Scales& scales = k.scales;
       for (size_t p = 0; p < kStreams; ++p) {
-        const size_t at =
-            (panel + (p < count ? p : 0)) * kPanel + channel / scales.group * scales.group_stride;
+        const size_t at = (panel + (p < count ? p : 0)) * kPanel +
+                          (kDType == DType::kInt4 ? channel / kInt4Group * kKeyBlock : 0);
         PrefetchToL1(static_cast<const uint8_t*>(scales.data) +
                      at * (kDType == DType::kInt4 ? sizeof(uint16_t) : sizeof(float)) + ahead);
         for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
@@ -802,7 +802,7 @@ struct BlockScales {
       const DF d;
       const size_t group = panel * kPanel / kInt4Group;
       for (size_t g = 0; g < CeilDiv(count * kPanel, kInt4Group); ++g) {
-        const size_t first = (group + g) * scales.group_stride;
+        const size_t first = (group + g) * kKeyBlock;
         for (size_t k = 0; k < kKeyBlock; k += hn::Lanes(d)) {
           PrefetchToL1(at + (first + k) * sizeof(uint16_t) + ahead);
           VF scale = LoadScales<kDType>(d, scales, first + k);
