@@ -3,16 +3,13 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "src/base/half.h"
-#include "src/base/quantize.h"
 #include "src/base/targets.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
@@ -138,25 +135,6 @@ TEST_CASE("panels of every stored type widen to code times scale") {
       }
     }
   }
-}
-
-TEST_CASE("codes round to nearest, ties to even, and stay in their range") {
-  CHECK(Int8Scale(254.0f) == 2.0f);
-  CHECK(Code(5.0f, 2.0f, kInt8Most) == 2);
-  CHECK(Code(7.0f, 2.0f, kInt8Most) == 4);
-  CHECK(Code(-5.0f, 2.0f, kInt8Most) == -2);
-  CHECK(Code(1e9f, 2.0f, kInt8Most) == 127);
-  CHECK(Code(-1e9f, 2.0f, kInt8Most) == -127);
-  CHECK(Code(-100.0f, 1.0f, kInt4Most) == -7);
-  CHECK(Code(1.0f, 0.0f, kInt8Most) == 0);
-  const float inf = std::numeric_limits<float>::infinity();
-  const float bad[] = {1.0f, inf, 2.0f, NAN, 3.0f};
-  CHECK(std::isnan(Int8Scale(LargestMagnitude(bad, 1, 2))));
-  CHECK(std::isnan(Int4Scale(LargestMagnitude(bad + 2, 1, 2))));
-  CHECK(LargestMagnitude(bad, 2, 3) == 3.0f);
-  CHECK(Code(1.0f, NAN, kInt8Most) == 0);
-  CHECK(std::isnan(Int4Scale(1e6f)));
-  CHECK(Int8Scale(1e-37f) == 0.0f);
 }
 
 }  // namespace

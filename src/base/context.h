@@ -18,6 +18,7 @@
 #include "src/kernels/matmul.h"
 #include "src/kernels/norm.h"
 #include "src/kernels/pack.h"
+#include "src/kernels/quantize.h"
 #include "src/kernels/rope.h"
 #include "src/kernels/softmax.h"
 #include "src/kernels/widen.h"
@@ -46,6 +47,7 @@ struct Kernels {
   const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
   const PackKernels* pack = &KernelsOf<PackKernels>(target);
+  const QuantizeKernels* quantize = &KernelsOf<QuantizeKernels>(target);
   const WidenKernels* widen = &KernelsOf<WidenKernels>(target);
   const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
   const RopeKernels* rope = &KernelsOf<RopeKernels>(target);

@@ -18,6 +18,14 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Whether there are instructions for f16, which round as half.h does.
+#undef HEED_F16C
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)
+#define HEED_F16C 1
+#else
+#define HEED_F16C 0
+#endif
+
 // 16-bit patterns of f16 as f32, exactly, NaN and infinity included. Highway's PromoteTo turns
 // infinity into 65536 where there is no instruction for it, and 32-bit Arm flushes what is
 // subnormal, so that no f32 on the way is.
@@ -35,6 +43,45 @@ HWY_INLINE hn::VFromD<D> WidenF16(D d, hn::VFromD<hn::RebindToUnsigned<D>> half)
   auto bits = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x7BFFu)), special, normal);
   bits = hn::IfThenElse(hn::Lt(magnitude, hn::Set(du, 0x400u)), small, bits);
   return hn::BitCast(d, hn::Or(bits, sign));
+}
+
+// And back, as half.h has it. Highway's DemoteTo to bf16 has other bits on some targets.
+template <class D>
+HWY_INLINE hn::VFromD<hn::Rebind<uint16_t, D>> NarrowBF16(D /*d*/, hn::VFromD<D> x) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, x);
+  const auto upper = hn::ShiftRight<16>(bits);
+  const auto odd = hn::And(upper, hn::Set(du, 1));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF))));
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFF));
+  const auto nan = hn::Gt(magnitude, hn::Set(du, 0x7F800000));
+  const auto quiet = hn::Or(upper, hn::Set(du, 0x40));
+  return hn::TruncateTo(hn::Rebind<uint16_t, D>(), hn::IfThenElse(nan, quiet, rounded));
+}
+
+template <class D>
+HWY_INLINE hn::VFromD<hn::Rebind<uint16_t, D>> NarrowF16([[maybe_unused]] D d, hn::VFromD<D> x) {
+  const hn::Rebind<uint16_t, D> d16;
+#if HEED_F16C
+  return hn::BitCast(d16, hn::DemoteTo(hn::Rebind<hwy::float16_t, D>(), x));
+#else
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, x);
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFF));
+  const auto sign = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 0x8000));
+  // A number below 2^-14: the sum has its last bit where the f16 has it.
+  const auto sum = hn::Add(hn::BitCast(d, magnitude), hn::Set(d, 0.5f));
+  const auto small = hn::Sub(hn::BitCast(du, sum), hn::Set(du, 0x3F000000));
+  const auto rebased = hn::Sub(magnitude, hn::Set(du, 112u << 23));  // the bias: 127 to 15
+  const auto odd = hn::And(hn::ShiftRight<13>(rebased), hn::Set(du, 1));
+  const auto normal = hn::ShiftRight<13>(hn::Add(rebased, hn::Add(odd, hn::Set(du, 0xFFF))));
+  const auto payload = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 0x3FF));
+  const auto nan = hn::Or(payload, hn::Set(du, 0x7E00));
+  auto half = hn::IfThenElse(hn::Lt(magnitude, hn::Set(du, 0x38800000)), small, normal);
+  half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x477FEFFF)), hn::Set(du, 0x7C00), half);
+  half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x7F800000)), nan, half);
+  return hn::TruncateTo(d16, hn::Or(half, sign));
+#endif
 }
 
 // Load(d, panel, i): elements [i, i + lanes) of a panel, counted step by step, as they are without
@@ -67,7 +114,7 @@ struct Stored<DType::kF16> {
   static HWY_INLINE hn::VFromD<D> Load(D d, const uint8_t* HWY_RESTRICT panel, size_t i) {
     const hn::Rebind<uint16_t, D> d16;
     const auto half = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(panel) + i);
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+#if HEED_F16C
     return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, D>(), half));
 #else
     return WidenF16(d, hn::PromoteTo(hn::RebindToUnsigned<D>(), half));

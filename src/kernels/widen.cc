@@ -94,11 +94,27 @@ void WidenRow(const void* from, size_t n, float* to) {
 void NarrowToF32(const float* from, size_t n, void* to) {
   std::memcpy(to, from, n * sizeof(float));
 }
+template <class T, class Bits>
+HWY_INLINE void NarrowRow(const float* from, size_t n, T* to, const Bits& bits_of,
+                          T (*one)(float)) {
+  const DF d;
+  const hn::Rebind<uint16_t, DF> d16;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    hn::StoreU(bits_of(hn::LoadU(d, from + i)), d16, reinterpret_cast<uint16_t*>(to) + i);
+  }
+  for (; i < n; ++i) to[i] = one(from[i]);
+}
+
 void NarrowToF16(const float* from, size_t n, void* to) {
-  for (size_t i = 0; i < n; ++i) static_cast<f16*>(to)[i] = ToF16(from[i]);
+  NarrowRow(
+      from, n, static_cast<f16*>(to), [](VF x) HEED_INLINE_LAMBDA { return NarrowF16(DF(), x); },
+      &ToF16);
 }
 void NarrowToBF16(const float* from, size_t n, void* to) {
-  for (size_t i = 0; i < n; ++i) static_cast<bf16*>(to)[i] = ToBf16(from[i]);
+  NarrowRow(
+      from, n, static_cast<bf16*>(to), [](VF x) HEED_INLINE_LAMBDA { return NarrowBF16(DF(), x); },
+      &ToBf16);
 }
 
 }  // namespace

@@ -1,0 +1,35 @@
+// From f32 to quantized elements, as src/base/quantize.h defines them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "src/kernels/dispatch.h"
+#include "src/kernels/panels.h"
+
+namespace heed {
+
+// A panel of floats [depth][16] into one of int8 or int4 (panels.h). Column c has its scale, f32 or
+// f16, for group g of the depth at scales[g * group_stride + c]. A group of int4 is even, or the
+// depth.
+struct PanelQuantize {
+  const float* from = nullptr;
+  size_t depth = 0, group = 0;
+  void* scales = nullptr;
+  size_t group_stride = 0;
+  uint8_t* to = nullptr;
+};
+
+struct QuantizeKernels {
+  // n elements that lie side by side, each `group` of them with a scale of its own (the last group
+  // may be shorter): one scale a group, and one code a byte.
+  void (*int8_row)(const float* x, size_t n, size_t group, float* scales, int8_t* codes);
+  void (*int4_row)(const float* x, size_t n, size_t group, f16* scales, int8_t* codes);
+  void (*int8_panel)(const PanelQuantize&);
+  void (*int4_panel)(const PanelQuantize&);
+};
+
+template <>
+const QuantizeKernels& KernelsOf<QuantizeKernels>(int64_t target);
+
+}  // namespace heed
