@@ -32,7 +32,7 @@ const tools::Safetensors& Golden() {
 
 const Model& TinyLm() {
   static Context context;
-  static const auto model = Model::load(MODEL_DIR, context);
+  static const auto model = Model::load(MODEL_DIR, {}, context);
   REQUIRE_MESSAGE(model.ok(), model.status().message());
   return *model;
 }
@@ -47,6 +47,14 @@ std::vector<int32_t> Tokens(const std::string& name) {
   auto values = Golden().read_i32(name);
   REQUIRE_MESSAGE(values.ok(), values.status().message());
   return *values;
+}
+
+std::vector<int32_t> ValidationTokens() {
+  const auto text = tools::read_text(kData + "/validation.txt", 4096);
+  REQUIRE(text.ok());
+  const auto tokens = TinyLm().vocabulary().encode(*text);
+  REQUIRE(tokens.ok());
+  return *tokens;
 }
 
 std::string Prompt(int number) { return "prompt" + std::to_string(number) + "/"; }
@@ -76,14 +84,6 @@ std::vector<float> Logits(const std::vector<int32_t>& tokens, size_t chunk, Cont
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
-}
-
-// -log softmax(logits)[token], in double.
-double NegativeLogLikelihood(const float* logits, size_t size, int32_t token) {
-  const double max = static_cast<double>(*std::max_element(logits, logits + size));
-  double sum = 0;
-  for (size_t i = 0; i < size; ++i) sum += std::exp(static_cast<double>(logits[i]) - max);
-  return max + std::log(sum) - static_cast<double>(logits[token]);
 }
 
 }  // namespace
@@ -137,28 +137,21 @@ TEST_CASE("tiny-lm: greedy text is the expected one to the character") {
 
 TEST_CASE("tiny-lm: loss on text it was not trained on") {
   Context context;
-  const size_t vocab_size = TinyLm().config().vocab_size;
-  const auto text = tools::read_text(kData + "/validation.txt", 4096);
-  REQUIRE(text.ok());
-  const auto tokens = TinyLm().vocabulary().encode(*text);
-  REQUIRE(tokens.ok());
-  REQUIRE(tokens->size() == 4096);
-  // The protocol of golden.safetensors: 15 windows of 257 characters, one every 256; each begins
-  // without a past and predicts its last 256 characters.
-  constexpr ptrdiff_t kWindow = 256;
-  double sum = 0;
-  size_t count = 0;
-  for (ptrdiff_t start = 0; start <= 3584; start += kWindow) {
-    const auto begin = tokens->begin() + start;
-    const auto logits = Logits({begin, begin + kWindow}, kWindow, context);
-    for (ptrdiff_t i = 0; i < kWindow; ++i, ++count) {
-      sum += NegativeLogLikelihood(logits.data() + static_cast<size_t>(i) * vocab_size, vocab_size,
-                                   begin[i + 1]);
-    }
-  }
+  const auto tokens = ValidationTokens();
+  REQUIRE(tokens.size() == 4096);
+  // The protocol of golden.safetensors, too.
+  const auto loss = tiny_lm::loss_of(TinyLm(), tokens, context);
+  REQUIRE(loss.ok());
+  CHECK(loss->characters == 15 * 256);
   const double expected = std::stod(Golden().metadata().at("validation_nll_per_char"));
   // Errors of single logits mostly cancel in a mean over 3840 characters: 3e-8 was measured.
-  CHECK(std::abs(sum / static_cast<double>(count) - expected) <= 1e-6);
+  CHECK(std::abs(loss->nats - expected) <= 1e-6);
+  CHECK(loss->perplexity() == doctest::Approx(std::exp(expected)).epsilon(1e-6));
+
+  const auto part = tiny_lm::loss_of(TinyLm(), {tokens.begin(), tokens.begin() + 41}, context);
+  REQUIRE(part.ok());
+  CHECK(part->characters == 40);
+  CHECK(!tiny_lm::loss_of(TinyLm(), {1}, context).ok());
 }
 
 TEST_CASE("tiny-lm: the same bits for any threads and any way to cut the text") {
@@ -215,7 +208,7 @@ TEST_CASE("tiny-lm: what it cannot do is refused by name") {
   CHECK(TinyLm().forward({-1}, *session, logits, nullptr, context).code() ==
         StatusCode::kInvalidArgument);
   CHECK(session->front().length() == 0);
-  CHECK(!Model::load(kData, context).ok());  // no config.json there
+  CHECK(!Model::load(kData, {}, context).ok());  // no config.json there
 }
 
 }  // namespace heed::test
