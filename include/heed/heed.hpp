@@ -10,6 +10,8 @@
 //   kv_cache.hpp              past keys and values, all or the last ones
 //   paged_kv_cache.hpp        those of many sequences, in blocks of one pool
 //   multi_head_attention.hpp  a whole layer
+//   quantize.hpp              8- and 4-bit numbers, and what storing a matrix so costs
+//   hadamard.hpp              queries and keys turned, so that fewer bits hold them
 //   numerics.hpp              the constants of the bit contract
 //   info.hpp                  version, instruction sets
 #pragma once
@@ -18,12 +20,14 @@
 #include "heed/attention_state.hpp"       // IWYU pragma: export
 #include "heed/context.hpp"               // IWYU pragma: export
 #include "heed/convert.hpp"               // IWYU pragma: export
+#include "heed/hadamard.hpp"              // IWYU pragma: export
 #include "heed/info.hpp"                  // IWYU pragma: export
 #include "heed/kv_cache.hpp"              // IWYU pragma: export
 #include "heed/matmul.hpp"                // IWYU pragma: export
 #include "heed/multi_head_attention.hpp"  // IWYU pragma: export
 #include "heed/numerics.hpp"              // IWYU pragma: export
 #include "heed/paged_kv_cache.hpp"        // IWYU pragma: export
+#include "heed/quantize.hpp"              // IWYU pragma: export
 #include "heed/rope.hpp"                  // IWYU pragma: export
 #include "heed/softmax.hpp"               // IWYU pragma: export
 #include "heed/status.hpp"                // IWYU pragma: export

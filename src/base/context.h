@@ -15,6 +15,7 @@
 #include "src/base/cache_size.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/few_rows.h"
+#include "src/kernels/hadamard.h"
 #include "src/kernels/matmul.h"
 #include "src/kernels/norm.h"
 #include "src/kernels/pack.h"
@@ -45,6 +46,7 @@ struct TaskRunner {
 struct Kernels {
   int64_t target = 0;
   const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
+  const HadamardKernels* hadamard = &KernelsOf<HadamardKernels>(target);
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
   const PackKernels* pack = &KernelsOf<PackKernels>(target);
   const QuantizeKernels* quantize = &KernelsOf<QuantizeKernels>(target);

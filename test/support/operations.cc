@@ -113,6 +113,24 @@ void Operations::AddOthers() {
     return rope(q_.view(), TensorView(positions_, {40}), MutableTensorView(out, {1, 40, 4, 16}), {},
                 c);
   });
+  Add("quantize, dequantize", 40 * 64 + 40 * 2 + 3, [this](Context& c, float* out) {
+    int8_t codes[40 * 64];
+    float* error = out + 40 * 64 + 40 * 2;
+    const MutableTensorView code(codes, {40, 64}), scales(out + 40 * 64, {40, 2});
+    const auto cost = quantize(x_.view(), DType::kInt4, 32, code, scales, {}, c);
+    HEED_RETURN_IF_ERROR(cost.status());
+    error[0] = cost->rms, error[1] = cost->largest, error[2] = cost->relative;
+    return dequantize(code, scales, 32, MutableTensorView(out, {40, 64}), c);
+  });
+  Add("storage_error", 2, [this](Context& c, float* out) {
+    const auto cost = storage_error(x_.view(), WeightLayout::kOutIn, {DType::kF16, 0}, {}, c);
+    HEED_RETURN_IF_ERROR(cost.status());
+    out[0] = cost->rms, out[1] = cost->relative;
+    return Status();
+  });
+  Add("hadamard", 40 * 64, [this](Context& c, float* out) {
+    return hadamard(x_.view(), MutableTensorView(out, {40, 64}), c);
+  });
   Add("alibi_slopes", 12,
       [](Context&, float* out) { return alibi_slopes(MutableTensorView(out, {12})); });
   Add("dropout_mask", 40 * 40, [](Context&, float* out) {
