@@ -8,10 +8,10 @@
 namespace heed::tools {
 namespace {
 
-constexpr double kWidth = 420, kMargin = 14, kRow = 21, kHead = 34, kTop = 92, kBottom = 40;
+constexpr double kWidth = 420, kMargin = 14, kRow = 21, kHead = 34, kTop = 96, kBottom = 40;
 constexpr double kShares = 168;                      // right edge of the shares of bytes
-constexpr double kLeft = 184, kRight = kWidth - 64;  // the scale
-constexpr int kLeastPower = -5, kMostPower = 1;      // of ten, in shares of the weights' RMS
+constexpr double kLeft = 188, kRight = kWidth - 64;  // the scale
+constexpr int kLeastPower = -4, kMostPower = 0;      // of ten, in shares of the weights' RMS
 
 const char* colour_of(DType dtype) {
   return dtype == DType::kInt4 ? "#c2570c" : dtype == DType::kInt8 ? "#1f6fb4" : "#4d7c3a";
@@ -23,6 +23,7 @@ double place(double share) {
 }
 
 std::string percent(double share) {
+  if (share > 0 && share < 1e-6) return "&lt; 0.0001 %";
   return share == 0 ? "0" : svg_number(100 * share, share < 1e-3 ? "%.1g" : "%.2g") + " %";
 }
 
@@ -34,7 +35,7 @@ std::string line(double x0, double y0, double x1, double y1, const std::string& 
 // The scale's lines from `top` to `bottom`, and their labels above.
 std::string grid(double top, double bottom) {
   std::string svg;
-  for (int power = kLeastPower; power <= kMostPower; power += 2) {
+  for (int power = kLeastPower; power <= kMostPower; ++power) {
     const double x = place(std::pow(10.0, power));
     svg += line(x, top, x, bottom, "class=\"grid\"");
     svg += svg_text(x, top - 5, svg_number(std::pow(10.0, power + 2)) + " %",
@@ -102,8 +103,8 @@ std::string error_chart_svg(const std::vector<StorageError>& errors, const std::
                   "Errors in shares of the weights' root mean square:", "class=\"note\"");
   svg +=
       svg_text(kMargin, kMargin + 52, "\u25cf root mean square, \u2502 largest.", "class=\"note\"");
-  svg += svg_text(kShares, kTop + 4, "bytes of f32's", "class=\"note\" text-anchor=\"end\"");
-  svg += svg_text(kWidth - kMargin, kTop + 4, "RMS error", "class=\"note\" text-anchor=\"end\"");
+  svg += svg_text(kShares, kTop - 6, "bytes of f32's", "class=\"note\" text-anchor=\"end\"");
+  svg += svg_text(kWidth - kMargin, kTop - 6, "RMS error", "class=\"note\" text-anchor=\"end\"");
   return svg + rows + "</svg>\n";
 }
 

@@ -1,22 +1,15 @@
 #include "tools/weight_errors.h"
 
-#include <algorithm>
-#include <cmath>
-#include <utility>
+#include <cstdint>
 
 #include "heed/convert.hpp"
-#include "src/base/quantize.h"
+#include "heed/quantize.hpp"
 #include "tools/text.h"
 
 namespace heed::tools {
 namespace {
 
 using Floats = std::vector<float>;
-
-constexpr PackOptions kStorages[] = {{DType::kF32},      {DType::kBF16},      {DType::kF16},
-                                     {DType::kInt8},     {DType::kInt8, 128}, {DType::kInt8, 64},
-                                     {DType::kInt8, 32}, {DType::kInt4, 128}, {DType::kInt4, 64},
-                                     {DType::kInt4, 32}};
 
 Result<Floats> converted(const TensorView& from, DType dtype, Context& context) {
   Floats wide(from.num_elements());
@@ -32,14 +25,10 @@ Result<Floats> converted(const TensorView& from, DType dtype, Context& context) 
   return converted(kept, DType::kF32, context);
 }
 
-// Elements [0, n) at x, a stride apart, become code * scale.
-void quantize(float* x, ptrdiff_t stride, size_t n, DType dtype) {
-  const float extreme = Extreme(x, stride, n);
-  const bool int8 = dtype == DType::kInt8;
-  const float scale = int8 ? Int8Scale(extreme) : ToFloat(Int4Scale(extreme));
-  for (size_t i = 0; i < n; ++i, x += stride) {
-    *x = static_cast<float>(int8 ? Int8Code(*x, scale) : Int4Code(*x, scale)) * scale;
-  }
+// As the rows of views that quantize() takes: along the depth.
+template <class View>
+View along_depth(const View& matrix, WeightLayout layout) {
+  return layout == WeightLayout::kOutIn ? matrix : matrix.transpose(0, 1);
 }
 
 struct Projection {
@@ -64,25 +53,6 @@ std::vector<Projection> projections_of(const MultiHeadAttentionConfig& config,
   return all;
 }
 
-Status measure(const Floats& stored, const Floats& weight, StorageError* error) {
-  double squares = 0, error_squares = 0, largest = 0;
-  for (size_t i = 0; i < weight.size(); ++i) {
-    const double x = static_cast<double>(weight[i]);
-    const double off = std::abs(static_cast<double>(stored[i]) - x);
-    squares += x * x;
-    error_squares += off * off;
-    largest = std::max(largest, off);
-  }
-  const double rms = std::sqrt(squares / static_cast<double>(weight.size()));
-  if (!std::isfinite(rms)) {
-    return refuse(error->projection, "the weight has elements that are NaN or infinite");
-  }
-  if (rms == 0) return Status();
-  error->rms = std::sqrt(error_squares / squares);
-  error->largest = largest / rms;
-  return Status();
-}
-
 }  // namespace
 
 Result<Floats> stored_numbers(const TensorView& weight, WeightLayout layout,
@@ -90,19 +60,20 @@ Result<Floats> stored_numbers(const TensorView& weight, WeightLayout layout,
   if (storage.dtype != DType::kInt8 && storage.dtype != DType::kInt4) {
     return converted(weight, storage.dtype, context);
   }
-  Result<Floats> numbers = converted(weight, DType::kF32, context);
-  if (!numbers.ok()) return numbers.status();
-  const size_t rows = weight.shape[0], columns = weight.shape[1];
-  const bool out_in = layout == WeightLayout::kOutIn;
-  const size_t in = out_in ? columns : rows, out = out_in ? rows : columns;
-  const size_t in_stride = out_in ? 1 : columns, out_stride = out_in ? columns : 1;
-  const size_t group = storage.group == 0 ? in : storage.group;
-  for (size_t j = 0; j < out; ++j) {
-    for (size_t i = 0; i < in; i += group) {
-      quantize(numbers->data() + j * out_stride + i * in_stride, static_cast<ptrdiff_t>(in_stride),
-               std::min(group, in - i), storage.dtype);
-    }
-  }
+  const TensorView rows = along_depth(weight, layout);
+  const size_t out = rows.shape[0], in = rows.shape[1];
+  const size_t groups = storage.group == 0 ? 1 : (in + storage.group - 1) / storage.group;
+  Floats numbers(out * in), scales(out * groups);
+  std::vector<int8_t> codes(out * in);
+  const MutableTensorView code_view(codes.data(), {out, in});
+  const MutableTensorView scale_view(scales.data(), {out, groups});
+  const Result<QuantizationError> error =
+      quantize(rows, storage.dtype, storage.group, code_view, scale_view, {}, context);
+  if (!error.ok()) return error.status();
+  const MutableTensorView stored(numbers.data(), DType::kF32, weight.shape, 2);
+  const Status s =
+      dequantize(code_view, scale_view, storage.group, along_depth(stored, layout), context);
+  if (!s.ok()) return s;
   return numbers;
 }
 
@@ -111,22 +82,25 @@ Result<std::vector<StorageError>> storage_errors(const MultiHeadAttentionConfig&
                                                  Context& context) {
   std::vector<StorageError> errors;
   for (const Projection& projection : projections_of(config, weights)) {
-    const Result<Floats> weight = converted(projection.weight, DType::kF32, context);
-    if (!weight.ok()) return weight.status();
+    const TensorView& weight = projection.weight;
     size_t f32_bytes = 0;
-    for (const PackOptions& storage : kStorages) {
-      StorageError error = {.projection = projection.name, .storage = storage};
-      const Result<Floats> stored =
-          stored_numbers(projection.weight, weights.layout, storage, context);
-      if (!stored.ok()) return stored.status();
-      if (const Status s = measure(*stored, *weight, &error); !s.ok()) return s;
+    for (const PackOptions& storage : kPackOptions) {
+      const Result<QuantizationError> error =
+          storage_error(weight, weights.layout, storage, {}, context);
+      if (!error.ok()) return error.status();
+      if (storage.dtype == DType::kF32 && error->rms != 0) {
+        return refuse(projection.name, "the weight has elements that are NaN or infinite");
+      }
       const Result<PackedMatrix> packed =
-          PackedMatrix::pack(projection.weight, weights.layout, storage, context);
-      if (!packed.ok()) return packed.status();
-      error.bytes = packed->bytes();
-      if (storage.dtype == DType::kF32) f32_bytes = error.bytes;
-      error.of_f32 = static_cast<double>(error.bytes) / static_cast<double>(f32_bytes);
-      errors.push_back(std::move(error));
+          PackedMatrix::pack(weight, weights.layout, storage, context);
+      if (!packed.ok()) return refuse(projection.name, packed.status().message());
+      if (storage.dtype == DType::kF32) f32_bytes = packed->bytes();
+      const double rms = static_cast<double>(error->rms),
+                   relative = static_cast<double>(error->relative),
+                   largest = static_cast<double>(error->largest);
+      errors.push_back({projection.name, storage, packed->bytes(),
+                        static_cast<double>(packed->bytes()) / static_cast<double>(f32_bytes),
+                        relative, rms == 0 ? 0 : largest * (relative / rms)});
     }
   }
   return errors;

@@ -13,12 +13,18 @@ namespace heed::tools {
 Result<std::vector<float>> stored_numbers(const TensorView& weight, WeightLayout layout,
                                           const PackOptions& storage, Context& context);
 
+// All that heed info and heed show --errors speak of, f32 first.
+inline constexpr PackOptions kPackOptions[] = {
+    {DType::kF32},       {DType::kBF16},     {DType::kF16},      {DType::kInt8},
+    {DType::kInt8, 128}, {DType::kInt8, 64}, {DType::kInt8, 32}, {DType::kInt4, 128},
+    {DType::kInt4, 64},  {DType::kInt4, 32}};
+
 struct StorageError {
   std::string projection;  // q, k, v or out
   PackOptions storage;
   size_t bytes = 0;    // as the layer keeps them, scales included
   double of_f32 = 0;   // bytes as a share of those of f32
-  double rms = 0;      // of the errors, as a share of the weights' RMS; 0 where all of those are 0
+  double rms = 0;      // of the errors, as a share of the weights' RMS
   double largest = 0;  // error, likewise
 };
 
