@@ -22,43 +22,71 @@ KeyBlocks KeyBlocks::OfPages(const PackKernels& pack, const HeadsView& k, const 
   return blocks;
 }
 
-KeyBlocks KeyBlocks::OfCache(const KvCache& cache) {
+KeyBlocks KeyBlocks::OfCache(const WidenKernels& widen, const KvCache& cache) {
   KeyBlocks blocks;
   blocks.source_ = Source::kCache;
+  blocks.widen_ = &widen;
   blocks.cache_ = KvCache::Impl::Of(cache);
+  const KvCacheConfig& c = cache.config();
+  blocks.narrow_ = c.k_dtype != DType::kF32 || c.v_dtype != DType::kF32;
   return blocks;
 }
 
 void KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
+  const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
   if (source_ == Source::kCache) {
     *panels = cache_->Keys(head.batch, head.head, block);
-    return;
+    if (panels->dtype == DType::kF32) return;
+    const size_t dim = cache_->config.head_dim;
+    widen_->panels[StoredIndex(panels->dtype)]({*panels, cache_->key_panel_bytes(), 0,
+                                                CeilDiv(count, kPanel), 0, dim, scratch,
+                                                dim * kPanel});
+  } else {
+    PackKeys(head, first, count, scratch);
   }
-  const size_t first = block * kKeyBlock;
-  PackKeys(head, first, std::min(kKeyBlock, head.len - first), scratch);
   *panels = {scratch};
 }
 
 void KeyBlocks::Values(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
+  const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
   if (source_ == Source::kCache) {
     *panels = cache_->Values(head.batch, head.head, block);
-    return;
+    if (panels->dtype == DType::kF32) return;
+    widen_->panels[StoredIndex(panels->dtype)]({*panels, cache_->value_panel_bytes(), 0,
+                                                CeilDiv(cache_->config.v_head_dim, kPanel), 0,
+                                                count, scratch, kKeyBlock * kPanel});
+  } else {
+    PackValues(head, first, count, scratch);
   }
-  const size_t first = block * kKeyBlock;
-  PackValues(head, first, std::min(kKeyBlock, head.len - first), scratch);
   *panels = {scratch};
 }
 
-size_t KeyBlocks::KeyScratch() const { return source_ == Source::kCache ? 0 : kKeyBlock * k_.dim; }
-
-size_t KeyBlocks::ValueScratch() const {
-  return source_ == Source::kCache ? 0 : kKeyBlock * RoundUp(v_.dim, kPanel);
+size_t KeyBlocks::KeyScratch() const {
+  if (source_ != Source::kCache) return kKeyBlock * k_.dim;
+  const KvCacheConfig& c = cache_->config;
+  return c.k_dtype == DType::kF32 ? 0 : kKeyBlock * c.head_dim;
 }
 
-void KeyBlocks::PrefetchPanels(const KeyHead& head, size_t block, BlockPrefetch* prefetch) const {
+size_t KeyBlocks::ValueScratch() const {
+  if (source_ != Source::kCache) return kKeyBlock * RoundUp(v_.dim, kPanel);
+  const KvCacheConfig& c = cache_->config;
+  return c.v_dtype == DType::kF32 ? 0 : kKeyBlock * RoundUp(c.v_head_dim, kPanel);
+}
+
+void KeyBlocks::AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const {
+  cache_->PanelsOf(cache_->Block(head.batch, head.head, block), k, v);
+}
+
+// Where they lie is all that counts: scales are not filled in.
+void KeyBlocks::PrefetchPanels(const KeyHead& head, size_t block, bool as_stored,
+                               BlockPrefetch* prefetch) const {
   if (source_ != Source::kCache || block * kKeyBlock >= head.len) return;
-  Keys(head, block, nullptr, &prefetch->k);
-  Values(head, block, nullptr, &prefetch->v);
+  const KvCacheConfig& c = cache_->config;
+  const uint8_t* at = cache_->Block(head.batch, head.head, block);
+  prefetch->k.dtype = c.k_dtype;
+  prefetch->v.dtype = c.v_dtype;
+  if (as_stored || c.k_dtype == DType::kF32) prefetch->k.data = at;
+  if (as_stored || c.v_dtype == DType::kF32) prefetch->v.data = at + cache_->values_at;
 }
 
 void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, size_t parts,
@@ -74,13 +102,13 @@ void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, siz
   }
 }
 
-double KeyBlocks::Elements(size_t len) const {
+double KeyBlocks::Bytes(size_t len) const {
   if (source_ == Source::kCache) {
     const KvCacheConfig& c = cache_->config;
     return static_cast<double>(c.batch * c.num_kv_heads) * static_cast<double>(len) *
-           static_cast<double>(c.head_dim + c.v_head_dim);
+           static_cast<double>(cache_->block_bytes) / static_cast<double>(kKeyBlock);
   }
-  return k_.num_elements() + v_.num_elements();
+  return (k_.num_elements() + v_.num_elements()) * sizeof(float);
 }
 
 // Calls pack(row of the first key, its place in the block, how many) for the runs of keys that lie

@@ -9,6 +9,7 @@
 #include "src/kernels/pack.h"
 #include "src/kernels/panels.h"
 #include "src/kernels/prefetch.h"
+#include "src/kernels/widen.h"
 
 namespace heed {
 
@@ -30,25 +31,31 @@ class KeyBlocks {
   static KeyBlocks OfTensors(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
   // [block, slot, ...]
   static KeyBlocks OfPages(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
-  static KeyBlocks OfCache(const KvCache& cache);  // a ring too
+  static KeyBlocks OfCache(const WidenKernels& widen, const KvCache& cache);  // a ring too
 
-  // Panels of the keys [block * kKeyBlock, head.len) of which there are at most kKeyBlock. A cache
-  // holds them; others are packed into `scratch`, of KeyScratch() or ValueScratch() floats. Not
-  // returned: what is copied right after it was written, in other pieces, waits until all loads
-  // before are done, so that decode stands still for a moment.
+  // Panels of f32 of the keys [block * kKeyBlock, head.len) of which there are at most kKeyBlock. A
+  // cache of f32 holds them; others are packed or widened into `scratch`, of KeyScratch() or
+  // ValueScratch() floats. Not returned: what is copied right after it was written, in other
+  // pieces, waits until all loads before are done, so that decode stands still for a moment.
   void Keys(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
   void Values(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
   size_t KeyScratch() const;
   size_t ValueScratch() const;
 
-  // Prefetches block `block`, if there is one: its panels in a cache, and of tensors the rows that
-  // are part `part` of `parts`. Where pages lie is not known without a look at their table.
-  void PrefetchPanels(const KeyHead& head, size_t block, BlockPrefetch* prefetch) const;
+  // Whether a cache holds keys or values of another type than f32, and both as it holds them.
+  bool narrow() const { return narrow_; }
+  void AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const;
+
+  // Prefetches block `block`, if there is one: its panels in a cache, those of f32 or, where
+  // `as_stored`, all; and of tensors the rows that are part `part` of `parts`. Where pages lie is
+  // not known without a look at their table.
+  void PrefetchPanels(const KeyHead& head, size_t block, bool as_stored,
+                      BlockPrefetch* prefetch) const;
   void PrefetchRows(const KeyHead& head, size_t block, size_t part, size_t parts,
                     BlockPrefetch* prefetch) const;
 
-  // Elements of `len` keys and values of each sequence, or of all tensors or pages.
-  double Elements(size_t len) const;
+  // Bytes of `len` keys and values of each sequence, or of all tensors or pages.
+  double Bytes(size_t len) const;
 
  private:
   enum class Source { kTensors, kPages, kCache };
@@ -62,7 +69,9 @@ class KeyBlocks {
   Source source_ = Source::kTensors;
   const PackKernels* pack_ = nullptr;
   HeadsView k_, v_;
+  const WidenKernels* widen_ = nullptr;
   const KvCache::Impl* cache_ = nullptr;
+  bool narrow_ = false;
 };
 
 }  // namespace heed

@@ -136,8 +136,9 @@ ScoreUnits UnitsOf(const AttentionPlan& plan) {
                                   : ScoreUnits::Of(scale);
 }
 
-double OperandFloats(const AttentionPlan& plan) {
-  return plan.keys.Elements(plan.kv_len) + plan.q.num_elements() + plan.out.num_elements();
+double OperandBytes(const AttentionPlan& plan) {
+  return plan.keys.Bytes(plan.kv_len) +
+         (plan.q.num_elements() + plan.out.num_elements()) * sizeof(float);
 }
 
 // So that nothing can read them twice.
@@ -195,7 +196,7 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   plan->group = plan->q.heads / plan->k.heads;
   plan->units = UnitsOf(*plan);
   CutIntoTasks(context.num_threads, plan);
-  plan->prefetch = OperandFloats(*plan) > static_cast<double>(context.l2_bytes / sizeof(float));
+  plan->prefetch = OperandBytes(*plan) > static_cast<double>(context.l2_bytes);
   if (!plan->writes_nothing) PlanMemory(context, plan);
   return Status();
 }

@@ -36,12 +36,12 @@ GroupPrefetch::GroupPrefetch(const Rows& rows, const AttentionWorkspace& w, size
 //   over their tiles: all of them before the kernel fill the line buffers, and it waits (4 %);
 // - where the operands fit in L2 together no rows are prefetched: they are there, and it costs 5 to
 //   8 %.
-void GroupPrefetch::Next(size_t g, bool writes, BlockPrefetch* prefetch) {
+void GroupPrefetch::Next(size_t g, bool writes, bool as_stored, BlockPrefetch* prefetch) {
   if constexpr (!kPrefetch) return;
   const AttentionPlan& plan = rows_.plan;
   const size_t part = part_++;
   *prefetch = BlockPrefetch();
-  if (part == 0) plan.keys.PrefetchPanels(rows_.keys(), block_ + 1, prefetch);
+  if (part == 0) plan.keys.PrefetchPanels(rows_.keys(), block_ + 1, as_stored, prefetch);
   if (!plan.prefetch) return;
   prefetch->rows.rows = w_.prefetch;
   prefetch->rows.capacity = kMaxPrefetchRows;

@@ -16,8 +16,8 @@ class GroupPrefetch {
   GroupPrefetch(const Rows& rows, const AttentionWorkspace& w, size_t block, size_t end);
 
   // For group g, in ascending order of those that see some of the block. `writes`: its outputs are
-  // written after this block.
-  void Next(size_t g, bool writes, BlockPrefetch* prefetch);
+  // written after this block. `as_stored`: it reads the block as a cache holds it.
+  void Next(size_t g, bool writes, bool as_stored, BlockPrefetch* prefetch);
 
  private:
   const Rows& rows_;

@@ -114,12 +114,16 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
       if (DescribeBlock(group, kernels, block, info.keys, w.block, &keys)) {
         if (!info.met) ClearSegment(group, of_group);
         info.met = true;
-        if (keys.k.absent()) {
+        const bool as_stored = plan.keys.narrow() && IsStreamed(keys, rows.count);
+        if (as_stored) {
+          plan.keys.AsStored(rows.keys(), block, &keys.k, &keys.v);
+        } else if (keys.k.absent()) {
           plan.keys.Keys(rows.keys(), block, w.keys, &keys.k);
           plan.keys.Values(rows.keys(), block, w.values, &keys.v);
         }
         PrepareQueries(kernels, group, of_group);
-        prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group), &keys.prefetch);
+        prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group), as_stored,
+                      &keys.prefetch);
         kernels.attend(Describe(group, of_group), keys,
                        {of_group.max, of_group.lanes, of_group.acc, plan.acc_stride});
       }

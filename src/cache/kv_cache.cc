@@ -5,11 +5,38 @@
 
 #include "src/base/check.h"
 #include "src/base/float_environment.h"
+#include "src/base/half.h"
 #include "src/base/parallel.h"
+#include "src/base/quantize.h"
 #include "src/kernels/layout.h"
 
 namespace heed {
 namespace {
+
+Status CheckStored(const char* name, DType dtype) {
+  if (StoredIndex(dtype) < kStoredTypes) return Status();
+  return Status::Error(StatusCode::kUnsupported, "%s: is %s, must be f32, bf16, f16, int8 or int4",
+                       name, name_of(dtype));
+}
+
+// Bytes of the scales of a block's keys or values.
+size_t BytesOfScales(DType dtype, size_t dim) {
+  if (dtype == DType::kInt8) return kKeyBlock * sizeof(float);
+  if (dtype == DType::kInt4) return kKeyBlock * sizeof(f16) * CeilDiv(dim, kInt4Group);
+  return 0;
+}
+
+void FillScales(const uint8_t* at, ScaleAxis axis, size_t dim, Panels* panels) {
+  if (!HasScales(panels->dtype)) return;
+  const bool int8 = panels->dtype == DType::kInt8;
+  Scales& scales = panels->scales;
+  scales.data = at;
+  scales.dtype = int8 ? DType::kF32 : DType::kF16;
+  scales.axis = axis;
+  scales.group = int8 ? RoundUp(dim, kPanel) : kInt4Group;
+  scales.panel_stride = kPanel;
+  scales.group_stride = kKeyBlock;
+}
 
 Status CheckConfig(const KvCacheConfig& c) {
   if (c.batch == 0 || c.num_kv_heads == 0 || c.head_dim == 0 || c.capacity == 0) {
@@ -26,12 +53,89 @@ Status CheckConfig(const KvCacheConfig& c) {
     return Status::Error(StatusCode::kInvalidArgument, "sink_tokens: is %zu, needs a window",
                          c.sink_tokens);
   }
-  return Status();
+  HEED_RETURN_IF_ERROR(CheckStored("k_dtype", c.k_dtype));
+  return CheckStored("v_dtype", c.v_dtype);
 }
 
 // The first key that a query at `position` sees, sinks apart.
 size_t WindowBegin(size_t position, size_t window) {
   return position + 1 - std::min(position + 1, window);
+}
+
+Status TooLarge(const KvCacheConfig& c) {
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "config: batch %zu, num_kv_heads %zu, head_dim %zu, capacity %zu exceed the "
+                       "address space",
+                       c.batch, c.num_kv_heads, c.head_dim, c.capacity);
+}
+
+// Where the elements of one token and head lie, counted as elements of f32 panels: channel d at
+// first + d / 16 * kPanelStep + d % 16 * kStep.
+template <size_t kStep, size_t kPanelStep>
+struct Places {
+  uint8_t* panels;
+  size_t first;
+
+  // put(index, element) for the channels [begin, end), begin a multiple of kPanel; `from` is the
+  // first one's element.
+  template <class Put>
+  void ForEach(const float* from, ptrdiff_t stride, size_t begin, size_t end,
+               const Put& put) const {
+    for (size_t d = begin; d < end; d += kPanel) {
+      const size_t at = first + d / kPanel * kPanelStep, width = std::min(kPanel, end - d);
+      for (size_t c = 0; c < width; ++c, from += stride) put(at + c * kStep, *from);
+    }
+  }
+};
+using KeyPlaces = Places<kPanel, kPanel * kPanel>;
+using ValuePlaces = Places<1, kKeyBlock * kPanel>;
+
+template <class T, class To, class Narrow>
+void WriteElements(const float* from, ptrdiff_t stride, size_t n, const To& to,
+                   const Narrow& narrow) {
+  T* const elements = reinterpret_cast<T*>(to.panels);
+  to.ForEach(from, stride, 0, n, [&](size_t at, float x) { elements[at] = narrow(x); });
+}
+
+template <class To>
+void WriteInt8(const float* from, ptrdiff_t stride, size_t n, const To& to, float* scale) {
+  *scale = Int8Scale(LargestMagnitude(from, stride, n));
+  WriteElements<int8_t>(from, stride, n, to, [&](float x) { return Code(x, *scale, kInt8Most); });
+}
+
+// `scales` of the groups lie kKeyBlock apart.
+template <class To>
+void WriteInt4(const float* from, ptrdiff_t stride, size_t n, const To& to, f16* scales) {
+  for (size_t begin = 0; begin < n; begin += kInt4Group, scales += kKeyBlock) {
+    const size_t end = std::min(begin + kInt4Group, n);
+    const float scale = Int4Scale(LargestMagnitude(from, stride, end - begin));
+    *scales = ToF16(scale);
+    to.ForEach(from, stride, begin, end, [&](size_t at, float x) {
+      const size_t step = at / kPanel, shift = step % 2 * 4;
+      uint8_t& pair = to.panels[step / 2 * kPanel + at % kPanel];
+      const auto code = static_cast<unsigned>(Code(x, scale, kInt4Most)) & 15u;
+      pair = static_cast<uint8_t>((pair & ~(15u << shift)) | code << shift);
+    });
+    from += static_cast<ptrdiff_t>(end - begin) * stride;
+  }
+}
+
+// One token of one head, `n` channels. `scales`: the block's.
+template <class To>
+void WriteToken(DType dtype, const float* from, ptrdiff_t stride, size_t n, const To& to,
+                uint8_t* scales, size_t token) {
+  switch (dtype) {
+    case DType::kBF16:
+      return WriteElements<bf16>(from, stride, n, to, [](float x) { return ToBf16(x); });
+    case DType::kF16:
+      return WriteElements<f16>(from, stride, n, to, [](float x) { return ToF16(x); });
+    case DType::kInt8:
+      return WriteInt8(from, stride, n, to, reinterpret_cast<float*>(scales) + token);
+    case DType::kInt4:
+      return WriteInt4(from, stride, n, to, reinterpret_cast<f16*>(scales) + token);
+    default:
+      return WriteElements<float>(from, stride, n, to, [](float x) { return x; });
+  }
 }
 
 constexpr KvCacheConfig kNoConfig;
@@ -43,20 +147,16 @@ Status KvCache::Impl::Allocate() {
   const KvCacheConfig& c = config;
   HEED_RETURN_IF_ERROR(CheckConfig(c));
   constexpr size_t kLimit = PTRDIFF_MAX / 64;  // so that rounding up can't wrap
-  block_floats = kKeyBlock * (c.head_dim % kLimit + RoundUp(c.v_head_dim % kLimit, kPanel));
+  if (c.head_dim > kLimit / kKeyBlock || c.v_head_dim > kLimit / kKeyBlock) return TooLarge(c);
+  values_at = kKeyBlock / kPanel * key_panel_bytes();
+  key_scales_at = values_at + CeilDiv(c.v_head_dim, kPanel) * value_panel_bytes();
+  value_scales_at = key_scales_at + BytesOfScales(c.k_dtype, c.head_dim);
+  block_bytes = value_scales_at + BytesOfScales(c.v_dtype, c.v_head_dim);
   sink_blocks = CeilDiv(c.sink_tokens, kKeyBlock);
   ring_blocks = CeilDiv(c.capacity, kKeyBlock);
-  const size_t factors[] = {c.batch, c.num_kv_heads, sink_blocks + ring_blocks, block_floats,
-                            sizeof(float)};
+  const size_t factors[] = {c.batch, c.num_kv_heads, sink_blocks + ring_blocks, block_bytes};
   size_t bytes = 0;
-  if (c.head_dim > kLimit / kKeyBlock || c.v_head_dim > kLimit / kKeyBlock ||
-      !Product(factors, 5, &bytes)) {
-    return Status::Error(
-        StatusCode::kInvalidArgument,
-        "config: batch %zu, num_kv_heads %zu, head_dim %zu, capacity %zu exceed the "
-        "address space",
-        c.batch, c.num_kv_heads, c.head_dim, c.capacity);
-  }
+  if (!Product(factors, 4, &bytes)) return TooLarge(c);
   data = AllocateFloats(bytes / sizeof(float));
   if (data == nullptr) return OutOfMemory("cache", bytes);
   std::fill_n(data.get(), bytes / sizeof(float), 0.0f);
@@ -64,15 +164,24 @@ Status KvCache::Impl::Allocate() {
 }
 
 size_t KvCache::Impl::bytes() const {
-  return config.batch * config.num_kv_heads * (sink_blocks + ring_blocks) * block_floats *
-         sizeof(float);
+  return config.batch * config.num_kv_heads * (sink_blocks + ring_blocks) * block_bytes;
 }
 
-float* KvCache::Impl::Block(size_t sequence, size_t kv_head, size_t block) const {
+uint8_t* KvCache::Impl::Block(size_t sequence, size_t kv_head, size_t block) const {
   const size_t head = sequence * config.num_kv_heads + kv_head;
   const size_t place =
       block < sink_blocks ? block : sink_blocks + (block - sink_blocks) % ring_blocks;
-  return data.get() + (head * (sink_blocks + ring_blocks) + place) * block_floats;
+  return reinterpret_cast<uint8_t*>(data.get()) +
+         (head * (sink_blocks + ring_blocks) + place) * block_bytes;
+}
+
+void KvCache::Impl::PanelsOf(const uint8_t* block, Panels* k, Panels* v) const {
+  k->data = block;
+  k->dtype = config.k_dtype;
+  FillScales(block + key_scales_at, ScaleAxis::kColumn, config.head_dim, k);
+  v->data = block + values_at;
+  v->dtype = config.v_dtype;
+  FillScales(block + value_scales_at, ScaleAxis::kDepth, config.v_head_dim, v);
 }
 
 size_t KvCache::Impl::room() const {
@@ -89,24 +198,13 @@ size_t KvCache::Impl::FirstHeldAt(size_t tokens) const {
 void KvCache::Impl::Write(size_t sequence, size_t kv_head, const KvTokens& tokens) {
   for (size_t i = 0; i < tokens.keys.len; ++i) {
     const size_t at = (length + i) % kKeyBlock;
-    float* block = Block(sequence, kv_head, (length + i) / kKeyBlock);
-    const float* key = tokens.keys.row(sequence, i, kv_head);
-    float* k = block + at / kPanel * kPanel * config.head_dim + at % kPanel;
-    for (size_t d = 0; d < config.head_dim; ++d, key += tokens.keys.dim_stride) {
-      k[d * kPanel] = *key;
-    }
-    const float* value = tokens.values.row(sequence, i, kv_head);
-    float* v = block + kKeyBlock * config.head_dim + at * kPanel;
-    for (size_t d = 0; d < config.v_head_dim; d += kPanel, v += kKeyBlock * kPanel) {
-      const size_t width = std::min(kPanel, config.v_head_dim - d);
-      if (tokens.values.dim_stride == 1) {
-        std::copy_n(value + d, width, v);
-        continue;
-      }
-      for (size_t c = 0; c < width; ++c) {
-        v[c] = value[static_cast<ptrdiff_t>(d + c) * tokens.values.dim_stride];
-      }
-    }
+    uint8_t* block = Block(sequence, kv_head, (length + i) / kKeyBlock);
+    WriteToken(config.k_dtype, tokens.keys.row(sequence, i, kv_head), tokens.keys.dim_stride,
+               config.head_dim, KeyPlaces{block + at / kPanel * key_panel_bytes(), at % kPanel},
+               block + key_scales_at, at);
+    WriteToken(config.v_dtype, tokens.values.row(sequence, i, kv_head), tokens.values.dim_stride,
+               config.v_head_dim, ValuePlaces{block + values_at, at * kPanel},
+               block + value_scales_at, at);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "heed/kv_cache.hpp"
 #include "heed/numerics.hpp"
@@ -16,26 +17,36 @@ struct KvCache::Impl {
   KvCacheConfig config;
   size_t length = 0;
   size_t first_held = 0;
-  size_t block_floats = 0;  // of one key block and its value block
-  size_t sink_blocks = 0;   // the first blocks, which are never overwritten
-  size_t ring_blocks = 0;   // the places of all others
+  // Of a block of one head, in bytes: where its values and scales begin, and how long it is.
+  size_t values_at = 0, key_scales_at = 0, value_scales_at = 0, block_bytes = 0;
+  size_t sink_blocks = 0;  // the first blocks, which are never overwritten
+  size_t ring_blocks = 0;  // the places of all others
   Floats data;
 
   // Null for a cache that was moved from.
   static const Impl* Of(const KvCache& cache) { return cache.impl_.get(); }
 
   // Block b (of absolute key index / kKeyBlock) of one head: kKeyBlock keys in panels
-  // [key / 16][head_dim][16], values in panels [v_head_dim / 16][kKeyBlock][16]. In a ring two
-  // blocks share a place, the later one overwriting the earlier from its front: tokens that
+  // [key / 16][head_dim][16], values in panels [v_head_dim / 16][kKeyBlock][16], then the scales
+  // of keys and of values: kInt8 [kKeyBlock] f32, kInt4 [channel / kInt4Group][kKeyBlock] f16. In a
+  // ring two blocks share a place, the later one overwriting the earlier from its front: tokens that
   // first_held does not promise hold something else.
   Panels Keys(size_t sequence, size_t kv_head, size_t block) const {
-    return {Block(sequence, kv_head, block)};
+    Panels k, v;
+    PanelsOf(Block(sequence, kv_head, block), &k, &v);
+    return k;
   }
   Panels Values(size_t sequence, size_t kv_head, size_t block) const {
-    return {Block(sequence, kv_head, block) + kKeyBlock * config.head_dim};
+    Panels k, v;
+    PanelsOf(Block(sequence, kv_head, block), &k, &v);
+    return v;
   }
+  // Not returned, see KeyBlocks::Keys.
+  void PanelsOf(const uint8_t* block, Panels* k, Panels* v) const;
+  size_t key_panel_bytes() const { return BytesOfPanel(config.k_dtype, config.head_dim); }
+  size_t value_panel_bytes() const { return BytesOfPanel(config.v_dtype, kKeyBlock); }
 
-  float* Block(size_t sequence, size_t kv_head, size_t block) const;
+  uint8_t* Block(size_t sequence, size_t kv_head, size_t block) const;
   Status Allocate();
   size_t bytes() const;
   size_t room() const;

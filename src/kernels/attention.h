@@ -53,6 +53,31 @@ struct KeyBlock {
   BlockPrefetch prefetch;
 };
 
+// The most rows that read keys and values as streams, in the type in which they are stored. More of
+// them are bound by arithmetic, and take f32 alone.
+inline constexpr size_t kDecodeRows = 8;
+
+// The keys of a block that all rows see, or none where they see different ones.
+struct CommonKeys {
+  size_t begin = 0, end = 0;
+
+  CommonKeys(const KeyBlock& block, size_t rows) {
+    if (block.holes != 0) return;
+    for (size_t r = 1; r < rows; ++r) {
+      if (block.begin[r] != block.begin[0] || block.end[r] != block.end[0]) return;
+    }
+    begin = block.begin[0];
+    end = block.end[0];
+  }
+};
+
+// Whether `attend` takes the block's keys and values in any type.
+inline bool IsStreamed(const KeyBlock& block, size_t rows) {
+  if (rows > kDecodeRows) return false;
+  const CommonKeys keys(block, rows);
+  return keys.begin < keys.end;
+}
+
 // Scores are held in units (score_units.h) that make them q.k, or its tanh.
 struct QueryRows {
   const float* q = nullptr;  // tiles, see layout.h
@@ -73,7 +98,7 @@ struct RowTotal {
 };
 
 struct AttentionKernels {
-  // Takes one block of keys into the state of every row.
+  // Takes one block of keys, of f32 unless IsStreamed, into the state of every row.
   void (*attend)(const QueryRows&, const KeyBlock&, const RowState&);
   // weights [rows][kKeyBlock] of the block, before dropout; 0 for hidden keys.
   void (*weights)(const QueryRows&, const KeyBlock&, const RowTotal&, float* weights);

@@ -45,6 +45,9 @@ constexpr size_t BytesOfStep(DType dtype) {
 }
 constexpr bool HasScales(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kInt4; }
 
+// Channels of a token's key or value in a cache that share a scale in kInt4.
+inline constexpr size_t kInt4Group = 32;
+
 // Bytes of a panel, which begins at a whole step of two.
 constexpr size_t BytesOfPanel(DType dtype, size_t depth) {
   return BytesOfStep(dtype) * (dtype == DType::kInt4 ? RoundUp(depth, 2) : depth);
