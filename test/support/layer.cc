@@ -158,9 +158,10 @@ spec::LayerResult LayerProblem::Expected(Family family, bool cached) const {
       }
     }
   }
-  spec::LayerOptions options = {.multiplier = multiplier.empty() ? nullptr : multiplier.data(),
-                                .kv_lens = kv_lens_.empty() ? nullptr : kv_lens_.data(),
-                                .key_mask = key_mask_.empty() ? nullptr : key_mask_.data()};
+  spec::LayerOptions options;
+  if (form.mask || form.dropout > 0.0f) options.multiplier = multiplier.data();
+  if (form.kv_lens) options.kv_lens = kv_lens_.data();
+  if (form.key_mask) options.key_mask = key_mask_.data();
   if (cached) {
     options.store_keys = [this](std::vector<float>* k) {
       RoundTokens(form.k_cache_dtype, spec_.head_dim, k);
