@@ -34,8 +34,7 @@ struct PackOptions {
   size_t group = 0;
 };
 
-// A matrix that is quantized already: an element is code * scale. A code of 0 is +0, whatever the
-// sign of the scale.
+// A matrix that is quantized already: an element is code * scale, and +0 where that is zero.
 struct QuantizedView {
   // int8, rank 2, any strides; -127 to 127 for kInt8, -8 to 7 for kInt4.
   TensorView codes = {};
