@@ -124,6 +124,28 @@ const BadParts kBadParts[] = {
        p.weights.alibi_slopes = p.bias.view().slice(0, 0, 4);
        p.weights.alibi_slopes.dtype = DType::kI32;
      }},
+    {"int4 without groups", kInvalid, "q.weight",
+     [](Parts& p) { p.weights.q.storage.dtype = DType::kInt4; }},
+    {"groups that are no multiple of 16", kInvalid, "k.weight",
+     [](Parts& p) {
+       p.weights.k.storage = {DType::kInt8, 24};
+     }},
+    {"groups of what is not quantized", kInvalid, "v.weight",
+     [](Parts& p) {
+       p.weights.v.storage = {DType::kBF16, 32};
+     }},
+    {"storage that is none", kUnsupported, "out.weight",
+     [](Parts& p) { p.weights.out.storage.dtype = DType::kU8; }},
+    {"a fused weight in groups of 0", kInvalid, "qkv.weight",
+     [](Parts& p) {
+       p.weights.q = p.weights.k = p.weights.v = {};
+       p.weights.qkv = {.weight = p.qkv.view(), .storage = {DType::kInt4, 0}};
+     }},
+    {"a NaN that is to be quantized", kInvalid, "v.weight",
+     [](Parts& p) {
+       p.v[17] = kNaN;
+       p.weights.q.storage = p.weights.k.storage = p.weights.v.storage = {DType::kInt8};
+     }},
     {"a weight of absurd size", kInvalid, "out",
      [](Parts& p) { p.weights.out.weight.shape[0] = kHuge; }},
 };

@@ -18,6 +18,7 @@
 #include "test/support/contexts.h"
 #include "test/support/mode.h"
 #include "test/support/refusal.h"
+#include "test/support/stored_numbers.h"
 #include "tools/conformance/tensor.h"
 
 namespace heed::test {
@@ -44,29 +45,8 @@ size_t GroupSteps(const PackOptions& options, size_t in) {
 // What the elements of b [in, out] stand for once they are stored.
 std::vector<float> Stored(const std::vector<float>& b, size_t in, size_t out,
                           const PackOptions& options) {
-  std::vector<float> stored(b.size());
-  const size_t group = GroupSteps(options, in);
-  for (size_t i = 0; i < b.size(); ++i) {
-    const size_t k = i / out / group * group, c = i % out;
-    const float largest =
-        LargestMagnitude(&b[k * out + c], static_cast<ptrdiff_t>(out), std::min(group, in - k));
-    switch (options.dtype) {
-      case DType::kF16:
-        stored[i] = ToFloat(ToF16(b[i]));
-        break;
-      case DType::kBF16:
-        stored[i] = ToFloat(ToBf16(b[i]));
-        break;
-      case DType::kInt8:
-        stored[i] = Code(b[i], Int8Scale(largest), kInt8Most) * Int8Scale(largest);
-        break;
-      case DType::kInt4:
-        stored[i] = Code(b[i], Int4Scale(largest), kInt4Most) * Int4Scale(largest);
-        break;
-      default:
-        stored[i] = b[i];
-    }
-  }
+  std::vector<float> stored = b;
+  RoundWeights(options, in, out, &stored);
   return stored;
 }
 

@@ -10,6 +10,7 @@
 #include "examples/tiny-lm/model.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
+#include "test/support/stored_numbers.h"
 #include "tools/file.h"
 
 namespace heed::test {
@@ -32,7 +33,7 @@ const tools::Safetensors& Golden() {
 
 const Model& TinyLm() {
   static Context context;
-  static const auto model = Model::load(MODEL_DIR, context);
+  static const auto model = Model::load(MODEL_DIR, {}, context);
   REQUIRE_MESSAGE(model.ok(), model.status().message());
   return *model;
 }
@@ -47,6 +48,14 @@ std::vector<int32_t> Tokens(const std::string& name) {
   auto values = Golden().read_i32(name);
   REQUIRE_MESSAGE(values.ok(), values.status().message());
   return *values;
+}
+
+std::vector<int32_t> ValidationTokens() {
+  const auto text = tools::read_text(kData + "/validation.txt", 4096);
+  REQUIRE(text.ok());
+  const auto tokens = TinyLm().vocabulary().encode(*text);
+  REQUIRE(tokens.ok());
+  return *tokens;
 }
 
 std::string Prompt(int number) { return "prompt" + std::to_string(number) + "/"; }
@@ -76,14 +85,6 @@ std::vector<float> Logits(const std::vector<int32_t>& tokens, size_t chunk, Cont
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
-}
-
-// -log softmax(logits)[token], in double.
-double NegativeLogLikelihood(const float* logits, size_t size, int32_t token) {
-  const double max = static_cast<double>(*std::max_element(logits, logits + size));
-  double sum = 0;
-  for (size_t i = 0; i < size; ++i) sum += std::exp(static_cast<double>(logits[i]) - max);
-  return max + std::log(sum) - static_cast<double>(logits[token]);
 }
 
 }  // namespace
@@ -137,28 +138,127 @@ TEST_CASE("tiny-lm: greedy text is the expected one to the character") {
 
 TEST_CASE("tiny-lm: loss on text it was not trained on") {
   Context context;
-  const size_t vocab_size = TinyLm().config().vocab_size;
-  const auto text = tools::read_text(kData + "/validation.txt", 4096);
-  REQUIRE(text.ok());
-  const auto tokens = TinyLm().vocabulary().encode(*text);
-  REQUIRE(tokens.ok());
-  REQUIRE(tokens->size() == 4096);
-  // The protocol of golden.safetensors: 15 windows of 257 characters, one every 256; each begins
-  // without a past and predicts its last 256 characters.
-  constexpr ptrdiff_t kWindow = 256;
-  double sum = 0;
-  size_t count = 0;
-  for (ptrdiff_t start = 0; start <= 3584; start += kWindow) {
-    const auto begin = tokens->begin() + start;
-    const auto logits = Logits({begin, begin + kWindow}, kWindow, context);
-    for (ptrdiff_t i = 0; i < kWindow; ++i, ++count) {
-      sum += NegativeLogLikelihood(logits.data() + static_cast<size_t>(i) * vocab_size, vocab_size,
-                                   begin[i + 1]);
-    }
-  }
+  const auto tokens = ValidationTokens();
+  REQUIRE(tokens.size() == 4096);
+  // The protocol of golden.safetensors, too.
+  const auto loss = tiny_lm::loss_of(TinyLm(), tokens, context);
+  REQUIRE(loss.ok());
+  CHECK(loss->characters == 15 * 256);
   const double expected = std::stod(Golden().metadata().at("validation_nll_per_char"));
   // Errors of single logits mostly cancel in a mean over 3840 characters: 3e-8 was measured.
-  CHECK(std::abs(sum / static_cast<double>(count) - expected) <= 1e-6);
+  CHECK(std::abs(loss->nats - expected) <= 1e-6);
+  CHECK(loss->perplexity() == doctest::Approx(std::exp(expected)).epsilon(1e-6));
+
+  const auto part = tiny_lm::loss_of(TinyLm(), {tokens.begin(), tokens.begin() + 41}, context);
+  REQUIRE(part.ok());
+  CHECK(part->characters == 40);
+  CHECK(!tiny_lm::loss_of(TinyLm(), {1}, context).ok());
+}
+
+TEST_CASE("tiny-lm: perplexity with weights and caches in fewer bits") {
+  constexpr DType kF32 = DType::kF32;
+  const struct {
+    tiny_lm::Storage storage;
+    double most;  // change of the perplexity, as a share of f32's
+  } cases[] = {
+      {{{DType::kBF16}}, 2e-4},
+      {{{DType::kF16}}, 2e-4},
+      {{{}, DType::kBF16, DType::kBF16}, 2e-4},
+      {{{}, DType::kF16, DType::kF16}, 2e-4},
+      {{{DType::kInt8}}, 5e-3},
+      {{{DType::kInt8, 32}}, 5e-3},
+      {{{DType::kInt8, 64}}, 5e-3},
+      {{{DType::kInt8, 128}}, 5e-3},
+      {{{}, DType::kInt8, DType::kInt8}, 3e-3},
+      {{{}, DType::kBF16, DType::kInt8}, 3e-3},
+      {{{DType::kInt4, 32}}, 4e-2},
+      {{{DType::kInt4, 64}}, 4e-2},
+      {{{DType::kInt4, 128}}, 4e-2},
+  };
+  Context context;
+  const auto tokens = ValidationTokens();
+  const double f32 = tiny_lm::loss_of(TinyLm(), tokens, context)->perplexity();
+  for (const auto& c : cases) {
+    const PackOptions& weights = c.storage.weights;
+    INFO("weights " << name_of(weights.dtype) << "/" << weights.group << ", keys "
+                    << name_of(c.storage.keys) << ", values " << name_of(c.storage.values));
+    const auto model = Model::load(MODEL_DIR, c.storage, context);
+    REQUIRE_MESSAGE(model.ok(), model.status().message());
+    const auto loss = tiny_lm::loss_of(*model, tokens, context);
+    REQUIRE_MESSAGE(loss.ok(), loss.status().message());
+    CHECK(std::abs(loss->perplexity() / f32 - 1) <= c.most);
+    // The checkpoint is bf16, so its weights lose nothing there; all else must change something.
+    CHECK((loss->perplexity() == f32) == (weights.dtype == DType::kBF16));
+    CHECK((model->weight_bytes() < TinyLm().weight_bytes()) == (weights.dtype != kF32));
+  }
+}
+
+// Keys are 8 bits, queries f32: ggml rounds queries to 8 bits, too. On the queries and keys that the
+// model makes of the validation text.
+TEST_CASE("tiny-lm: int8 keys lose at most half of what 8-bit queries lose as well") {
+  const tiny_lm::Config& config = TinyLm().config();
+  const auto file = tools::Safetensors::load(MODEL_DIR "/model.safetensors");
+  REQUIRE(file.ok());
+  const std::vector<int32_t> all = ValidationTokens();
+  const size_t seq = 256, d_in = config.hidden_size, dim = config.head_dim;
+  const std::vector<int32_t> tokens(all.begin(), all.begin() + static_cast<ptrdiff_t>(seq));
+  Context context;
+  double keys_loss = 0, both_loss = 0;  // sums of squares of errors of attention's output
+  for (size_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    tiny_lm::Trace trace;
+    trace.layer = layer;
+    Logits(tokens, seq, context, &trace);
+    const auto project = [&](const char* name, size_t heads, bool turned) {
+      const auto weight = file->view("model.layers." + std::to_string(layer) + ".self_attn." +
+                                     name + "_proj.weight");
+      REQUIRE(weight.ok());
+      const auto packed = PackedMatrix::pack(*weight, WeightLayout::kOutIn, context);
+      REQUIRE(packed.ok());
+      std::vector<float> y(seq * heads * dim);
+      REQUIRE(matmul(TensorView(trace.in.data(), {seq, d_in}), *packed,
+                     MutableTensorView(y.data(), {seq, heads * dim}), {}, context)
+                  .ok());
+      const MutableTensorView view(y.data(), {1, seq, heads, dim});
+      std::vector<int32_t> positions(seq);
+      for (size_t i = 0; i < seq; ++i) positions[i] = static_cast<int32_t>(i);
+      if (turned) {
+        REQUIRE(rope(view, TensorView(positions.data(), {1, seq}), view,
+                     {.theta = config.rope_theta}, context)
+                    .ok());
+      }
+      return y;
+    };
+    const size_t heads = config.num_attention_heads, kv_heads = config.num_key_value_heads;
+    const std::vector<float> q = project("q", heads, true), k = project("k", kv_heads, true),
+                             v = project("v", kv_heads, false);
+    const auto attend = [&](const std::vector<float>& queries, const std::vector<float>& keys) {
+      std::vector<float> out(q.size());
+      AttentionOptions options;
+      options.causal = true;
+      REQUIRE(attention(TensorView(queries.data(), {1, seq, heads, dim}),
+                        TensorView(keys.data(), {1, seq, kv_heads, dim}),
+                        TensorView(v.data(), {1, seq, kv_heads, dim}),
+                        MutableTensorView(out.data(), {1, seq, heads, dim}), options, context)
+                  .ok());
+      return out;
+    };
+    std::vector<float> stored_k = k, rounded_q = q;
+    RoundTokens(DType::kInt8, dim, &stored_k);
+    RoundTokens(DType::kInt8, dim, &rounded_q);  // dim is 32, ggml's block
+    const std::vector<float> exact = attend(q, k), keys = attend(q, stored_k),
+                             both = attend(rounded_q, stored_k);
+    double layer_keys = 0, layer_both = 0;
+    for (size_t i = 0; i < exact.size(); ++i) {
+      layer_keys += std::pow(static_cast<double>(keys[i]) - static_cast<double>(exact[i]), 2);
+      layer_both += std::pow(static_cast<double>(both[i]) - static_cast<double>(exact[i]), 2);
+    }
+    MESSAGE("layer " << layer << ": " << layer_keys << " " << layer_both << " "
+                     << layer_keys / layer_both);
+    keys_loss += layer_keys;
+    both_loss += layer_both;
+  }
+  CHECK(keys_loss > 0);
+  CHECK(keys_loss <= 0.5 * both_loss);
 }
 
 TEST_CASE("tiny-lm: the same bits for any threads and any way to cut the text") {
@@ -215,7 +315,7 @@ TEST_CASE("tiny-lm: what it cannot do is refused by name") {
   CHECK(TinyLm().forward({-1}, *session, logits, nullptr, context).code() ==
         StatusCode::kInvalidArgument);
   CHECK(session->front().length() == 0);
-  CHECK(!Model::load(kData, context).ok());  // no config.json there
+  CHECK(!Model::load(kData, {}, context).ok());  // no config.json there
 }
 
 }  // namespace heed::test

@@ -144,7 +144,9 @@ TEST_CASE("heed info names the machine, the targets and the numerics version") {
   const Outcome outcome = Run(folder, {"info"});
   CHECK(outcome.code == 0);
   for (const char* line : {"numerics version", "family", "CPU", "caches", "targets compiled",
-                           "targets supported", "target chosen", "threads"}) {
+                           "targets supported", "target chosen", "threads", "bytes of a weight",
+                           "  groups of 32      int8 1.125, int4 0.5625",
+                           "  key or value      f32 4, bf16 2, f16 2, int8 1.031, int4 0.5625"}) {
     CHECK(Contains(outcome.out, std::string("\n") + line));
   }
 }
@@ -352,6 +354,123 @@ TEST_CASE("heed show draws the weights of a head with the tokens as labels") {
   CheckRefused(model.Layer("show", {"--head", "0", "--labels", model.folder / "labels.json"}),
                "array of strings");
   CHECK(Read(svg) == picture);
+}
+
+TEST_CASE("heed run stores weights, keys and values as asked, and each shows in the result") {
+  const Model models[] = {Llama(), Model(Gpt2Config(), Gpt2Arrays("h.0.attn."))};
+  for (const Model& model : models) {
+    const std::string y = model.folder / "y.safetensors";
+    const auto run = [&](std::vector<std::string> more) {
+      more.insert(more.end(), {"--output", y});
+      const Outcome outcome = model.Layer("run", more);
+      CAPTURE(outcome.err);
+      REQUIRE(outcome.code == 0);
+      return model.Output();
+    };
+    const std::vector<float> f32 = run({});
+    CHECK(Difference(run({"--weights-dtype", "f32", "--keys", "f32"}), f32) == "");
+    std::vector<std::vector<float>> results = {f32};
+    const std::vector<std::string> all[] = {
+        {"--weights-dtype", "bf16"},
+        {"--weights-dtype", "f16"},
+        {"--weights-dtype", "int8"},
+        {"--weights-dtype", "int8", "--weights-group", "16"},
+        {"--weights-dtype", "int4"},
+        {"--weights-dtype", "int4", "--weights-group", "16"},
+        {"--keys", "bf16"},
+        {"--keys", "int8"},
+        {"--values", "f16"},
+        {"--values", "int4"},
+        {"--keys", "bf16", "--values", "int8", "--weights-dtype", "int8"}};
+    for (const std::vector<std::string>& options : all) {
+      results.push_back(run(options));
+      // 4 bits cost a tenth.
+      CHECK(WorstError(results.back(), {f32.begin(), f32.end()}) < 1.0);
+      for (size_t i = 0; i + 1 < results.size(); ++i) {
+        CHECK(Difference(results[i], results.back()) != "");
+      }
+    }
+    CHECK(Difference(run({"--weights-dtype", "int4", "--weights-group", "32"}), results[5]) == "");
+  }
+}
+
+TEST_CASE("heed run --check compares stored weights with oneDNN's product of the same numbers") {
+  const Model models[] = {Llama(), Model(Gpt2Config(), Gpt2Arrays("h.0.attn."))};
+  for (const Model& model : models) {
+    const auto check = [&](std::vector<std::string> more) {
+      more.insert(more.end(), {"--output", model.folder / "y.safetensors", "--check"});
+      return model.Layer("run", more);
+    };
+    if (!tools::onednn_available()) {
+      CheckRefused(check({"--weights-dtype", "int8"}), "built without it");
+      continue;
+    }
+    for (const char* dtype : {"bf16", "f16", "int8", "int4"}) {
+      const Outcome outcome = check({"--weights-dtype", dtype});
+      CHECK_MESSAGE(outcome.code == 0, outcome.out);
+    }
+    CHECK(check({"--keys", "f32"}).code == 0);
+    CheckRefused(check({"--keys", "bf16"}), "--keys is bf16 and --values is f32");
+    CheckRefused(check({"--values", "int8", "--backend=onednn"}), "--values is int8");
+  }
+}
+
+TEST_CASE("types and groups that there are not are refused by name") {
+  const Model model = Llama();
+  const auto refused = [&](std::vector<std::string> more, const char* sentence) {
+    more.insert(more.end(), {"--output", model.folder / "y.safetensors"});
+    CheckRefused(model.Layer("run", more), sentence);
+  };
+  refused({"--weights-dtype", "i8"}, "--weights-dtype: must be f32, bf16, f16, int8 or int4");
+  refused({"--keys", "u8"}, "--keys: must be");
+  refused({"--values", ""}, "--values: must be");
+  refused({"--weights-dtype", "int8", "--weights-group", "33"}, "--weights-group: 33");
+  refused({"--weights-group", "32"}, "--weights-group: is for int8 and int4, not for");
+  CheckRefused(model.Layer("show", {"--head", "0", "--weights-dtype", "int"}), "--weights-dtype");
+}
+
+TEST_CASE("heed show draws the weights of attention against a stored cache") {
+  const Model model = Llama();
+  const Outcome f32 = model.Layer("show", {"--head", "1", "--svg", model.folder / "f32.svg"});
+  const Outcome int4 =
+      model.Layer("show", {"--head", "1", "--keys", "int4", "--svg", model.folder / "int4.svg"});
+  REQUIRE_MESSAGE(int4.code == 0, int4.err);
+  CHECK(Count(Read(model.folder / "int4.svg"), "<title>") == 15);
+  CHECK(Read(model.folder / "int4.svg") != Read(model.folder / "f32.svg"));
+}
+
+TEST_CASE("heed show --errors tells what each type costs each projection") {
+  const auto errors = [](const Model& model, std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"show", "--errors", "--weights", model.folder.path.string(), "--layer", "0"});
+    return Run(model.folder, more);
+  };
+  const Model models[] = {Llama(), Model(Gpt2Config(), Gpt2Arrays("h.0.attn."))};
+  for (const Model& model : models) {
+    const std::string svg = model.folder / "errors.svg";
+    const Outcome outcome = errors(model, {"--svg", svg});
+    REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+    const std::string picture = Read(svg);
+    for (const char* projection : {"q", "k", "v", "out"}) {
+      CHECK(Count(outcome.out, std::string("\n") + projection + " ") == 10);
+      CHECK(Count(picture, std::string("<title>") + projection + ", ") == 9);
+      CHECK(Contains(picture, std::string(projection) + ", int4, groups of 32: RMS error "));
+    }
+    CHECK(Count(outcome.out, " f32  ") == 4);
+    CHECK(Count(outcome.out, " 0.0000 %") == 8);  // f32 loses nothing, all else something
+    CHECK_FALSE(Contains(picture, "nan"));
+    CheckRefused(errors(model, {"--svg", model.folder / "model.safetensors"}), "is read too");
+    CheckRefused(errors(model, {"--head", "0"}), "--errors");
+    CheckRefused(errors(model, {"--weights-dtype", "int8"}), "--errors");
+  }
+  const Model& model = models[0];
+  CheckRefused(Run(model.folder, {"show", "--weights", model.folder.path.string(), "--layer", "0"}),
+               "--input is required");
+  std::vector<Array> arrays = LlamaArrays("model.layers.0.self_attn.");
+  for (Array& array : arrays) {
+    if (Contains(array.name, "k_proj.weight")) array.values[3] = NAN;
+  }
+  CheckRefused(errors(Model(LlamaConfig(), arrays), {}), "k: the weight has elements that are NaN");
 }
 
 #ifdef MODEL_DIR

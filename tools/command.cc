@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "tools/checkpoint/layer_loader.h"
@@ -93,13 +94,14 @@ void LayerArguments::add_to(CLI::App* command) {
       ->required()
       ->check(CLI::Range(0, 1 << 20));
   command->add_option("--config", config, "config.json [beside the weights]");
-  command->add_option("--input", input, "safetensors with [seq, d] or [batch, seq, d]")->required();
+  command->add_option("--input", input, "safetensors with [seq, d] or [batch, seq, d]");
   command->add_option("--tensor", tensor, "name of the input [the only tensor of floats]");
   command->add_option("--threads", threads, "threads to use [all]")->check(CLI::Range(1, 4096));
   command->add_option("--target", target, "instruction set, as heed info names it [the best]");
+  storage.add_to(command);
 }
 
-Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& output) {
+Result<LoadedWeights> load_weights(const LayerArguments& arguments, const OutputFile& output) {
   Result<Checkpoint> checkpoint = Checkpoint::open(arguments.weights);
   if (!checkpoint.ok()) return checkpoint.status();
   const std::string config_path =
@@ -111,15 +113,49 @@ Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& outp
   if (!config.ok()) return config.status();
   Result<MultiHeadAttentionWeights> weights = find_weights(*checkpoint, *config, arguments.layer);
   if (!weights.ok()) return weights.status();
-  Result<Input> input = load_input(arguments.input, arguments.tensor, config->attention.d_in);
+  return LoadedWeights{std::move(*checkpoint), std::move(*config), *weights};
+}
+
+Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& output) {
+  const Result<PackOptions> storage = arguments.storage.weights();
+  if (!storage.ok()) return storage.status();
+  Result<LoadedWeights> loaded = load_weights(arguments, output);
+  if (!loaded.ok()) return loaded.status();
+  loaded->config.attention.k_cache_dtype = arguments.storage.keys();
+  loaded->config.attention.v_cache_dtype = arguments.storage.values();
+  MultiHeadAttentionWeights& weights = loaded->weights;
+  for (LinearWeights* linear : {&weights.q, &weights.k, &weights.v, &weights.qkv, &weights.out}) {
+    linear->storage = *storage;
+  }
+  const MultiHeadAttentionConfig& config = loaded->config.attention;
+  Result<Input> input = load_input(arguments.input, arguments.tensor, config.d_in);
   if (!input.ok()) return input.status();
   Result<Context> context = make_context(arguments);
   if (!context.ok()) return context.status();
-  Result<MultiHeadAttention> attention =
-      MultiHeadAttention::create(config->attention, *weights, *context);
+  Result<MultiHeadAttention> attention = MultiHeadAttention::create(config, weights, *context);
   if (!attention.ok()) return attention.status();
-  return LoadedLayer{std::move(*checkpoint), std::move(*config), *weights, std::move(*attention),
-                     std::move(*input)};
+  return LoadedLayer{std::move(*loaded), std::move(*attention), std::move(*input)};
+}
+
+Result<std::vector<float>> forward(const LoadedLayer& loaded, const LayerArguments& arguments,
+                                   ForwardOptions asked) {
+  Result<Context> context = make_context(arguments);
+  if (!context.ok()) return context.status();
+  const Input& input = loaded.input;
+  std::optional<KvCache> cache;
+  if (arguments.storage.names_cache()) {
+    Result<KvCache> created =
+        loaded.attention.create_cache(input.batch, std::max<size_t>(input.seq, 1));
+    if (!created.ok()) return created.status();
+    asked.cache = &cache.emplace(std::move(*created));
+  }
+  const size_t d_in = loaded.config.attention.d_in, d_out = loaded.attention.d_out();
+  std::vector<float> y(input.batch * input.seq * d_out);
+  const Status s = loaded.attention.forward(
+      TensorView(input.values.data(), {input.batch, input.seq, d_in}),
+      MutableTensorView(y.data(), {input.batch, input.seq, d_out}), asked, *context);
+  if (!s.ok()) return s;
+  return y;
 }
 
 Result<Context> make_context(const LayerArguments& arguments) {

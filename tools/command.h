@@ -10,6 +10,7 @@
 #include "heed/heed.hpp"
 #include "tools/checkpoint/checkpoint.h"
 #include "tools/checkpoint/model_config.h"
+#include "tools/storage_options.h"
 
 namespace heed::tools {
 
@@ -37,7 +38,9 @@ struct LayerArguments {
   std::string tensor;  // empty: the only tensor of floats
   size_t threads = 0;
   std::string target;  // empty: the best
+  StorageOptions storage;
 
+  // A command that needs the input makes --input required.
   void add_to(CLI::App* command);
 };
 
@@ -49,10 +52,13 @@ struct Input {
   size_t seq = 0;
 };
 
-struct LoadedLayer {
+struct LoadedWeights {
   Checkpoint checkpoint;
   LayerConfig config;
   MultiHeadAttentionWeights weights;  // views into the checkpoint
+};
+
+struct LoadedLayer : LoadedWeights {
   MultiHeadAttention attention;
   Input input;  // its width checked
 };
@@ -64,8 +70,14 @@ struct OutputFile {
   std::vector<std::string> also_read;  // beside what the layer's arguments name
 };
 
-// Refuses an output that would replace one of the files read, before anything is computed.
+// Both refuse an output that would replace one of the files read, before anything is computed.
+Result<LoadedWeights> load_weights(const LayerArguments& arguments, const OutputFile& output);
 Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& output);
+
+// y [batch, seq, d_out] of the input, through a cache where the arguments name one's types. `asked`:
+// what else the call shall do.
+Result<std::vector<float>> forward(const LoadedLayer& loaded, const LayerArguments& arguments,
+                                   ForwardOptions asked = {});
 
 // Not ok when the threads or the target were refused.
 Result<Context> make_context(const LayerArguments& arguments);

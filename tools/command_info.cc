@@ -1,10 +1,14 @@
 // heed info: this machine and this build, as far as they matter for speed and bits.
 #include <array>
 #include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "tools/command.h"
 #include "tools/cpu_info.h"
 #include "tools/onednn_layer.h"
+#include "tools/weight_errors.h"
 
 namespace heed::tools {
 namespace {
@@ -19,12 +23,48 @@ std::string target_list(ListTargets list) {
   return text;
 }
 
-void line(const char* what, const std::string& value) {
-  std::printf("%-20s%s\n", what, value.c_str());
+void line(const std::string& what, const std::string& value) {
+  std::printf("%-20s%s\n", what.c_str(), value.c_str());
+}
+
+std::string each(DType dtype, size_t bytes, size_t elements) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%s %.4g", name_of(dtype),
+                static_cast<double>(bytes) / static_cast<double>(elements));
+  return text;
+}
+
+// What an element of a packed matrix and of a cache takes, scales included.
+Status storage_lines(Context& context) {
+  constexpr size_t kIn = 4096, kOut = 32, kHeadDim = 128;
+  const std::vector<float> zeros(kIn * kOut);
+  std::map<size_t, std::string> weights;  // of each group
+  for (const PackOptions& storage : kPackOptions) {
+    const auto packed = PackedMatrix::pack(TensorView(zeros.data(), {kIn, kOut}),
+                                           WeightLayout::kInOut, storage, context);
+    if (!packed.ok()) return packed.status();
+    std::string& text = weights[storage.group];
+    text += (text.empty() ? "" : ", ") + each(storage.dtype, packed->bytes(), kIn * kOut);
+  }
+  for (const auto& [group, text] : weights) {
+    line(group == 0 ? "bytes of a weight" : "  groups of " + std::to_string(group), text);
+  }
+  std::string keys;
+  for (const DType dtype : kStoredTypes) {
+    const auto cache = KvCache::create({.num_kv_heads = 1,
+                                        .head_dim = kHeadDim,
+                                        .capacity = kKeyBlock,
+                                        .k_dtype = dtype,
+                                        .v_dtype = dtype});
+    if (!cache.ok()) return cache.status();
+    keys += (keys.empty() ? "" : ", ") + each(dtype, cache->bytes(), 2 * kKeyBlock * kHeadDim);
+  }
+  line("  key or value", keys + " (head_dim " + std::to_string(kHeadDim) + ")");
+  return Status();
 }
 
 int info() {
-  const Context context;
+  Context context;
   if (!context.status().ok()) return refused(context.status());
   line("heed", version());
   line("numerics version", std::to_string(kNumericsVersion));
@@ -37,6 +77,7 @@ int info() {
   line("target chosen", context.target());
   line("threads", std::to_string(context.num_threads()));
   line("oneDNN", onednn_available() ? "yes" : "no");
+  if (const Status s = storage_lines(context); !s.ok()) return refused(s);
   return kDone;
 }
 

@@ -8,6 +8,7 @@
 #include "tools/difference.h"
 #include "tools/onednn_layer.h"
 #include "tools/text.h"
+#include "tools/weight_errors.h"
 
 namespace heed::tools {
 namespace {
@@ -24,25 +25,36 @@ struct RunArguments {
   bool check = false;
 };
 
-Result<std::vector<float>> heed_forward(const LoadedLayer& loaded,
-                                        const LayerArguments& arguments) {
-  Result<Context> context = make_context(arguments);
-  if (!context.ok()) return context.status();
-  const Input& input = loaded.input;
-  std::vector<float> y(input.batch * input.seq * loaded.attention.d_out());
-  const size_t x_shape[] = {input.batch, input.seq, loaded.config.attention.d_in};
-  const size_t y_shape[] = {input.batch, input.seq, loaded.attention.d_out()};
-  const Status s = loaded.attention.forward(
-      TensorView(input.values.data(), DType::kF32, x_shape, 3),
-      MutableTensorView(y.data(), DType::kF32, y_shape, 3), ForwardOptions(), *context);
-  if (!s.ok()) return s;
-  return y;
+// The weights as they are stored, in f32.
+struct StoredWeights {
+  std::vector<float> numbers[5];
+  MultiHeadAttentionWeights weights;
+};
+
+Result<StoredWeights> stored_weights(const LoadedLayer& loaded, Context& context) {
+  StoredWeights stored;
+  stored.weights = loaded.weights;
+  MultiHeadAttentionWeights& w = stored.weights;
+  std::vector<float>* numbers = stored.numbers;
+  for (LinearWeights* linear : {&w.q, &w.k, &w.v, &w.qkv, &w.out}) {
+    if (linear->weight.absent()) continue;
+    Result<std::vector<float>> kept =
+        stored_numbers(linear->weight, w.layout, linear->storage, context);
+    if (!kept.ok()) return kept.status();
+    *numbers = std::move(*kept);
+    linear->weight = TensorView((numbers++)->data(), DType::kF32, linear->weight.shape, 2);
+  }
+  return stored;
 }
 
-Result<std::vector<float>> forward(const LoadedLayer& loaded, const RunArguments& arguments,
-                                   bool on_onednn) {
-  if (!on_onednn) return heed_forward(loaded, arguments.layer);
-  return onednn_forward(loaded.config.attention, loaded.weights, loaded.input.values,
+Result<std::vector<float>> forward_on(const LoadedLayer& loaded, const RunArguments& arguments,
+                                      bool onednn) {
+  if (!onednn) return forward(loaded, arguments.layer);
+  Result<Context> context = make_context(arguments.layer);
+  if (!context.ok()) return context.status();
+  const Result<StoredWeights> stored = stored_weights(loaded, *context);
+  if (!stored.ok()) return stored.status();
+  return onednn_forward(loaded.config.attention, stored->weights, loaded.input.values,
                         loaded.input.batch, loaded.input.seq, arguments.layer.threads);
 }
 
@@ -72,6 +84,15 @@ Status check_arguments(const RunArguments& arguments) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "--target chooses heed's instruction set, but --backend is onednn");
   }
+  const StorageOptions& storage = arguments.layer.storage;
+  if ((onednn || arguments.check) &&
+      (storage.keys() != DType::kF32 || storage.values() != DType::kF32)) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s computes with oneDNN, whose keys and values are f32, but --keys is %s "
+                         "and --values is %s",
+                         onednn ? "--backend=onednn" : "--check", name_of(storage.keys()),
+                         name_of(storage.values()));
+  }
   return Status();
 }
 
@@ -80,10 +101,10 @@ int run(const RunArguments& arguments) {
   const bool onednn = arguments.backend == "onednn";
   const Result<LoadedLayer> loaded = load(arguments.layer, {"--output", arguments.output, {}});
   if (!loaded.ok()) return refused(loaded.status());
-  const Result<std::vector<float>> y = forward(*loaded, arguments, onednn);
+  const Result<std::vector<float>> y = forward_on(*loaded, arguments, onednn);
   if (!y.ok()) return refused(y.status());
   if (arguments.check) {
-    const Result<std::vector<float>> other = forward(*loaded, arguments, !onednn);
+    const Result<std::vector<float>> other = forward_on(*loaded, arguments, !onednn);
     if (!other.ok()) return refused(other.status());
     const int code = onednn ? report_check(*other, *y) : report_check(*y, *other);
     if (code != kDone) return code;
@@ -102,6 +123,7 @@ Action add_run(CLI::App* app) {
   CLI::App* command = app->add_subcommand("run", "one attention layer of a checkpoint on an input");
   const auto arguments = std::make_shared<RunArguments>();
   arguments->layer.add_to(command);
+  command->get_option("--input")->required();
   command->add_option("--output", arguments->output, "safetensors to write, tensor 'out'")
       ->required();
   command->add_option("--backend", arguments->backend, "what computes: heed or onednn [heed]")

@@ -1,4 +1,5 @@
-// heed show: the attention weights of a layer and head as a picture.
+// heed show: the attention weights of a layer and head as a picture, or what storing the layer's
+// weights in fewer bits costs.
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "tools/attention_map.h"
 #include "tools/command.h"
 #include "tools/file.h"
+#include "tools/show_errors.h"
 #include "tools/text.h"
 #include "tools/utf8.h"
 
@@ -25,6 +27,7 @@ struct ShowArguments {
   std::string labels;
   std::string text;
   std::string svg;
+  bool errors = false;
 };
 
 Result<std::vector<std::string>> labels_from_file(const std::string& path) {
@@ -84,18 +87,12 @@ Status check_size(const LoadedLayer& loaded, const ShowArguments& arguments) {
 
 // The weights of one head, [seq, seq].
 Result<std::vector<float>> head_weights(const LoadedLayer& loaded, const ShowArguments& arguments) {
-  Result<Context> context = make_context(arguments.layer);
-  if (!context.ok()) return context.status();
-  const size_t seq = loaded.input.seq;
-  const MultiHeadAttentionConfig& config = loaded.config.attention;
-  std::vector<float> y(seq * loaded.attention.d_out());
-  std::vector<float> weights(config.num_heads * seq * seq);
+  const size_t seq = loaded.input.seq, heads = loaded.config.attention.num_heads;
+  std::vector<float> weights(heads * seq * seq);
   ForwardOptions options;
-  options.weights = MutableTensorView(weights.data(), {1, config.num_heads, seq, seq});
-  const Status s = loaded.attention.forward(
-      TensorView(loaded.input.values.data(), {1, seq, config.d_in}),
-      MutableTensorView(y.data(), {1, seq, loaded.attention.d_out()}), options, *context);
-  if (!s.ok()) return s;
+  options.weights = MutableTensorView(weights.data(), {1, heads, seq, seq});
+  const Result<std::vector<float>> y = forward(loaded, arguments.layer, options);
+  if (!y.ok()) return y.status();
   const auto begin = weights.begin() + static_cast<ptrdiff_t>(arguments.head * seq * seq);
   return std::vector<float>(begin, begin + static_cast<ptrdiff_t>(seq * seq));
 }
@@ -107,6 +104,7 @@ bool use_colour() {
 }
 
 int show(const ShowArguments& arguments) {
+  if (arguments.errors) return show_errors(arguments.layer, arguments.svg);
   const Result<LoadedLayer> loaded =
       load(arguments.layer, {"--svg", arguments.svg, {arguments.labels}});
   if (!loaded.ok()) return refused(loaded.status());
@@ -131,11 +129,11 @@ int show(const ShowArguments& arguments) {
 }  // namespace
 
 Action add_show(CLI::App* app) {
-  CLI::App* command = app->add_subcommand("show", "the attention weights of a head as a picture");
+  CLI::App* command = app->add_subcommand(
+      "show", "the attention weights of a head as a picture, or what storing weights costs");
   const auto arguments = std::make_shared<ShowArguments>();
   arguments->layer.add_to(command);
   command->add_option("--head", arguments->head, "number of the query head, from 0")
-      ->required()
       ->check(CLI::Range(0, 1 << 20));
   CLI::Option* labels =
       command->add_option("--labels", arguments->labels, "JSON array with a string for each token");
@@ -143,6 +141,18 @@ Action add_show(CLI::App* app) {
       ->add_option("--text", arguments->text, "the input's text: a token is a character or a word")
       ->excludes(labels);
   command->add_option("--svg", arguments->svg, "SVG file to write");
+  CLI::Option* errors = command->add_flag(
+      "--errors", arguments->errors,
+      "instead: how far each projection's weights move in each type they can be stored in");
+  for (const char* other : {"--input", "--tensor", "--head", "--labels", "--text",
+                            "--weights-dtype", "--weights-group", "--keys", "--values"}) {
+    errors->excludes(command->get_option(other));
+  }
+  command->final_callback([command, errors] {
+    for (const char* name : {"--input", "--head"}) {
+      if (errors->empty() && command->get_option(name)->empty()) throw CLI::RequiredError(name);
+    }
+  });
   return [arguments] { return show(*arguments); };
 }
 

@@ -116,14 +116,15 @@ Result<Vocabulary> Vocabulary::load(const std::string& path) {
   return vocabulary;
 }
 
-Result<std::vector<int32_t>> Vocabulary::encode(const std::string& text) const {
+Result<std::vector<int32_t>> Vocabulary::encode(const std::string& text,
+                                                const std::string& source) const {
   std::vector<int32_t> tokens;
   size_t at = 0;
   for (const std::string& character : heed::tools::split_characters(text)) {
     const auto found = std::find(characters_.begin(), characters_.end(), character);
     if (found == characters_.end()) {
-      return refuse("prompt", "the model does not know the character " + visible(character) +
-                                  " (byte " + std::to_string(at) + ")");
+      return refuse(source, "the model does not know the character " + visible(character) +
+                                " (byte " + std::to_string(at) + ")");
     }
     tokens.push_back(static_cast<int32_t>(found - characters_.begin()));
     at += character.size();

@@ -11,6 +11,7 @@
 #include "examples/tiny-lm/model.h"
 #include "tools/attention_map.h"
 #include "tools/file.h"
+#include "tools/storage_options.h"
 
 namespace tiny_lm {
 namespace {
@@ -32,6 +33,8 @@ struct Options {
   std::optional<size_t> head;
   size_t map_tokens = 96;
   std::string model = MODEL_DIR;
+  heed::tools::StorageOptions storage;
+  std::string perplexity;
 };
 
 class Stopwatch {
@@ -156,6 +159,36 @@ Status write_map(const Model& model, const Options& options, std::vector<int32_t
   return {};
 }
 
+std::string text_of(const heed::PackOptions& weights) {
+  return heed::name_of(weights.dtype) +
+         (weights.group == 0 ? std::string() : " in groups of " + std::to_string(weights.group));
+}
+
+// The loss on a text as the model is stored, beside that in f32.
+Status print_perplexity(const Model& model, const Storage& storage, const Options& options,
+                        heed::Context& context) {
+  constexpr size_t kLargest = 1 << 24;
+  const auto text = heed::tools::read_text(options.perplexity, kLargest);
+  if (!text.ok()) return text.status();
+  const auto tokens = model.vocabulary().encode(*text, options.perplexity);
+  if (!tokens.ok()) return tokens.status();
+  const auto loss = loss_of(model, *tokens, context);
+  if (!loss.ok()) return loss.status();
+  const auto f32_model = Model::load(options.model, {}, context);
+  if (!f32_model.ok()) return f32_model.status();
+  const auto f32_loss = loss_of(*f32_model, *tokens, context);
+  if (!f32_loss.ok()) return f32_loss.status();
+
+  std::printf("%s: %zu characters predicted\n", options.perplexity.c_str(), loss->characters);
+  std::printf("weights %s (%zu bytes), keys %s, values %s\n", text_of(storage.weights).c_str(),
+              model.weight_bytes(), heed::name_of(storage.keys), heed::name_of(storage.values));
+  std::printf("  %.5f nats a character, perplexity %.5f, %+.3f %% of f32's\n", loss->nats,
+              loss->perplexity(), 100 * (loss->perplexity() / f32_loss->perplexity() - 1));
+  std::printf("all f32 (%zu bytes)\n  %.5f nats a character, perplexity %.5f\n",
+              f32_model->weight_bytes(), f32_loss->nats, f32_loss->perplexity());
+  return {};
+}
+
 Status run(const Options& options) {
   heed::Context context({.num_threads = options.threads});
   if (!context.status().ok()) return context.status();
@@ -166,8 +199,12 @@ Status run(const Options& options) {
     }
     if (Status s = heed::tools::check_output("--map", options.map, read); !s.ok()) return s;
   }
-  auto model = Model::load(options.model, context);
+  const auto weights = options.storage.weights();
+  if (!weights.ok()) return weights.status();
+  const Storage storage = {*weights, options.storage.keys(), options.storage.values()};
+  auto model = Model::load(options.model, storage, context);
   if (!model.ok()) return model.status();
+  if (!options.perplexity.empty()) return print_perplexity(*model, storage, options, context);
   auto text = model->vocabulary().encode(options.prompt);
   if (!text.ok()) return text.status();
   const Config& config = model->config();
@@ -191,7 +228,7 @@ int main(int argc, char** argv) {
   CLI::App app("Writes text with a small language model; every attention in it is heed's.",
                "tiny-lm");
   tiny_lm::Options options;
-  app.add_option("PROMPT", options.prompt, "how the text begins");
+  CLI::Option* prompt = app.add_option("PROMPT", options.prompt, "how the text begins");
   // CLI11 alone takes -1 and numbers of 30 digits for huge ones.
   const auto count = [](const std::string& text) {
     uint64_t number = 0;
@@ -213,13 +250,19 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--greedy", options.greedy, "always the likeliest character")->excludes(temperature);
   app.add_option("--threads", options.threads, "0: as many as OpenMP would use")->check(count);
-  app.add_option("--map", options.map, "write a map of the attention weights to this SVG file");
+  CLI::Option* map =
+      app.add_option("--map", options.map, "write a map of the attention weights to this SVG file");
   app.add_option("--map-tokens", options.map_tokens, "characters in the map, from the start")
       ->check(count)
       ->capture_default_str();
   app.add_option("--layer", options.layer, "layer of the map; default: the last")->check(count);
   app.add_option("--head", options.head, "head of the map; default: the last")->check(count);
   app.add_option("--model", options.model, "directory of the model");
+  options.storage.add_to(&app);
+  app.add_option("--perplexity", options.perplexity,
+                 "instead: how well the model predicts the text of this file, beside f32")
+      ->excludes(prompt)
+      ->excludes(map);
   try {
     app.parse(argc, argv);
     if (!(options.temperature > 0) || !std::isfinite(1 / options.temperature)) {

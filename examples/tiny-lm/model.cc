@@ -35,18 +35,21 @@ Result<std::vector<float>> norm_weight(const Safetensors& file, const std::strin
 }
 
 Result<heed::PackedMatrix> pack(const Safetensors& file, const std::vector<std::string>& names,
-                                size_t out, size_t in, heed::Context& context) {
+                                size_t out, size_t in, const heed::PackOptions& storage,
+                                heed::Context& context) {
   std::vector<TensorView> views;
   for (const std::string& name : names) {
     auto view = weight(file, name, out, in);
     if (!view.ok()) return view.status();
     views.push_back(*view);
   }
-  return heed::PackedMatrix::pack(views.data(), views.size(), WeightLayout::kOutIn, context);
+  return heed::PackedMatrix::pack(views.data(), views.size(), WeightLayout::kOutIn, storage,
+                                  context);
 }
 
 Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const Config& c,
-                                                const std::string& prefix, heed::Context& context) {
+                                                const std::string& prefix, const Storage& storage,
+                                                heed::Context& context) {
   const size_t q_width = c.num_attention_heads * c.head_dim;
   const size_t kv_width = c.num_key_value_heads * c.head_dim;
   heed::MultiHeadAttentionWeights weights;
@@ -62,6 +65,7 @@ Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const C
     auto view = weight(file, prefix + p.name + ".weight", p.out, p.in);
     if (!view.ok()) return view.status();
     p.linear->weight = *view;
+    p.linear->storage = storage.weights;
   }
   heed::MultiHeadAttentionConfig config;
   config.d_in = c.hidden_size;
@@ -69,6 +73,8 @@ Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const C
   config.num_kv_heads = c.num_key_value_heads;
   config.head_dim = c.head_dim;
   config.rope = heed::RopeOptions{.theta = c.rope_theta};
+  config.k_cache_dtype = storage.keys;
+  config.v_cache_dtype = storage.values;
   return heed::MultiHeadAttention::create(config, weights, context);
 }
 
@@ -92,26 +98,27 @@ void add(std::vector<float>& x, const std::vector<float>& y) {
 
 }  // namespace
 
-Result<Model::Layer> Model::load_layer(const Safetensors& file, const Config& c, size_t index,
+Result<Model::Layer> Model::load_layer(const Safetensors& file, const Config& c,
+                                       const Storage& storage, size_t index,
                                        heed::Context& context) {
   const std::string prefix = "model.layers." + std::to_string(index) + ".";
   auto attention_norm = norm_weight(file, prefix + "input_layernorm.weight", c.hidden_size);
   if (!attention_norm.ok()) return attention_norm.status();
   auto mlp_norm = norm_weight(file, prefix + "post_attention_layernorm.weight", c.hidden_size);
   if (!mlp_norm.ok()) return mlp_norm.status();
-  auto attention = load_attention(file, c, prefix + "self_attn.", context);
+  auto attention = load_attention(file, c, prefix + "self_attn.", storage, context);
   if (!attention.ok()) return attention.status();
   auto gate_up = pack(file, {prefix + "mlp.gate_proj.weight", prefix + "mlp.up_proj.weight"},
-                      c.intermediate_size, c.hidden_size, context);
+                      c.intermediate_size, c.hidden_size, storage.weights, context);
   if (!gate_up.ok()) return gate_up.status();
-  auto down =
-      pack(file, {prefix + "mlp.down_proj.weight"}, c.hidden_size, c.intermediate_size, context);
+  auto down = pack(file, {prefix + "mlp.down_proj.weight"}, c.hidden_size, c.intermediate_size,
+                   storage.weights, context);
   if (!down.ok()) return down.status();
   return Layer{std::move(*attention_norm), std::move(*mlp_norm), std::move(*attention),
                std::move(*gate_up), std::move(*down)};
 }
 
-Result<Model> Model::load(const std::string& dir, heed::Context& context) {
+Result<Model> Model::load(const std::string& dir, const Storage& storage, heed::Context& context) {
   auto config = read_config(dir + "/config.json");
   if (!config.ok()) return config.status();
   auto vocabulary = Vocabulary::load(dir + "/vocab.json");
@@ -128,12 +135,13 @@ Result<Model> Model::load(const std::string& dir, heed::Context& context) {
   model.config_ = *config;
   model.vocabulary_ = std::move(*vocabulary);
   for (size_t i = 0; i < config->num_hidden_layers; ++i) {
-    auto layer = load_layer(*file, *config, i, context);
+    auto layer = load_layer(*file, *config, storage, i, context);
     if (!layer.ok()) return layer.status();
     model.layers_.push_back(std::move(*layer));
   }
   const std::string embedding_name = "model.embed_tokens.weight";
-  auto head = pack(*file, {embedding_name}, config->vocab_size, config->hidden_size, context);
+  auto head = pack(*file, {embedding_name}, config->vocab_size, config->hidden_size,
+                   storage.weights, context);
   if (!head.ok()) return head.status();
   auto embedding = file->read_f32(embedding_name);
   if (!embedding.ok()) return embedding.status();
@@ -233,6 +241,49 @@ Status Model::forward(const std::vector<int32_t>& tokens, Session& session,
   return heed::matmul(TensorView(normed.data(), {tokens.size(), config_.hidden_size}), head_,
                       MutableTensorView(logits.data(), {tokens.size(), config_.vocab_size}), {},
                       context);
+}
+
+size_t Model::weight_bytes() const {
+  size_t bytes = head_.bytes();
+  for (const Layer& layer : layers_) {
+    bytes += layer.attention.bytes() + layer.gate_up.bytes() + layer.down.bytes();
+  }
+  return bytes;
+}
+
+double Loss::perplexity() const { return std::exp(nats); }
+
+Result<Loss> loss_of(const Model& model, const std::vector<int32_t>& tokens,
+                     heed::Context& context) {
+  if (tokens.size() < 2) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "the text has %zu characters, and the loss needs at least 2",
+                         tokens.size());
+  }
+  const size_t window = std::min<size_t>(256, tokens.size() - 1);
+  const size_t vocab_size = model.config().vocab_size;
+  auto session = model.start_session();
+  if (!session.ok()) return session.status();
+  Loss loss;
+  std::vector<float> logits;
+  for (size_t start = 0; start + window < tokens.size(); start += window) {
+    for (heed::KvCache& cache : *session) {
+      if (Status s = cache.truncate(0); !s.ok()) return s;
+    }
+    const auto begin = tokens.begin() + static_cast<ptrdiff_t>(start);
+    const std::vector<int32_t> seen(begin, begin + static_cast<ptrdiff_t>(window));
+    if (Status s = model.forward(seen, *session, logits, nullptr, context); !s.ok()) return s;
+    for (size_t i = 0; i < window; ++i) {
+      const float* row = logits.data() + i * vocab_size;
+      const double max = static_cast<double>(*std::max_element(row, row + vocab_size));
+      double sum = 0;
+      for (size_t j = 0; j < vocab_size; ++j) sum += std::exp(static_cast<double>(row[j]) - max);
+      loss.nats += max + std::log(sum) - static_cast<double>(row[tokens[start + i + 1]]);
+    }
+    loss.characters += window;
+  }
+  loss.nats /= static_cast<double>(loss.characters);
+  return loss;
 }
 
 }  // namespace tiny_lm

@@ -37,11 +37,20 @@ class Vocabulary {
   const std::string& character(int32_t token) const {
     return characters_[static_cast<size_t>(token)];
   }
-  // Errors: kInvalidArgument, naming the first character that the model does not know.
-  heed::Result<std::vector<int32_t>> encode(const std::string& text) const;
+  // Errors: kInvalidArgument, naming the first character that the model does not know; `source` says
+  // where the text is from.
+  heed::Result<std::vector<int32_t>> encode(const std::string& text,
+                                            const std::string& source = "prompt") const;
 
  private:
   std::vector<std::string> characters_;
+};
+
+// How a model is kept in memory.
+struct Storage {
+  heed::PackOptions weights = {};  // of every product
+  heed::DType keys = heed::DType::kF32;
+  heed::DType values = heed::DType::kF32;
 };
 
 // What happened in one attention layer during a call.
@@ -58,7 +67,8 @@ using Session = std::vector<heed::KvCache>;
 class Model {
  public:
   // `dir` holds model.safetensors, config.json and vocab.json.
-  static heed::Result<Model> load(const std::string& dir, heed::Context& context);
+  static heed::Result<Model> load(const std::string& dir, const Storage& storage,
+                                  heed::Context& context);
 
   const Config& config() const { return config_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
@@ -71,6 +81,8 @@ class Model {
   heed::Status forward(const std::vector<int32_t>& tokens, Session& session,
                        std::vector<float>& logits, Trace* trace, heed::Context& context) const;
 
+  size_t weight_bytes() const;  // of all layers and the head
+
  private:
   struct Layer {
     std::vector<float> attention_norm, mlp_norm;
@@ -81,7 +93,8 @@ class Model {
 
   Model() = default;
   static heed::Result<Layer> load_layer(const heed::tools::Safetensors& file, const Config& config,
-                                        size_t index, heed::Context& context);
+                                        const Storage& storage, size_t index,
+                                        heed::Context& context);
   heed::Status attend(size_t layer, std::vector<float>& x, heed::KvCache& cache, Trace* trace,
                       heed::Context& context) const;
   heed::Status mlp(const Layer& layer, std::vector<float>& x, heed::Context& context) const;
@@ -93,5 +106,17 @@ class Model {
   std::vector<float> final_norm_;
   heed::PackedMatrix head_;  // the embedding again, as the output projection
 };
+
+// How well a model predicts a text: the mean of -log(probability) of its characters, in nats, from
+// windows of 257 characters, one every 256. Each begins without a past and predicts its last 256.
+// What is left behind the last window does not count; a shorter text is one window.
+struct Loss {
+  double nats = 0;
+  size_t characters = 0;  // predicted
+  double perplexity() const;
+};
+// Errors: kInvalidArgument (fewer than 2 tokens), those of forward().
+heed::Result<Loss> loss_of(const Model& model, const std::vector<int32_t>& tokens,
+                           heed::Context& context);
 
 }  // namespace tiny_lm

@@ -104,8 +104,8 @@ void WriteElements(const float* from, ptrdiff_t stride, size_t n, const To& to,
 
 template <class To>
 void WriteInt8(const float* from, ptrdiff_t stride, size_t n, const To& to, float* scale) {
-  *scale = Int8Scale(LargestMagnitude(from, stride, n));
-  WriteElements<int8_t>(from, stride, n, to, [&](float x) { return Code(x, *scale, kInt8Most); });
+  *scale = Int8Scale(Extreme(from, stride, n));
+  WriteElements<int8_t>(from, stride, n, to, [&](float x) { return Int8Code(x, *scale); });
 }
 
 // `scales` of the groups lie kKeyBlock apart.
@@ -113,12 +113,12 @@ template <class To>
 void WriteInt4(const float* from, ptrdiff_t stride, size_t n, const To& to, f16* scales) {
   for (size_t begin = 0; begin < n; begin += kInt4Group, scales += kKeyBlock) {
     const size_t end = std::min(begin + kInt4Group, n);
-    const float scale = Int4Scale(LargestMagnitude(from, stride, end - begin));
-    *scales = ToF16(scale);
+    *scales = Int4Scale(Extreme(from, stride, end - begin));
+    const float scale = ToFloat(*scales);
     to.ForEach(from, stride, begin, end, [&](size_t at, float x) {
       const size_t step = at / kPanel, shift = step % 2 * 4;
       uint8_t& pair = to.panels[step / 2 * kPanel + at % kPanel];
-      const auto code = static_cast<unsigned>(Code(x, scale, kInt4Most)) & 15u;
+      const auto code = static_cast<unsigned>(Int4Code(x, scale)) & 15u;
       pair = static_cast<uint8_t>((pair & ~(15u << shift)) | code << shift);
     });
     from += static_cast<ptrdiff_t>(end - begin) * stride;

@@ -136,7 +136,7 @@ bool StoredAlike(const PackOptions& a, const PackOptions& b) {
   return a.dtype == b.dtype && a.group == b.group;
 }
 
-// `packed` = the projections' weights side by side; an error names the projection or all of them.
+// `packed` = the projections' weights side by side; an error names the projection.
 Status Pack(const Projection* projections, size_t count, WeightLayout layout, Context& context,
             PackedMatrix* packed) {
   TensorView views[3];
@@ -144,6 +144,9 @@ Status Pack(const Projection* projections, size_t count, WeightLayout layout, Co
   Result<PackedMatrix> matrix =
       PackedMatrix::pack(views, count, layout, projections[0].weights->storage, context);
   if (!matrix.ok()) {
+    for (size_t i = 0; count > 1 && i < count; ++i) {  // which of them is it?
+      HEED_RETURN_IF_ERROR(Pack(projections + i, 1, layout, context, packed));
+    }
     return Status::Error(matrix.status().code(), "%s.weight: %s", projections[0].name,
                          matrix.status().message());
   }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -69,6 +70,8 @@ struct LayerOptions {
   const float* multiplier = nullptr;  // of dropout, [batch, num_heads, seq, seq]
   const int32_t* kv_lens = nullptr;   // [batch]
   const uint8_t* key_mask = nullptr;  // [batch, seq]
+  // What a cache makes of keys and values [batch, seq, kv heads, dim] that it stores.
+  std::function<void(std::vector<float>*)> store_keys, store_values;
 };
 
 // x [batch, seq, d_in], positions [batch, seq].
@@ -78,9 +81,11 @@ LayerResult RunLayer(const Layer& layer, const std::vector<float>& x, size_t bat
   const size_t tokens = batch * seq;
   std::vector<float> q = Project<kFamily>(layer.q, x, tokens);
   std::vector<float> k = Project<kFamily>(layer.k, x, tokens);
-  const std::vector<float> v = Project<kFamily>(layer.v, x, tokens);
+  std::vector<float> v = Project<kFamily>(layer.v, x, tokens);
   Prepare<kFamily>(layer, layer.q_norm, positions, layer.num_heads, &q);
   Prepare<kFamily>(layer, layer.k_norm, positions, layer.num_kv_heads, &k);
+  if (options.store_keys) options.store_keys(&k);
+  if (options.store_values) options.store_values(&v);
 
   LayerResult result;
   result.context.resize(tokens * layer.num_heads * layer.v_head_dim);

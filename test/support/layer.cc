@@ -8,6 +8,7 @@
 
 #include "test/support/compare.h"
 #include "test/support/layer_reference.h"
+#include "test/support/stored_numbers.h"
 #include "test/support/stored_weights.h"
 
 namespace heed::test {
@@ -42,6 +43,8 @@ MultiHeadAttentionConfig ConfigOf(const LayerForm& form) {
   config.logits_soft_cap = form.logits_soft_cap;
   config.norm_eps = kNormEps;
   config.norm_weight_offset = form.norm_weight_offset;
+  config.k_cache_dtype = form.k_cache_dtype;
+  config.v_cache_dtype = form.v_cache_dtype;
   return config;
 }
 
@@ -63,11 +66,18 @@ spec::Layer SpecOf(const LayerForm& form) {
   return layer;
 }
 
+std::string NameOf(const PackOptions& storage) {
+  return name_of(storage.dtype) + ("/" + std::to_string(storage.group));
+}
+
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, const LayerForm& f) {
   return out << (f.fused ? "fused " : "separate ")
              << (f.layout == WeightLayout::kInOut ? "[in, out] " : "[out, in] ") << name_of(f.dtype)
+             << " as " << NameOf(f.q_storage) << " " << NameOf(f.k_storage) << " "
+             << NameOf(f.v_storage) << " " << NameOf(f.out_storage) << ", cache "
+             << name_of(f.k_cache_dtype) << " " << name_of(f.v_cache_dtype)
              << (f.bias ? ", bias" : "") << (f.rope ? ", rope" : "")
              << (f.has_output ? "" : ", no output projection") << (f.q_norm ? ", q_norm" : "")
              << (f.k_norm ? ", k_norm" : "") << ", window " << f.window << "/" << f.sink_tokens
@@ -100,20 +110,26 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
   Stored stored(form);
   MultiHeadAttentionWeights weights;
   weights.layout = form.layout;
+  const auto make = [&](size_t in, size_t out, const PackOptions& storage, spec::Linear* linear) {
+    LinearWeights map = stored.Make(in, out, random, linear);
+    RoundWeights(storage, in, out, &linear->weight);
+    map.storage = storage;
+    return map;
+  };
   if (form.fused) {
     spec::Linear qkv;
-    weights.qkv = stored.Make(form.d_in, q_out + k_out + v_out, random, &qkv);
+    weights.qkv = make(form.d_in, q_out + k_out + v_out, form.q_storage, &qkv);
     spec_.q = Columns(qkv, 0, q_out);
     spec_.k = Columns(qkv, q_out, q_out + k_out);
     spec_.v = Columns(qkv, q_out + k_out, qkv.out);
   } else {
-    weights.q = stored.Make(form.d_in, q_out, random, &spec_.q);
-    weights.k = stored.Make(form.d_in, k_out, random, &spec_.k);
-    weights.v = stored.Make(form.d_in, v_out, random, &spec_.v);
+    weights.q = make(form.d_in, q_out, form.q_storage, &spec_.q);
+    weights.k = make(form.d_in, k_out, form.k_storage, &spec_.k);
+    weights.v = make(form.d_in, v_out, form.v_storage, &spec_.v);
   }
   if (form.has_output) {
     weights.out =
-        stored.Make(spec_.num_heads * spec_.v_head_dim, form.d_out, random, &spec_.output);
+        make(spec_.num_heads * spec_.v_head_dim, form.d_out, form.out_storage, &spec_.output);
   }
   weights.q_norm = stored.Vector(form.q_norm, form.head_dim, random, &spec_.q_norm);
   weights.k_norm = stored.Vector(form.k_norm, form.head_dim, random, &spec_.k_norm);
@@ -130,7 +146,7 @@ size_t LayerProblem::d_out() const {
   return form.has_output ? form.d_out : spec_.num_heads * spec_.v_head_dim;
 }
 
-spec::LayerResult LayerProblem::Expected(Family family) const {
+spec::LayerResult LayerProblem::Expected(Family family, bool cached) const {
   std::vector<float> multiplier;
   if (form.mask) multiplier = mask_.Dense();
   if (form.dropout > 0.0f) {
@@ -142,10 +158,18 @@ spec::LayerResult LayerProblem::Expected(Family family) const {
       }
     }
   }
-  const spec::LayerOptions options = {
-      .multiplier = multiplier.empty() ? nullptr : multiplier.data(),
-      .kv_lens = kv_lens_.empty() ? nullptr : kv_lens_.data(),
-      .key_mask = key_mask_.empty() ? nullptr : key_mask_.data()};
+  spec::LayerOptions options;
+  if (form.mask || form.dropout > 0.0f) options.multiplier = multiplier.data();
+  if (form.kv_lens) options.kv_lens = kv_lens_.data();
+  if (form.key_mask) options.key_mask = key_mask_.data();
+  if (cached) {
+    options.store_keys = [this](std::vector<float>* k) {
+      RoundTokens(form.k_cache_dtype, spec_.head_dim, k);
+    };
+    options.store_values = [this](std::vector<float>* v) {
+      RoundTokens(form.v_cache_dtype, spec_.v_head_dim, v);
+    };
+  }
   return family == Family::kFma
              ? spec::RunLayer<Family::kFma>(spec_, x.Dense(), batch, seq, positions, options)
              : spec::RunLayer<Family::kMultiplyAdd>(spec_, x.Dense(), batch, seq, positions,

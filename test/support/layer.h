@@ -37,6 +37,8 @@ struct LayerForm {
   WeightLayout layout = WeightLayout::kOutIn;
   bool bias = false;
   DType dtype = DType::kF32;
+  PackOptions q_storage, k_storage, v_storage, out_storage;  // fused: q_storage of all three
+  DType k_cache_dtype = DType::kF32, v_cache_dtype = DType::kF32;
   Layout weight_layout = Layout::kContiguous;
   Layout x_layout = Layout::kContiguous;
 };
@@ -49,7 +51,8 @@ class LayerProblem {
   const MultiHeadAttention& layer() const { return *layer_; }
   size_t d_out() const;
 
-  spec::LayerResult Expected(Family family) const;
+  // Without a cache, or with keys and values as a cache stores them.
+  spec::LayerResult Expected(Family family, bool cached = false) const;
   std::vector<double> Reference() const;  // y in float64 by the definition
 
   // Empty when every runner gives the specification's y, context, lse and weights.

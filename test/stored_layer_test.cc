@@ -1,0 +1,157 @@
+// Layers whose weights and caches are stored in fewer bits: the results are bit for bit those of
+// f32 layers that have the numbers which are stored.
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "heed/multi_head_attention.hpp"
+#include "test/support/compare.h"
+#include "test/support/layer.h"
+#include "test/support/mode.h"
+
+namespace heed::test {
+namespace {
+
+constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kInt8, DType::kInt4};
+constexpr PackOptions kStorages[] = {{DType::kBF16},     {DType::kF16},      {DType::kInt8},
+                                     {DType::kInt8, 16}, {DType::kInt8, 64}, {DType::kInt4, 32},
+                                     {DType::kInt4, 128}};
+
+// Groups do not divide its widths.
+LayerForm Form() {
+  LayerForm form;
+  form.d_in = 150;
+  form.num_kv_heads = 2;
+  form.head_dim = 20;
+  form.v_head_dim = 36;
+  form.rope = RopeOptions{};
+  return form;
+}
+
+void StoreAs(const PackOptions& q, const PackOptions& k, const PackOptions& v,
+             const PackOptions& out, LayerForm* form) {
+  form->q_storage = q;
+  form->k_storage = k;
+  form->v_storage = v;
+  form->out_storage = out;
+}
+
+void CheckForm(const LayerForm& form) {
+  for (size_t seq : {size_t{1}, size_t{4}, size_t{19}}) {  // one row, a few and many
+    INFO(form << "; seq " << seq);
+    CHECK(LayerProblem(form, 2, seq).Fault() == "");
+  }
+}
+
+TEST_CASE("projections stored alike give the bits of the f32 numbers that are stored") {
+  bool other = false;
+  for (const PackOptions& storage : kStorages) {
+    for (WeightLayout layout : {WeightLayout::kOutIn, WeightLayout::kInOut}) {
+      LayerForm form = Form();
+      StoreAs(storage, storage, storage, storage, &form);
+      form.layout = layout;
+      form.fused = other;
+      form.bias = (other = !other);
+      CheckForm(form);
+    }
+  }
+}
+
+TEST_CASE("each projection has its own storage, and 16-bit weights may be quantized") {
+  LayerForm form = Form();
+  form.bias = true;
+  StoreAs({DType::kInt4, 32}, {DType::kInt8}, {DType::kBF16}, {DType::kInt8, 64}, &form);
+  CheckForm(form);
+  form.layout = WeightLayout::kInOut;
+  form.weight_layout = Layout::kScattered;
+  form.bias = false;
+  StoreAs({}, {DType::kInt8, 32}, {DType::kInt8, 32}, {}, &form);
+  CheckForm(form);
+  form.x_layout = Layout::kPadded;
+  form.dtype = DType::kF16;
+  StoreAs({DType::kInt8}, {DType::kInt8}, {DType::kInt4, 16}, {DType::kF16}, &form);
+  CheckForm(form);
+  form.dtype = DType::kBF16;
+  form.fused = true;
+  form.bias = true;
+  StoreAs({DType::kInt4, 64}, {}, {}, {DType::kBF16}, &form);
+  CheckForm(form);
+}
+
+TEST_CASE("keys and values go through a cache of any types with the bits of what it stores") {
+  const size_t batch = 2, seq = Quick() ? 30 : 140;
+  for (DType keys : kTypes) {
+    for (DType values : kTypes) {
+      LayerForm form = Form();
+      form.k_cache_dtype = keys;
+      form.v_cache_dtype = values;
+      if (values == DType::kInt4) form.head_dim = 16, form.v_head_dim = 80;
+      if (values == keys) form.window = 11, form.sink_tokens = 2, form.sinks = true;
+      const LayerProblem p(form, batch, seq);
+      const PerFamily<spec::LayerResult> want(
+          [&](Family family) { return p.Expected(family, true); });
+      for (Runner& runner : Runners()) {
+        for (size_t chunk : {seq, size_t{48}, size_t{7}, size_t{1}}) {
+          INFO(form << "; chunks of " << chunk << "; " << runner.name);
+          CHECK(Difference(p.RunWithCache(chunk, *runner.context), want[runner.family].y) == "");
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("stored weights and a stored cache together") {
+  LayerForm form = Form();
+  form.q_norm = form.k_norm = true;
+  StoreAs({DType::kInt8}, {DType::kInt8}, {DType::kInt4, 32}, {DType::kInt4, 32}, &form);
+  form.k_cache_dtype = DType::kBF16;
+  form.v_cache_dtype = DType::kInt8;
+  const LayerProblem p(form, 1, 40);
+  const PerFamily<spec::LayerResult> want([&](Family family) { return p.Expected(family, true); });
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    for (size_t chunk : {40u, 9u, 1u}) {
+      CHECK(Difference(p.RunWithCache(chunk, *runner.context), want[runner.family].y) == "");
+    }
+  }
+}
+
+TEST_CASE("a layer's bytes are those of its packed matrices") {
+  LayerForm form;
+  form.d_in = form.d_out = 256;
+  form.num_heads = 4;
+  form.head_dim = 64;
+  const size_t elements = 4 * 256 * 256, scales = 4 * 256;  // a scale for each output
+  const auto bytes = [&](const PackOptions& storage) {
+    StoreAs(storage, storage, storage, storage, &form);
+    return LayerProblem(form, 1, 1).layer().bytes();
+  };
+  CHECK(bytes({}) == 4 * elements);
+  CHECK(bytes({DType::kBF16}) == 2 * elements);
+  CHECK(bytes({DType::kF16}) == 2 * elements);
+  CHECK(bytes({DType::kInt8}) == elements + 4 * scales);
+  CHECK(bytes({DType::kInt8, 32}) == elements + 4 * elements / 32);
+  CHECK(bytes({DType::kInt4, 32}) == elements / 2 + 2 * elements / 32);
+  StoreAs({DType::kBF16}, {DType::kInt8}, {}, {DType::kInt4, 32}, &form);
+  const size_t each = elements / 4;
+  CHECK(LayerProblem(form, 1, 1).layer().bytes() ==
+        2 * each + (each + 4 * 256) + 4 * each + (each / 2 + 2 * each / 32));
+}
+
+TEST_CASE("a layer makes caches of its types") {
+  LayerForm form = Form();
+  form.k_cache_dtype = DType::kF16;
+  form.v_cache_dtype = DType::kInt4;
+  const LayerProblem p(form, 1, 1);
+  const Result<KvCache> cache = p.layer().create_cache(3, 200);
+  REQUIRE(cache.ok());
+  CHECK(cache->config().k_dtype == DType::kF16);
+  CHECK(cache->config().v_dtype == DType::kInt4);
+  KvCacheConfig f32 = cache->config();
+  f32.k_dtype = f32.v_dtype = DType::kF32;
+  CHECK(cache->bytes() < KvCache::create(f32)->bytes() / 2);
+}
+
+}  // namespace
+}  // namespace heed::test

@@ -1,0 +1,58 @@
+#include "tools/storage_options.h"
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+
+namespace heed::tools {
+namespace {
+
+constexpr size_t kInt4Group = 32;
+
+// Null: no type that is stored.
+const DType* stored_type(const std::string& name) {
+  const auto named = [&name](DType dtype) { return name == name_of(dtype); };
+  const auto found = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes), named);
+  return found == std::end(kStoredTypes) ? nullptr : found;
+}
+
+template <class To>  // DType or an optional one
+void add_type(CLI::App* command, const char* name, To* to, const char* what) {
+  command
+      ->add_option_function<std::string>(
+          name, [to](const std::string& type) { *to = *stored_type(type); }, what)
+      ->type_name("TYPE")
+      ->check([](const std::string& type) {
+        return stored_type(type) != nullptr ? std::string()
+                                            : "must be f32, bf16, f16, int8 or int4, not " + type;
+      });
+}
+
+}  // namespace
+
+void StorageOptions::add_to(CLI::App* command) {
+  add_type(command, "--weights-dtype", &weights_dtype_,
+           "how weights are stored: f32, bf16, f16, int8 or int4 [f32]");
+  command
+      ->add_option("--weights-group", weights_group_,
+                   "elements along the depth that share a scale: 16, 32, 64 or 128 [int8: all, "
+                   "int4: 32]")
+      ->check(CLI::IsMember({16, 32, 64, 128}));
+  add_type(command, "--keys", &keys_,
+           "how a cache stores keys: f32, bf16, f16, int8 or int4 [f32]");
+  add_type(command, "--values", &values_, "how a cache stores values, likewise [f32]");
+}
+
+Result<PackOptions> StorageOptions::weights() const {
+  const bool has_groups = weights_dtype_ == DType::kInt8 || weights_dtype_ == DType::kInt4;
+  if (weights_group_ && !has_groups) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "--weights-group: is for int8 and int4, not for --weights-dtype %s",
+                         name_of(weights_dtype_));
+  }
+  return PackOptions{
+      .dtype = weights_dtype_,
+      .group = weights_group_.value_or(weights_dtype_ == DType::kInt4 ? kInt4Group : 0)};
+}
+
+}  // namespace heed::tools

@@ -1,0 +1,37 @@
+// How weights, keys and values are stored: the options that `heed run`, `heed show` and tiny-lm
+// share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <optional>
+
+#include "heed/kv_cache.hpp"
+#include "heed/matmul.hpp"
+
+namespace heed::tools {
+
+inline constexpr DType kStoredTypes[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kInt8,
+                                         DType::kInt4};
+
+class StorageOptions {
+ public:
+  void add_to(CLI::App* command);  // which parses while this lives, at this place
+
+  // --weights-dtype and --weights-group; int4 without a group has groups of 32.
+  // Errors: kInvalidArgument (a group for a type that has none).
+  Result<PackOptions> weights() const;
+  bool quantizes_weights() const { return weights_dtype_ != DType::kF32; }
+
+  // --keys and --values.
+  DType keys() const { return keys_.value_or(DType::kF32); }
+  DType values() const { return values_.value_or(DType::kF32); }
+  bool names_cache() const { return keys_ || values_; }
+
+ private:
+  DType weights_dtype_ = DType::kF32;
+  std::optional<size_t> weights_group_;
+  std::optional<DType> keys_, values_;
+};
+
+}  // namespace heed::tools
