@@ -119,7 +119,7 @@ struct PackProblem {
       const TensorView twice[] = {b.view(), b.view()};
       const Result<PackedMatrix> packed = PackedMatrix::pack(twice, 2, layout, context);
       RequireOk(packed.status());
-      const float* panels = PackedMatrix::Impl::Of(*packed)->data.get();
+      const float* panels = PackedMatrix::Impl::Of(*packed)->panels().f32();
       all.insert(all.end(), panels, panels + packed->bytes() / sizeof(float));
     }
     return all;

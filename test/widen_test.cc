@@ -59,8 +59,9 @@ struct StoredPanels {
     f16_scales.resize(f32_scales.size());
     for (size_t i = 0; i < f32_scales.size(); ++i) {
       f16_scales[i] = ToF16(0.001f * static_cast<float>(i % 777 + 1));
-      f32_scales[i] =
-          scale_type == DType::kF16 ? ToFloat(f16_scales[i]) : 0.1f + static_cast<float>(i) / 3.0f;
+      f32_scales[i] = scale_type == DType::kF16 || type == DType::kInt4  // whose scales are f16
+                          ? ToFloat(f16_scales[i])
+                          : 0.1f + static_cast<float>(i) / 3.0f;
     }
     scales.dtype = scale_type;
     scales.data = scale_type == DType::kF16 ? static_cast<const void*>(f16_scales.data())

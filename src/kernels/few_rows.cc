@@ -10,6 +10,7 @@
 #include "src/kernels/pack-inl.h"
 #include "src/kernels/prefetch-inl.h"
 #include "src/kernels/tile-inl.h"
+#include "src/kernels/weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
@@ -113,56 +114,152 @@ HWY_NOINLINE void PanelsInTurns(const FewRows& t, const float* b, size_t panel_s
   }
 }
 
+// Panels first, first + apart, ... of a matrix.
+struct StoredGroup {
+  const Panels& b;
+  size_t first, apart;
+  size_t panel_bytes;
+
+  HWY_INLINE const uint8_t* panel(size_t i) const {
+    return b.bytes() + (first + i * apart) * panel_bytes;
+  }
+  // Of vector `column` of panel i's columns, at step k.
+  template <DType kDType>
+  HWY_INLINE VF Scale(size_t i, size_t k, size_t column) const {
+    if constexpr (!HasScales(kDType)) return hn::Zero(DF());
+    const Scales& scales = b.scales;
+    return LoadScales(scales, (first + i * apart) * scales.panel_stride +
+                                  k / scales.group * scales.group_stride + column);
+  }
+  // Where the steps end that share a scale with step k.
+  HWY_INLINE size_t GroupEnd(size_t k) const {
+    return k / b.scales.group * b.scales.group + b.scales.group;
+  }
+};
+
+// A turn of panels of f32, in L1: of rows of a plain b, or of stored panels.
+struct Piece {
+  alignas(64) float panels[kPanelsTogether][kTurn * kPanel];
+
+  HWY_INLINE void CopyRows(const float* b, ptrdiff_t b_stride, size_t steps) {
+    const DF d;
+    for (size_t k = 0; k < steps; ++k, b += b_stride) {
+      for (size_t c = 0; c < kColumns; c += hn::Lanes(d)) {
+        hn::StoreU(hn::LoadU(d, b + c), d, &panels[c / kPanel][k * kPanel + c % kPanel]);
+      }
+    }
+  }
+
+  // Steps [k, k + steps) of panel `from`, as panel `to`; they share their scales.
+  template <DType kDType>
+  HWY_INLINE void Widen(const StoredGroup& b, size_t from, size_t k, size_t steps, size_t to) {
+    const DF d;
+    const uint8_t* panel = b.panel(from);
+    for (size_t c = 0; c < kPanel; c += hn::Lanes(d)) {
+      const VF scale = b.Scale<kDType>(from, k, c);
+      const VF even = EvenNibbles(scale), odd = OddNibbles(scale);
+      const uint8_t* HWY_RESTRICT at = panel + k / 2 * Weights<kDType>::kTwoSteps;
+      float* HWY_RESTRICT wide = panels[to] + c;
+      size_t i = 0;
+      for (; i + 2 <= steps; i += 2, at += Weights<kDType>::kTwoSteps, wide += 2 * kPanel) {
+        VF x0 = scale, x1 = scale;
+        Weights<kDType>::LoadTwo(at, c, scale, even, odd, x0, x1);
+        hn::StoreU(x0, d, wide);
+        hn::StoreU(x1, d, wide + kPanel);
+      }
+      if (i < steps) hn::StoreU(Weights<kDType>::Load(at, 0, c, scale), d, wide);
+    }
+  }
+};
+
+// Steps of a panel before the next.
+constexpr size_t StepsTogether(DType dtype) {
+  return dtype == DType::kF32 ? 4 : 128 / BytesOfStep(dtype);
+}
+
 // Four panels of kEach vectors and one row: all sums in registers.
-template <size_t kEach>
-HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const float* HWY_RESTRICT b,
-                                    size_t panel_stride, float* HWY_RESTRICT total) {
+template <DType kDType, size_t kEach>
+HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const StoredGroup& b,
+                                    float* HWY_RESTRICT total) {
   static_assert(kEach == 1 || kEach == 2);
   const DF d;
   const size_t lanes = hn::Lanes(d);
   const float* HWY_RESTRICT a = t.a;
-  const float* HWY_RESTRICT b0 = b;
-  const float* HWY_RESTRICT b1 = b0 + panel_stride;
-  const float* HWY_RESTRICT b2 = b1 + panel_stride;
-  const float* HWY_RESTRICT b3 = b2 + panel_stride;
+  const uint8_t* HWY_RESTRICT b0 = b.panel(0);
+  const uint8_t* HWY_RESTRICT b1 = b.panel(1);
+  const uint8_t* HWY_RESTRICT b2 = b.panel(2);
+  const uint8_t* HWY_RESTRICT b3 = b.panel(3);
   for (size_t k = 0; k < t.depth;) {
     const bool first = k == 0;
-    const size_t end = std::min(t.depth, k + kSumChunk);
+    const size_t chunk_end = std::min(t.depth, k + kSumChunk);
     VF s00 = hn::Zero(d), s10 = s00, s20 = s00, s30 = s00;
     VF s01 = s00, s11 = s00, s21 = s00, s31 = s00;
-    constexpr size_t kLines = 4;  // of a panel before the next
-    for (; k + kLines <= end; k += kLines) {
-      const VF a0 = hn::Set(d, a[k]), a1 = hn::Set(d, a[k + 1]);
-      const VF a2 = hn::Set(d, a[k + 2]), a3 = hn::Set(d, a[k + 3]);
-      const auto lines = [&](const float* HWY_RESTRICT from, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
-        from += k * kPanel;
-        const auto line = [&](VF x, const float* HWY_RESTRICT at) HEED_INLINE_LAMBDA {
-          s0 = hn::MulAdd(x, hn::LoadU(d, at), s0);
-          if constexpr (kEach > 1) s1 = hn::MulAdd(x, hn::LoadU(d, at + lanes), s1);
+    while (k < chunk_end) {
+      const size_t end = HasScales(kDType) ? std::min(chunk_end, b.GroupEnd(k)) : chunk_end;
+      // Scales of this group, and what is added for them.
+      const VF x00 = b.Scale<kDType>(0, k, 0), x10 = b.Scale<kDType>(1, k, 0);
+      const VF x20 = b.Scale<kDType>(2, k, 0), x30 = b.Scale<kDType>(3, k, 0);
+      const VF x01 = kEach > 1 ? b.Scale<kDType>(0, k, lanes) : x00;
+      const VF x11 = kEach > 1 ? b.Scale<kDType>(1, k, lanes) : x10;
+      const VF x21 = kEach > 1 ? b.Scale<kDType>(2, k, lanes) : x20;
+      const VF x31 = kEach > 1 ? b.Scale<kDType>(3, k, lanes) : x30;
+      const VF e00 = EvenNibbles(x00), e10 = EvenNibbles(x10), e20 = EvenNibbles(x20);
+      const VF e30 = EvenNibbles(x30), e01 = EvenNibbles(x01), e11 = EvenNibbles(x11);
+      const VF e21 = EvenNibbles(x21), e31 = EvenNibbles(x31);
+      const VF o00 = OddNibbles(x00), o10 = OddNibbles(x10), o20 = OddNibbles(x20);
+      const VF o30 = OddNibbles(x30), o01 = OddNibbles(x01), o11 = OddNibbles(x11);
+      const VF o21 = OddNibbles(x21), o31 = OddNibbles(x31);
+      constexpr size_t kSteps = StepsTogether(kDType), kTwoSteps = Weights<kDType>::kTwoSteps;
+      for (; k + kSteps <= end; k += kSteps) {
+        const auto steps = [&](const uint8_t* HWY_RESTRICT from, VF x0, VF e0, VF o0, VF& s0, VF x1,
+                               VF e1, VF o1, VF& s1) HEED_INLINE_LAMBDA {
+          const uint8_t* HWY_RESTRICT at = from + k / 2 * kTwoSteps;
+#pragma GCC unroll 16
+          for (size_t i = 0; i < kSteps; i += 2, at += kTwoSteps) {
+            const VF a0 = hn::Set(d, a[k + i]), a1 = hn::Set(d, a[k + i + 1]);
+            VF w0 = a0, w1 = a1;
+            Weights<kDType>::LoadTwo(at, 0, x0, e0, o0, w0, w1);
+            s0 = hn::MulAdd(a0, w0, s0);
+            s0 = hn::MulAdd(a1, w1, s0);
+            if constexpr (kEach > 1) {
+              Weights<kDType>::LoadTwo(at, lanes, x1, e1, o1, w0, w1);
+              s1 = hn::MulAdd(a0, w0, s1);
+              s1 = hn::MulAdd(a1, w1, s1);
+            }
+          }
+          // Not one step of each panel in turn, as compilers like it.
+          std::atomic_signal_fence(std::memory_order_seq_cst);
         };
-        line(a0, from);
-        line(a1, from + kPanel);
-        line(a2, from + 2 * kPanel);
-        line(a3, from + 3 * kPanel);
-        // Not one line of each panel in turn, as compilers like it.
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-      };
-      lines(b0, s00, s01);
-      lines(b1, s10, s11);
-      lines(b2, s20, s21);
-      lines(b3, s30, s31);
-    }
-    for (; k < end; ++k) {
-      const VF x = hn::Set(d, a[k]);
-      const auto line = [&](const float* HWY_RESTRICT from, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
-        from += k * kPanel;
-        s0 = hn::MulAdd(x, hn::LoadU(d, from), s0);
-        if constexpr (kEach > 1) s1 = hn::MulAdd(x, hn::LoadU(d, from + lanes), s1);
-      };
-      line(b0, s00, s01);
-      line(b1, s10, s11);
-      line(b2, s20, s21);
-      line(b3, s30, s31);
+        // The fewer bytes there are to a step, the less of memory the core sees ahead by itself.
+        if constexpr (kDType != DType::kF32) {
+          constexpr size_t kLine = 64, kAhead = 16 * kLine;
+          const size_t ahead = k * kTwoSteps / 2 + kAhead;
+          for (size_t i = 0; i < kSteps * kTwoSteps / 2; i += kLine) {
+            PrefetchToL1(b0 + ahead + i);
+            PrefetchToL1(b1 + ahead + i);
+            PrefetchToL1(b2 + ahead + i);
+            PrefetchToL1(b3 + ahead + i);
+          }
+        }
+        steps(b0, x00, e00, o00, s00, x01, e01, o01, s01);
+        steps(b1, x10, e10, o10, s10, x11, e11, o11, s11);
+        steps(b2, x20, e20, o20, s20, x21, e21, o21, s21);
+        steps(b3, x30, e30, o30, s30, x31, e31, o31, s31);
+      }
+      for (; k < end; ++k) {
+        const VF x = hn::Set(d, a[k]);
+        const auto step = [&](const uint8_t* HWY_RESTRICT from, VF scale0, VF scale1, VF& s0,
+                              VF& s1) HEED_INLINE_LAMBDA {
+          s0 = hn::MulAdd(x, Weights<kDType>::Load(from, k, 0, scale0), s0);
+          if constexpr (kEach > 1) {
+            s1 = hn::MulAdd(x, Weights<kDType>::Load(from, k, lanes, scale1), s1);
+          }
+        };
+        step(b0, x00, x01, s00, s01);
+        step(b1, x10, x11, s10, s11);
+        step(b2, x20, x21, s20, s21);
+        step(b3, x30, x31, s30, s31);
+      }
     }
     const auto add = [&](size_t panel, VF s0, VF s1) HEED_INLINE_LAMBDA {
       float* HWY_RESTRICT to = total + panel * kPanel;
@@ -178,21 +275,52 @@ HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const float* HWY_RESTRICT 
   }
 }
 
+// Up to four stored panels in turns, each turn widened in L1 first.
+template <DType kDType>
+HWY_NOINLINE void StoredPanelsInTurns(const FewRows& t, const StoredGroup& b, size_t panels,
+                                      Sums* sums) {
+  constexpr size_t kAhead = 4 * kTurn;
+  Piece piece;
+  const size_t columns = panels * kPanel;
+  for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
+    const size_t chunk_end = std::min(t.depth, k0 + kSumChunk);
+    for (size_t k = k0; k < chunk_end; k += kTurn) {
+      const size_t steps = std::min(kTurn, chunk_end - k);
+      for (size_t p = 0; p < panels; ++p) {
+        if (!t.b_is_near && k + kAhead + kTurn <= t.depth) {
+          constexpr size_t kBytes = kTurn * BytesOfStep(kDType), kLine = 64;
+          const uint8_t* next = b.panel(p) + (k + kAhead) / kTurn * kBytes;
+          for (size_t i = 0; i < kBytes; i += kLine) PrefetchToL2(next + i);
+        }
+        piece.Widen<kDType>(b, p, k, steps, p);
+      }
+      for (size_t c = 0; c < columns; c += TileColumns()) {
+        RunTile(t.rows, t.a + k * t.rows, PanelsAt({piece.panels[0]}, kTurn * kPanel, panels, c),
+                EveryStep{0, steps}, {sums->chunk + c, kColumns, k == k0}, NoPrefetch());
+      }
+    }
+    sums->Add(t.rows, columns, k0 == 0);
+  }
+}
+
+template <DType kDType>
 void TimesPanels(const FewRows& t, const Panels& b, size_t begin, size_t end) {
   const size_t lanes = hn::Lanes(DF());
   const size_t panels = CeilDiv(t.columns, kPanel), apart = PanelGroups(t.columns);
-  const size_t panel_stride = apart * t.depth * kPanel;
   Sums sums;
   for (size_t group = begin; group < end; ++group) {
     const size_t count = CeilDiv(panels - group, apart);
-    const float* at = b.f32() + group * t.depth * kPanel;
+    const StoredGroup at{b, group, apart, BytesOfPanel(kDType, t.depth)};
     const bool all = t.rows == 1 && count == kPanelsTogether;
     if (all && lanes == kPanel) {
-      OneRowTimesPanels<1>(t, at, panel_stride, sums.total);
+      OneRowTimesPanels<kDType, 1>(t, at, sums.total);
     } else if (all && 2 * lanes == kPanel) {
-      OneRowTimesPanels<2>(t, at, panel_stride, sums.total);
+      OneRowTimesPanels<kDType, 2>(t, at, sums.total);
+    } else if constexpr (kDType == DType::kF32) {
+      const size_t panel_stride = t.depth * kPanel;
+      PanelsInTurns(t, b.f32() + group * panel_stride, apart * panel_stride, count, &sums);
     } else {
-      PanelsInTurns(t, at, panel_stride, count, &sums);
+      StoredPanelsInTurns<kDType>(t, at, count, &sums);
     }
     for (size_t i = 0; i < count; ++i) {
       WriteTotals(t, sums.total + i * kPanel, (group + i * apart) * kPanel);
@@ -261,20 +389,6 @@ HWY_INLINE void AddRowsToVector(D d, const float* HWY_RESTRICT a, size_t a_step,
   }
   hn::StoreU(sum, d, sums);
 }
-
-// kColumns columns of `steps` rows of a plain b as panels, in L1.
-struct Piece {
-  alignas(64) float panels[kPanelsTogether][kTurn * kPanel];
-
-  HWY_INLINE void CopyRows(const float* b, ptrdiff_t b_stride, size_t steps) {
-    const DF d;
-    for (size_t k = 0; k < steps; ++k, b += b_stride) {
-      for (size_t c = 0; c < kColumns; c += hn::Lanes(d)) {
-        hn::StoreU(hn::LoadU(d, b + c), d, &panels[c / kPanel][k * kPanel + c % kPanel]);
-      }
-    }
-  }
-};
 
 // As many rows of b are read side by side as a turn has steps: rows may be short, and every page is
 // a stream that begins anew.
@@ -472,7 +586,11 @@ void TimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
 
 }  // namespace
 
-constexpr FewRowsKernels kKernels = {&TimesPanels, &TimesRows, &TimesColumns};
+constexpr FewRowsKernels kKernels = {
+    {&TimesPanels<DType::kF32>, &TimesPanels<DType::kF16>, &TimesPanels<DType::kBF16>,
+     &TimesPanels<DType::kInt8>, &TimesPanels<DType::kInt4>},
+    &TimesRows,
+    &TimesColumns};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -35,7 +35,8 @@ struct FewRows {
 // The forms of b.
 struct FewRowsKernels {
   // Panels of all of the depth, one after the other: groups [begin, end) of PanelGroups(columns).
-  void (*panels)(const FewRows&, const Panels& b, size_t begin, size_t end);
+  // For each stored type, at StoredIndex.
+  void (*panels[kStoredTypes])(const FewRows&, const Panels& b, size_t begin, size_t end);
   // Rows with unit stride, b_stride apart. `sums` is [rows][columns, padded
   // to a multiple of 64].
   void (*rows)(const FewRows&, const float* b, ptrdiff_t b_stride, float* sums);

@@ -56,7 +56,8 @@ enum class ScaleAxis : uint8_t {
   kDepth,   // those of one place of the depth, over `group` columns: values
 };
 
-// Element (depth k, column c) of a quantized matrix is float(code) * scale, rounded once.
+// Element (depth k, column c) of a quantized matrix is float(code) * scale, rounded once. Those of
+// kInt4 are f16 numbers, also where they are stored as f32, so that nothing is rounded.
 struct Scales {
   const void* data = nullptr;
   DType dtype = DType::kF32;  // or kF16

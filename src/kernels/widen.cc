@@ -9,28 +9,28 @@
 #define HWY_TARGET_INCLUDE "src/kernels/widen.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/kernels/weights-inl.h"
 #include "src/kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::HWY_NAMESPACE {
 namespace {
 
-// Steps [k, end) of a panel, of which vector `column` of the columns has one scale each.
+// Steps [k, end) of a panel, of which vector `column` of the columns has one scale each; k is even.
 template <DType kDType>
 HWY_INLINE void WidenColumns(const uint8_t* panel, size_t column, size_t k, size_t end, VF scale,
                              float* HWY_RESTRICT to) {
   const DF d;
-  for (; k < end; ++k, to += kPanel) {
-    VF x = Stored<kDType>::Load(d, panel, k * kPanel + column);
-    if constexpr (HasScales(kDType)) x = hn::Mul(x, scale);
-    hn::StoreU(x, d, to + column);
+  const VF even = EvenNibbles(scale), odd = OddNibbles(scale);
+  const uint8_t* HWY_RESTRICT at = panel + k / 2 * Weights<kDType>::kTwoSteps;
+  to += column;
+  for (; k + 2 <= end; k += 2, at += Weights<kDType>::kTwoSteps, to += 2 * kPanel) {
+    VF x0 = scale, x1 = scale;
+    Weights<kDType>::LoadTwo(at, column, scale, even, odd, x0, x1);
+    hn::StoreU(x0, d, to);
+    hn::StoreU(x1, d, to + kPanel);
   }
-}
-
-HWY_INLINE VF LoadScales(const Scales& scales, size_t at) {
-  const DF d;
-  if (scales.dtype == DType::kF32) return hn::LoadU(d, static_cast<const float*>(scales.data) + at);
-  return Stored<DType::kF16>::Load(d, static_cast<const uint8_t*>(scales.data), at);
+  if (k < end) hn::StoreU(Weights<kDType>::Load(panel, k, column, scale), d, to);
 }
 
 HWY_INLINE float ScaleAt(const Scales& scales, size_t at) {

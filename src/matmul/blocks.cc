@@ -21,12 +21,13 @@ constexpr size_t kMinTaskRows = 96, kMaxTaskRows = 384;
 
 // Columns of what is multiplied at a time, for one chunk of k. Of a matrix that is not packed,
 // units are wider, since a row of them is read at a time, and a worker holds two in panels: one is
-// multiplied while the next is copied.
+// multiplied while the next is copied. Of one whose elements are stored otherwise than in f32 it
+// holds one, widened just before it is multiplied.
 constexpr size_t kUnitColumns = 64;
 constexpr size_t kUnitFloats = kUnitColumns * kSumChunk;
 
-// Of a matrix that is not packed, all threads together hold at most so many floats of panels for
-// the rows that come later; the context keeps the memory.
+// Of a matrix that is not packed in f32, all threads together hold at most so many floats of panels
+// for the rows that come later; the context keeps the memory.
 constexpr size_t kStripeFloats = size_t{2} << 20;
 
 // Floats of packed rows of a that stay in L2 while panels of b and tiles of c pass through.
@@ -71,24 +72,54 @@ struct Unit {
   }
 };
 
-// Of a matrix that is not packed: how a unit is copied into panels in the given turn. A worker
-// keeps those of all its task's columns, or of the last two units.
-PanelCopy CopyOf(const MatmulPlan& plan, const Task& task, const Unit& unit, size_t turn,
-                 float* panels) {
+// How b is there.
+enum class Form { kPlain, kStored, kPanels };
+Form FormOf(const MatmulPlan& plan) {
+  if (plan.packed.absent()) return Form::kPlain;
+  return plan.packed.dtype == DType::kF32 ? Form::kPanels : Form::kStored;
+}
+
+size_t UnitDepth(const MatmulPlan& plan, const Unit& unit) {
+  return std::min(kSumChunk, plan.p.k - unit.k);
+}
+
+// Where a unit's panels of f32 are in the given turn, of a matrix that has none. A worker keeps
+// those of all its task's columns, or of the last units.
+struct UnitPanels {
+  float* data;
+  size_t stride;
+
+  UnitPanels(const MatmulPlan& plan, const Task& task, const Unit& unit, size_t turn, float* panels)
+      : data(panels + (plan.keeps_panels
+                           ? (unit.column - task.column) * plan.p.k + unit.k * kPanel
+                           : (FormOf(plan) == Form::kPlain ? turn % 2 * kUnitFloats : 0))),
+        stride((plan.keeps_panels ? plan.p.k : UnitDepth(plan, unit)) * kPanel) {}
+};
+
+PanelCopy CopyOf(const MatmulPlan& plan, const Task& task, const Unit& unit, const UnitPanels& to) {
   PanelCopy copy;
   copy.source = plan.plain.at(unit.k, unit.column);
   copy.depth_stride = plan.plain.k_stride;
   copy.column_stride = plan.plain.column_stride;
-  copy.depth = std::min(kSumChunk, plan.p.k - unit.k);
+  copy.depth = UnitDepth(plan, unit);
   copy.columns = UnitColumns(plan, task, unit.column);
-  if (plan.keeps_panels) {
-    copy.panels = panels + (unit.column - task.column) * plan.p.k + unit.k * kPanel;
-    copy.panel_stride = plan.p.k * kPanel;
-  } else {
-    copy.panels = panels + turn % 2 * kUnitFloats;
-    copy.panel_stride = copy.depth * kPanel;
-  }
+  copy.panels = to.data;
+  copy.panel_stride = to.stride;
   return copy;
+}
+
+void Widen(const MatmulPlan& plan, const Task& task, const Unit& unit, const UnitPanels& to,
+           const WidenKernels& kernels) {
+  PanelWiden widen;
+  widen.from = plan.packed;
+  widen.stride = BytesOfPanel(plan.packed.dtype, plan.p.k);
+  widen.first = unit.column / kPanel;
+  widen.panels = CeilDiv(UnitColumns(plan, task, unit.column), kPanel);
+  widen.begin = unit.k;
+  widen.depth = UnitDepth(plan, unit);
+  widen.to = to.data;
+  widen.to_stride = to.stride;
+  kernels.panels[StoredIndex(plan.packed.dtype)](widen);
 }
 
 const float* PackedUnit(const MatmulPlan& plan, const Unit& unit) {
@@ -101,21 +132,23 @@ struct Kept {
 };
 
 // `tiles` is [k / kSumChunk][rows / 6][depth][6]: a's rows, packed with the first columns. `panels`
-// are of a matrix that is not packed.
+// are of a matrix that is not packed in f32.
 void RunTask(const MatmulPlan& plan, const Task& task, const Kept& kept, float* tiles,
              float* panels, const Context::Impl& context) {
   const Product2d& p = plan.p;
-  const bool copies = plan.packed.absent() && !kept.columns;
+  const Form form = FormOf(plan);
   MatmulBlock block;
   block.rows = task.row_end - task.row;
   block.a_row_stride = p.a_row;
   block.a_k_stride = p.a_k;
   block.c_stride = p.c_row;
   Unit unit = {0, task.column, 0}, next = unit;
-  if (copies) context.pack->panels(CopyOf(plan, task, unit, 0, panels));
+  if (form == Form::kPlain && !kept.columns) {
+    context.pack->panels(CopyOf(plan, task, unit, {plan, task, unit, 0, panels}));
+  }
   for (size_t turn = 0, more = true; more; unit = next, ++turn) {
     more = next.Next(plan, task);
-    block.depth = std::min(kSumChunk, p.k - unit.k);
+    block.depth = UnitDepth(plan, unit);
     block.columns = UnitColumns(plan, task, unit.column);
     block.a = tiles + (unit.k - unit.stretch) * block.rows;
     block.a_rows = kept.rows || unit.column != task.column
@@ -123,18 +156,22 @@ void RunTask(const MatmulPlan& plan, const Task& task, const Kept& kept, float* 
                        : p.a + static_cast<ptrdiff_t>(task.row) * p.a_row +
                              static_cast<ptrdiff_t>(unit.k) * p.a_k;
     block.copy_b = PanelCopy();
-    if (!plan.packed.absent()) {
+    block.prefetch_b = Panels();
+    if (form == Form::kPanels) {
       block.b.data = PackedUnit(plan, unit);
       block.b_panel_stride = p.k * kPanel;
       block.prefetch_b.data = more ? PackedUnit(plan, next) : nullptr;
     } else {
-      const PanelCopy b = CopyOf(plan, task, unit, turn, panels);
-      block.b.data = b.panels;
-      block.b_panel_stride = b.panel_stride;
-      if (more) block.copy_b = CopyOf(plan, task, next, turn + 1, panels);
+      const UnitPanels b(plan, task, unit, turn, panels);
+      const UnitPanels next_b(plan, task, next, turn + 1, panels);
+      block.b.data = b.data;
+      block.b_panel_stride = b.stride;
       if (kept.columns) {
-        block.prefetch_b.data = block.copy_b.panels;
-        block.copy_b = PanelCopy();
+        block.prefetch_b.data = more ? next_b.data : nullptr;
+      } else if (form == Form::kStored) {
+        Widen(plan, task, unit, b, *context.widen);
+      } else if (more) {
+        block.copy_b = CopyOf(plan, task, next, next_b);
       }
     }
     block.c = p.c + static_cast<ptrdiff_t>(task.row) * p.c_row + unit.column;
@@ -146,10 +183,12 @@ void RunTask(const MatmulPlan& plan, const Task& task, const Kept& kept, float* 
 
 size_t TileFloats(const MatmulPlan& plan) { return plan.rows * std::min(plan.p.k, plan.depth); }
 
-// A worker's panels of a matrix that is not packed.
+// A worker's panels of a matrix that is not packed in f32.
 size_t PanelFloats(const MatmulPlan& plan) {
-  if (!plan.packed.absent()) return 0;
-  return plan.keeps_panels ? plan.columns * plan.p.k : 2 * kUnitFloats;
+  const Form form = FormOf(plan);
+  if (form == Form::kPanels) return 0;
+  if (plan.keeps_panels) return plan.columns * plan.p.k;
+  return form == Form::kPlain ? 2 * kUnitFloats : kUnitFloats;
 }
 
 size_t TasksFor(double flops, size_t threads) {
@@ -178,7 +217,7 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
   plan->rows = RoundUp(CeilDiv(p.m, row_blocks), kMaxRegisterRows);
   // Panels that several tasks of a worker can read are kept, as far as there is room.
   const size_t room = kStripeFloats / threads / p.k / kUnitColumns * kUnitColumns;
-  plan->keeps_panels = plan->packed.absent() && room >= 2 * kUnitColumns &&
+  plan->keeps_panels = FormOf(*plan) != Form::kPanels && room >= 2 * kUnitColumns &&
                        row_blocks * column_blocks >= 2 * threads && row_blocks > 1;
   if (plan->keeps_panels) column_blocks = std::max(column_blocks, CeilDiv(p.n, room));
   plan->columns = RoundUp(CeilDiv(p.n, column_blocks), kUnitColumns);

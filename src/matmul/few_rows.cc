@@ -84,9 +84,10 @@ Status RunFewRows(const MatmulPlan& plan, const MatmulMemory& memory,
   const size_t tasks = Tasks(plan);
   if (form == Form::kPanels) {
     const size_t groups = PanelGroups(p.n), share = plan.columns / kGroupColumns;
+    const auto panels = context.few_rows->panels[StoredIndex(plan.packed.dtype)];
     return ForEachTask(context, tasks, plan.workers, [&](size_t task, size_t) {
       const size_t begin = task * share;
-      context.few_rows->panels(whole, plan.packed, begin, std::min(groups, begin + share));
+      panels(whole, plan.packed, begin, std::min(groups, begin + share));
     });
   }
   return ForEachTask(context, tasks, plan.workers, [&](size_t task, size_t worker) {

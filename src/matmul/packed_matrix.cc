@@ -1,12 +1,18 @@
 #include "src/matmul/packed_matrix.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
 #include <new>
 
 #include "src/base/check.h"
 #include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
+#include "src/base/quantize.h"
 #include "src/kernels/layout.h"
 
 namespace heed {
@@ -14,25 +20,37 @@ namespace {
 
 // Of a task. Rows of whole pages, since each may lie in pages of its own.
 constexpr size_t kPackColumns = 1024, kPackRows = 256;
+// What is not stored as f32 is first packed as f32, so many columns of kPackRows at a time, which
+// stay in L2. Groups, of kLeastGroup or more, do not cross kPackRows.
+constexpr size_t kWideColumns = 128, kLeastGroup = 16;
 constexpr double kPackCost = 16;  // of an element, in multiply-adds
 
+constexpr size_t InDim(WeightLayout layout) { return layout == WeightLayout::kInOut ? 0 : 1; }
+
+// Panels of f32, from some column (a multiple of kPanel) and row on.
+struct FloatPanels {
+  float* data;
+  size_t stride;  // between panels
+
+  float* panel(size_t column) const { return data + column / kPanel * stride; }
+};
+
 // Columns [first, first + columns) of b, its rows [row, row + rows), which are those from `to` on
-// of the packed matrix: several matrices side by side need not be multiples of 16 wide.
+// of the panels: several matrices side by side need not be multiples of 16 wide.
 struct Part {
   size_t first, columns, to;
   size_t row, rows;
 };
 
 template <class T>
-void PackElements(const TensorView& b, WeightLayout layout, size_t in, const Part& part,
-                  float* panels) {
-  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
-  const ptrdiff_t in_stride = b.strides[in_dim], out_stride = b.strides[1 - in_dim];
+void PackElements(const TensorView& b, WeightLayout layout, const Part& part,
+                  const FloatPanels& panels) {
+  const ptrdiff_t in_stride = b.strides[InDim(layout)], out_stride = b.strides[1 - InDim(layout)];
   const T* from = static_cast<const T*>(b.data) + static_cast<ptrdiff_t>(part.row) * in_stride;
   for (size_t done = 0; done < part.columns;) {  // up to the end of a panel at a time
     const size_t lane = (part.to + done) % kPanel,
                  width = std::min(kPanel - lane, part.columns - done);
-    float* panel = panels + (part.to + done) / kPanel * in * kPanel + part.row * kPanel + lane;
+    float* panel = panels.panel(part.to + done) + lane;
     const T* source = from + static_cast<ptrdiff_t>(part.first + done) * out_stride;
     for (size_t k = 0; k < part.rows; ++k) {
       for (size_t i = 0; i < width; ++i) {
@@ -46,22 +64,21 @@ void PackElements(const TensorView& b, WeightLayout layout, size_t in, const Par
 
 // Whole panels of floats are what PackKernels copies; it pads the last with zeros, where the next
 // matrix may begin.
-void PackFloats(const TensorView& b, WeightLayout layout, size_t in, const Part& part,
-                float* panels, const PackKernels& kernels) {
+void PackFloats(const TensorView& b, WeightLayout layout, const Part& part,
+                const FloatPanels& panels, const PackKernels& kernels) {
   const size_t lead = std::min(part.columns, RoundUp(part.to, kPanel) - part.to);
-  PackElements<float>(b, layout, in, {part.first, lead, part.to, part.row, part.rows}, panels);
+  PackElements<float>(b, layout, {part.first, lead, part.to, part.row, part.rows}, panels);
   if (lead == part.columns) return;
-  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
   PanelCopy copy;
-  copy.depth_stride = b.strides[in_dim];
-  copy.column_stride = b.strides[1 - in_dim];
+  copy.depth_stride = b.strides[InDim(layout)];
+  copy.column_stride = b.strides[1 - InDim(layout)];
   copy.source = static_cast<const float*>(b.data) +
                 static_cast<ptrdiff_t>(part.row) * copy.depth_stride +
                 static_cast<ptrdiff_t>(part.first + lead) * copy.column_stride;
   copy.depth = part.rows;
   copy.columns = part.columns - lead;
-  copy.panels = panels + (part.to + lead) * in + part.row * kPanel;
-  copy.panel_stride = in * kPanel;
+  copy.panels = panels.panel(part.to + lead);
+  copy.panel_stride = panels.stride;
   // So few rows at a time that their pages stay known.
   const size_t step = copy.column_stride == 1 ? 16 : part.rows;
   for (size_t row = 0; row < part.rows; row += step) {
@@ -69,68 +86,376 @@ void PackFloats(const TensorView& b, WeightLayout layout, size_t in, const Part&
   }
 }
 
-void PackPart(const TensorView& b, WeightLayout layout, size_t in, const Part& part, float* panels,
+void PackPart(const TensorView& b, WeightLayout layout, const Part& part, const FloatPanels& panels,
               const PackKernels& kernels) {
   switch (b.dtype) {
     case DType::kF16:
-      return PackElements<f16>(b, layout, in, part, panels);
+      return PackElements<f16>(b, layout, part, panels);
     case DType::kBF16:
-      return PackElements<bf16>(b, layout, in, part, panels);
+      return PackElements<bf16>(b, layout, part, panels);
     default:
-      return PackFloats(b, layout, in, part, panels, kernels);
+      return PackFloats(b, layout, part, panels, kernels);
+  }
+}
+
+// Matrices side by side.
+struct Source {
+  const TensorView* b;
+  size_t count;
+  WeightLayout layout;
+  size_t out;  // columns in all
+  const PackKernels& kernels;
+
+  // Columns [begin, end) and rows [row, row + rows), padded with zeros.
+  void ToPanels(size_t begin, size_t end, size_t row, size_t rows,
+                const FloatPanels& panels) const {
+    for (size_t to = std::max(begin, out / kPanel * kPanel); to < end; to += kPanel) {
+      std::fill_n(panels.panel(to - begin), rows * kPanel, 0.0f);
+    }
+    size_t first = 0;  // column of matrix i
+    for (size_t i = 0; i < count; ++i) {
+      const size_t last = first + b[i].shape[1 - InDim(layout)];
+      const size_t from = std::max(begin, first), to = std::min(end, last);
+      if (from < to) {
+        PackPart(b[i], layout, {from - first, to - from, from - begin, row, rows}, panels, kernels);
+      }
+      first = last;
+    }
+  }
+};
+
+// Takes matrix i's sizes into those of all.
+Status AddWidth(const TensorView& b, size_t i, WeightLayout layout, size_t* in, size_t* out) {
+  const size_t rows = b.shape[InDim(layout)];
+  if (i == 0) *in = rows;
+  if (rows != *in) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "b: matrix %zu has %zu inputs, must have %zu as the first", i, rows, *in);
+  }
+  if (__builtin_add_overflow(*out, b.shape[1 - InDim(layout)], out)) {
+    return Status::Error(StatusCode::kInvalidArgument, "b: too many columns in all");
+  }
+  return Status();
+}
+
+Status NoMatrix() { return Status::Error(StatusCode::kInvalidArgument, "b: no matrix is given"); }
+
+constexpr size_t kNone = SIZE_MAX;
+
+// The first column that anything is wrong with, of those that tasks report.
+class FirstBad {
+ public:
+  void Report(size_t column) {
+    size_t before = column_.load(std::memory_order_relaxed);
+    while (column < before && !column_.compare_exchange_weak(before, column)) {
+    }
+  }
+  size_t column() const { return column_.load(); }
+
+ private:
+  std::atomic<size_t> column_ = kNone;
+};
+
+}  // namespace
+
+bool PackedLayout::Fits() const {
+  const size_t factors[] = {in, out + kColumnPad,
+                            HasScales(dtype) ? 2 * sizeof(float) : sizeof(float)};
+  size_t product = 0;
+  return out <= PTRDIFF_MAX / 8 && Product(factors, 3, &product) &&
+         product <= PTRDIFF_MAX - kAlignment;
+}
+
+bool HasGroup(DType dtype, size_t group) {
+  if (!HasScales(dtype)) return group == 0;
+  return (group == 0 && dtype == DType::kInt8) || group == 16 || group == 32 || group == 64 ||
+         group == 128;
+}
+
+Status CheckPackOptions(const PackOptions& options) {
+  if (StoredIndex(options.dtype) == kStoredTypes) {
+    return Status::Error(StatusCode::kUnsupported,
+                         "dtype: is %s, must be f32, f16, bf16, int8 or int4",
+                         name_of(options.dtype));
+  }
+  if (!HasGroup(options.dtype, options.group)) {
+    return Status::Error(StatusCode::kInvalidArgument, "group: is %zu, must be %s for %s",
+                         options.group,
+                         options.dtype == DType::kInt8   ? "0, 16, 32, 64 or 128"
+                         : options.dtype == DType::kInt4 ? "16, 32, 64 or 128"
+                                                         : "0",
+                         name_of(options.dtype));
+  }
+  return Status();
+}
+
+Status PackedMatrix::Impl::Allocate(const PackOptions& options) {
+  dtype = options.dtype;
+  group = options.group;
+  if (!Fits()) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "b: [%zu, %zu] exceeds the address space once packed", in, out);
+  }
+  memory = AllocateFloats(CeilDiv(bytes(), sizeof(float)));
+  if (memory == nullptr) return OutOfMemory("packed matrix", bytes());
+  data = mutable_data();
+  std::fill(mutable_data() + num_panels() * panel_bytes(), mutable_scales(), uint8_t{0});
+  return Status();
+}
+
+// Rows [row, row + rows) of a panel, `row` even.
+void PackedMatrix::Impl::StoreCodes(size_t panel, size_t row, size_t rows,
+                                    const int8_t* codes) const {
+  uint8_t* to = CodesAt(panel, row);
+  if (dtype == DType::kInt8) {
+    std::memcpy(to, codes, rows * kPanel);
+    return;
+  }
+  for (size_t k = 0; k < rows; k += 2, to += kPanel, codes += 2 * kPanel) {
+    for (size_t c = 0; c < kPanel; ++c) {
+      const int upper = k + 1 < rows ? codes[kPanel + c] : 0;
+      to[c] = static_cast<uint8_t>((codes[c] & 15) | (upper & 15) << 4);
+    }
+  }
+}
+
+void PackedMatrix::Impl::StoreScales(size_t panel, size_t row, const float* values) const {
+  const size_t at = scale_index(panel, row);
+  if (scale_dtype() == DType::kF32) {
+    std::memcpy(mutable_scales() + at * sizeof(float), values, kPanel * sizeof(float));
+    return;
+  }
+  f16 halves[kPanel];
+  for (size_t c = 0; c < kPanel; ++c) halves[c] = ToF16(values[c]);
+  std::memcpy(mutable_scales() + at * sizeof(f16), halves, sizeof(halves));
+}
+
+// Panels of f32 to codes and scales.
+class PackedMatrix::Impl::Quantizer {
+ public:
+  Quantizer(const Impl& to, const QuantizeKernels& kernels, FirstBad* bad)
+      : to_(to), kernels_(kernels), bad_(bad) {}
+
+  // All groups that begin in rows [row, row + rows) of a panel, which end there too.
+  void Groups(const float* wide, size_t panel, size_t row, size_t rows) const {
+    uint8_t* scales =
+        to_.mutable_scales() + to_.scale_index(panel, row) * size_of(to_.scale_dtype());
+    const PanelQuantize work = {wide, rows, to_.group, scales, kPanel, to_.CodesAt(panel, row)};
+    (to_.dtype == DType::kInt8 ? kernels_.int8_panel : kernels_.int4_panel)(work);
+    const size_t count = CeilDiv(rows, to_.group) * kPanel;
+    for (size_t i = 0; i < count; ++i) {
+      const bool nan = to_.dtype == DType::kInt8
+                           ? std::isnan(reinterpret_cast<const float*>(scales)[i])
+                           : std::isnan(ToFloat(reinterpret_cast<const f16*>(scales)[i]));
+      if (nan) bad_->Report(panel * kPanel + i % kPanel);
+    }
+  }
+
+  // Where a column has one scale, its largest magnitudes (QuantizeKernels) to scales.
+  void Scales(size_t panel, const int32_t* largest, float* scales) const {
+    for (size_t c = 0; c < kPanel; ++c) {
+      constexpr int32_t kInfinity = 0x7F800000;
+      const float magnitude = largest[c] < kInfinity ? std::bit_cast<float>(largest[c])
+                                                     : std::numeric_limits<float>::quiet_NaN();
+      scales[c] = Int8Scale(magnitude);
+      if (std::isnan(scales[c])) bad_->Report(panel * kPanel + c);
+    }
+    to_.StoreScales(panel, 0, scales);
+  }
+
+ private:
+  const Impl& to_;
+  const QuantizeKernels& kernels_;
+  FirstBad* bad_;
+};
+
+Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout layout,
+                                const PackOptions& options, Context::Impl& context) {
+  HEED_RETURN_IF_ERROR(CheckPackOptions(options));
+  if (b == nullptr || count == 0) return NoMatrix();
+  for (size_t i = 0; i < count; ++i) {
+    HEED_RETURN_IF_ERROR(CheckFloatInput("b", b[i], 2, 2));
+    HEED_RETURN_IF_ERROR(AddWidth(b[i], i, layout, &in, &out));
+  }
+  HEED_RETURN_IF_ERROR(Allocate(options));
+  if (in == 0 || out == 0) return Status();
+  const Source source{b, count, layout, out, *context.pack};
+  const bool wide = dtype == DType::kF32, whole = HasScales(dtype) && group == 0;
+  const size_t width = wide ? kPackColumns : kWideColumns;
+  const size_t height = whole ? in : std::min(in, kPackRows);
+  const size_t padded = num_panels() * kPanel;
+  const size_t stripes = CeilDiv(padded, width), tasks = stripes * CeilDiv(in, height);
+  const double work = static_cast<double>(in) * static_cast<double>(padded) * kPackCost;
+  const size_t workers = WorkersFor(context, tasks, work);
+  const size_t scratch_floats = wide ? 0 : kWideColumns * kPackRows;
+  Arena arena;
+  HEED_RETURN_IF_ERROR(context.Reserve(workers * scratch_floats * sizeof(float), &arena));
+  float* scratch = arena.Take<float>(workers, scratch_floats);
+  // Of what is neither f32 nor quantized.
+  const auto narrow =
+      context.widen->narrow[StoredIndex(dtype == DType::kF16 ? DType::kF16 : DType::kBF16)];
+  FirstBad bad;
+  const QuantizeKernels& kernels = *context.quantize;
+  const Quantizer quantizer(*this, kernels, &bad);
+  HEED_RETURN_IF_ERROR(ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
+    const size_t begin = task % stripes * width, end = std::min(padded, begin + width);
+    const size_t row = task / stripes * height, rows = std::min(height, in - row);
+    if (wide) {
+      source.ToPanels(begin, end, row, rows,
+                      {memory.get() + begin * in + row * kPanel, in * kPanel});
+      return;
+    }
+    const FloatPanels panels{scratch + worker * scratch_floats, kPackRows * kPanel};
+    // Calls f(panel, first row, rows, its elements) for all of the task's, as f32.
+    const auto for_each_panel = [&](auto f) {
+      for (size_t k = row; k < row + rows; k += kPackRows) {
+        const size_t steps = std::min(kPackRows, row + rows - k);
+        source.ToPanels(begin, end, k, steps, panels);
+        for (size_t c = begin; c < end; c += kPanel) {
+          f(c / kPanel, k, steps, panels.panel(c - begin));
+        }
+      }
+    };
+    if (!HasScales(dtype)) {
+      for_each_panel([&](size_t panel, size_t k, size_t steps, const float* from) {
+        narrow(from, steps * kPanel,
+               mutable_data() + panel * panel_bytes() + k * BytesOfStep(dtype));
+      });
+    } else if (!whole) {
+      for_each_panel([&](size_t panel, size_t k, size_t steps, const float* from) {
+        quantizer.Groups(from, panel, k, steps);
+      });
+    } else {  // read twice
+      int32_t largest[kWideColumns] = {};
+      float scales[kWideColumns];
+      const size_t first = begin / kPanel;
+      for_each_panel([&](size_t panel, size_t, size_t steps, const float* from) {
+        kernels.panel_magnitudes(from, steps, largest + (panel - first) * kPanel);
+      });
+      for (size_t c = 0; c < end - begin; c += kPanel) {
+        quantizer.Scales(first + c / kPanel, largest + c, scales + c);
+      }
+      for_each_panel([&](size_t panel, size_t k, size_t steps, const float* from) {
+        kernels.int8_panel_codes(from, steps, scales + (panel - first) * kPanel, CodesAt(panel, k));
+      });
+    }
+  }));
+  if (bad.column() == kNone) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "b: output %zu has elements that are NaN, infinite or too large, must be "
+                       "numbers that %s can stand for",
+                       bad.column(), name_of(dtype));
+}
+
+namespace {
+
+Status CheckQuantized(const QuantizedView& b, WeightLayout layout, const PackOptions& options) {
+  HEED_RETURN_IF_ERROR(CheckInput("codes", b.codes, DType::kInt8, 2, 2));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("scales", b.scales, 2, 2));
+  if (b.scales.dtype == DType::kBF16) {
+    return Status::Error(StatusCode::kUnsupported, "scales: dtype is bf16, must be f32 or f16");
+  }
+  const size_t in = b.codes.shape[InDim(layout)], out = b.codes.shape[1 - InDim(layout)];
+  const size_t groups = in == 0 ? 0 : options.group == 0 ? 1 : CeilDiv(in, options.group);
+  if (b.scales.shape[InDim(layout)] != groups || b.scales.shape[1 - InDim(layout)] != out) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "scales: shape is %s, must have %zu outputs and %zu groups of them",
+                         ShapeText(b.scales).text, out, groups);
+  }
+  return Status();
+}
+
+float ScaleOf(const TensorView& view, WeightLayout layout, size_t group, size_t column) {
+  const ptrdiff_t at = static_cast<ptrdiff_t>(group) * view.strides[InDim(layout)] +
+                       static_cast<ptrdiff_t>(column) * view.strides[1 - InDim(layout)];
+  if (view.dtype == DType::kF16) return ToFloat(static_cast<const f16*>(view.data)[at]);
+  return static_cast<const float*>(view.data)[at];
+}
+
+// Calls f(matrix, its column, lane) for columns [begin, end) of matrices side by side.
+template <class F>
+void ForEachColumn(const QuantizedView* b, size_t count, WeightLayout layout, size_t begin,
+                   size_t end, F f) {
+  size_t first = 0;  // column of matrix i
+  for (size_t i = 0; i < count; ++i) {
+    const size_t last = first + b[i].codes.shape[1 - InDim(layout)];
+    for (size_t c = std::max(begin, first); c < std::min(end, last); ++c)
+      f(i, c - first, c - begin);
+    first = last;
   }
 }
 
 }  // namespace
 
-Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout layout,
-                                Context::Impl& context) {
-  if (b == nullptr || count == 0) {
-    return Status::Error(StatusCode::kInvalidArgument, "b: no matrix is given");
+Status PackedMatrix::Impl::PackQuantized(const QuantizedView* b, size_t count, WeightLayout layout,
+                                         const PackOptions& options, Context::Impl& context) {
+  HEED_RETURN_IF_ERROR(CheckPackOptions(options));
+  if (!HasScales(options.dtype)) {
+    return Status::Error(StatusCode::kUnsupported, "dtype: is %s, must be int8 or int4",
+                         name_of(options.dtype));
   }
-  const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
+  if (b == nullptr || count == 0) return NoMatrix();
   for (size_t i = 0; i < count; ++i) {
-    HEED_RETURN_IF_ERROR(CheckFloatInput("b", b[i], 2, 2));
-    if (i == 0) in = b[i].shape[in_dim];
-    if (b[i].shape[in_dim] != in) {
-      return Status::Error(StatusCode::kInvalidArgument,
-                           "b: matrix %zu has %zu inputs, must have %zu as the first", i,
-                           b[i].shape[in_dim], in);
-    }
-    if (__builtin_add_overflow(out, b[i].shape[1 - in_dim], &out)) {
-      return Status::Error(StatusCode::kInvalidArgument, "b: too many columns in all");
-    }
+    HEED_RETURN_IF_ERROR(CheckQuantized(b[i], layout, options));
+    HEED_RETURN_IF_ERROR(AddWidth(b[i].codes, i, layout, &in, &out));
   }
-  const size_t factors[] = {in, out + kColumnPad, sizeof(float)};
-  size_t bytes = 0;
-  if (out > PTRDIFF_MAX / 8 || !Product(factors, 3, &bytes)) {
+  HEED_RETURN_IF_ERROR(Allocate(options));
+  if (in == 0 || out == 0) return Status();
+  const int lowest = dtype == DType::kInt8 ? -127 : -8, highest = dtype == DType::kInt8 ? 127 : 7;
+  const size_t tasks = num_panels();
+  const double work = static_cast<double>(in) * static_cast<double>(tasks * kPanel) * kPackCost;
+  FirstBad bad_codes, bad_scales;
+  HEED_RETURN_IF_ERROR(
+      ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t panel, size_t) {
+        const size_t begin = panel * kPanel, end = begin + kPanel;
+        // What codes of a group of kPackRows are multiplied by, see below.
+        int signs[kPackRows / kLeastGroup][kPanel] = {};
+        for (size_t row = 0; row < in; row += kPackRows) {
+          const size_t rows = std::min(kPackRows, in - row);
+          int8_t codes[kPackRows * kPanel] = {};
+          for (size_t k = row; k < row + rows; k += group_steps()) {
+            if (group == 0 && row > 0) break;
+            float scales[kPanel] = {};
+            int* sign = signs[(k - row) / group_steps()];
+            ForEachColumn(b, count, layout, begin, end, [&](size_t i, size_t column, size_t lane) {
+              const float scale = ScaleOf(b[i].scales, layout, k / group_steps(), column);
+              const bool exact = dtype == DType::kInt8 || ToFloat(ToF16(scale)) == scale;
+              if (!(std::fabs(scale) <= std::numeric_limits<float>::max()) || !exact) {
+                bad_scales.Report(begin + lane);
+              }
+              // Kernels multiply an int8 by its scale, so none is negative, and zeros are +0.
+              sign[lane] = dtype == DType::kInt4 || scale > 0.0f ? 1 : scale < 0.0f ? -1 : 0;
+              scales[lane] = dtype == DType::kInt4 ? scale : std::fabs(scale);
+            });
+            StoreScales(panel, k, scales);
+          }
+          ForEachColumn(b, count, layout, begin, end, [&](size_t i, size_t column, size_t lane) {
+            const TensorView& part = b[i].codes;
+            const ptrdiff_t step = part.strides[InDim(layout)];
+            const auto* from = static_cast<const int8_t*>(part.data) +
+                               static_cast<ptrdiff_t>(row) * step +
+                               static_cast<ptrdiff_t>(column) * part.strides[1 - InDim(layout)];
+            for (size_t k = 0; k < rows; ++k, from += step) {
+              if (*from < lowest || *from > highest) bad_codes.Report(begin + lane);
+              const int sign = signs[group == 0 ? 0 : k / group][lane];
+              codes[k * kPanel + lane] = static_cast<int8_t>(*from * sign);
+            }
+          });
+          StoreCodes(panel, row, rows, codes);
+        }
+      }));
+  if (bad_codes.column() != kNone) {
     return Status::Error(StatusCode::kInvalidArgument,
-                         "b: [%zu, %zu] exceeds the address space once packed", in, out);
+                         "codes: one of output %zu is out of range, must be from %d to %d",
+                         bad_codes.column(), lowest, highest);
   }
-  const size_t padded = RoundUp(out, kColumnPad), floats = in * padded;
-  data = AllocateFloats(floats);
-  if (data == nullptr) return OutOfMemory("packed matrix", floats, sizeof(float));
-  if (floats == 0) return Status();
-  const size_t stripes = CeilDiv(padded, kPackColumns), tasks = stripes * CeilDiv(in, kPackRows);
-  const double work = static_cast<double>(floats) * kPackCost;
-  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
-    const size_t begin = task % stripes * kPackColumns;
-    const size_t end = std::min(padded, begin + kPackColumns);
-    const size_t row = task / stripes * kPackRows, rows = std::min(kPackRows, in - row);
-    for (size_t to = std::max(begin, out / kPanel * kPanel); to < end; to += kPanel) {
-      std::fill_n(data.get() + to * in + row * kPanel, rows * kPanel, 0.0f);
-    }
-    size_t first = 0;  // column of matrix i
-    for (size_t i = 0; i < count; ++i) {
-      const size_t last = first + b[i].shape[1 - in_dim];
-      const size_t from = std::max(begin, first), to = std::min(end, last);
-      if (from < to) {
-        PackPart(b[i], layout, in, {from - first, to - from, from, row, rows}, data.get(),
-                 *context.pack);
-      }
-      first = last;
-    }
-  });
+  if (bad_scales.column() != kNone) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "scales: one of output %zu is NaN, infinite%s, must be a finite %s",
+                         bad_scales.column(), dtype == DType::kInt4 ? " or not an f16" : "",
+                         name_of(scale_dtype()));
+  }
+  return Status();
 }
 
 namespace {
@@ -155,21 +480,48 @@ size_t PackedMatrix::in() const { return impl_ ? impl_->in : 0; }
 
 size_t PackedMatrix::out() const { return impl_ ? impl_->out : 0; }
 
-size_t PackedMatrix::bytes() const { return in() * RoundUp(out(), kColumnPad) * sizeof(float); }
+DType PackedMatrix::dtype() const { return impl_ ? impl_->dtype : DType::kF32; }
+
+size_t PackedMatrix::group() const { return impl_ ? impl_->group : 0; }
+
+size_t PackedMatrix::bytes() const { return impl_ ? impl_->bytes() : 0; }
+
+Result<PackedMatrix> PackedMatrix::pack(const TensorView& b, WeightLayout layout,
+                                        const PackOptions& options, Context& context) {
+  return pack(&b, 1, layout, options, context);
+}
 
 Result<PackedMatrix> PackedMatrix::pack(const TensorView& b, WeightLayout layout,
                                         Context& context) {
-  return pack(&b, 1, layout, context);
+  return pack(&b, 1, layout, PackOptions(), context);
 }
 
 Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout,
                                         Context& context) {
+  return pack(b, count, layout, PackOptions(), context);
+}
+
+Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout,
+                                        const PackOptions& options, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   PackedMatrix packed;
   packed.impl_.reset(new (std::nothrow) Impl);
   if (packed.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));
-  HEED_RETURN_IF_ERROR(packed.impl_->Pack(b, count, layout, *Context::Impl::Of(context)));
+  HEED_RETURN_IF_ERROR(packed.impl_->Pack(b, count, layout, options, *Context::Impl::Of(context)));
+  return packed;
+}
+
+Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t count,
+                                                  WeightLayout layout, const PackOptions& options,
+                                                  Context& context) {
+  const FloatEnvironment environment;
+  HEED_RETURN_IF_ERROR(CheckContext(context));
+  PackedMatrix packed;
+  packed.impl_.reset(new (std::nothrow) Impl);
+  if (packed.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));
+  HEED_RETURN_IF_ERROR(
+      packed.impl_->PackQuantized(b, count, layout, options, *Context::Impl::Of(context)));
   return packed;
 }
 

@@ -1,0 +1,11 @@
+// CRC-32C (Castagnoli, RFC 3720), the checksum of saved files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace heed {
+
+uint32_t Crc32c(const void* data, size_t bytes);
+
+}  // namespace heed
