@@ -36,38 +36,50 @@ KeyBlocks KeyBlocks::OfCache(const PackKernels& pack, const WidenKernels& widen,
 
 void KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
   const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
-  if (source_ == Source::kCache) {
-    *panels = cache_->Keys(head.batch, head.head, block);
-    if (panels->dtype == DType::kF32) return;
-    const size_t dim = cache_->config.head_dim;
-    widen_->panels[StoredIndex(panels->dtype)]({*panels, cache_->key_panel_bytes(), 0,
-                                                CeilDiv(count, kPanel), 0, dim, scratch,
-                                                dim * kPanel});
-  } else {
+  if (source_ != Source::kCache) {
     PackKeys(head, first, count, scratch);
+    *panels = {scratch};
+    return;
   }
-  *panels = {scratch};
+  const KvCacheConfig& c = cache_->config;
+  const uint8_t* at = cache_->Block(head.batch, head.head, block);
+  panels->dtype = DType::kF32;
+  panels->data = c.k_dtype == DType::kF32 ? static_cast<const void*>(at) : scratch;
+  if (c.k_dtype == DType::kF32) return;
+  Panels k, v;
+  cache_->PanelsOf(at, &k, &v);
+  widen_->panels[StoredIndex(k.dtype)]({k, cache_->key_panel_bytes(), 0, CeilDiv(count, kPanel), 0,
+                                        c.head_dim, scratch, c.head_dim * kPanel});
 }
 
 void KeyBlocks::Values(const KeyHead& head, size_t block, const Panels& keys, float* scratch,
                        Panels* panels) const {
   const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
-  if (source_ == Source::kCache && cache_->config.values_in_keys) {
-    const size_t dim = cache_->config.head_dim;
-    for (size_t j = 0; j < count; j += kPanel) {
-      pack_->panels({keys.f32() + j * dim, 1, kPanel, std::min(kPanel, count - j),
-                     cache_->config.v_head_dim, scratch + j * kPanel, kKeyBlock * kPanel});
-    }
-  } else if (source_ == Source::kCache) {
-    *panels = cache_->Values(head.batch, head.head, block);
-    if (panels->dtype == DType::kF32) return;
-    widen_->panels[StoredIndex(panels->dtype)]({*panels, cache_->value_panel_bytes(), 0,
-                                                CeilDiv(cache_->config.v_head_dim, kPanel), 0,
-                                                count, scratch, kKeyBlock * kPanel});
-  } else {
+  if (source_ != Source::kCache) {
     PackValues(head, first, count, scratch);
+    *panels = {scratch};
+    return;
   }
-  *panels = {scratch};
+  const KvCacheConfig& c = cache_->config;
+  panels->dtype = DType::kF32;
+  panels->data = scratch;
+  if (c.values_in_keys) {
+    for (size_t j = 0; j < count; j += kPanel) {
+      pack_->panels({keys.f32() + j * c.head_dim, 1, kPanel, std::min(kPanel, count - j),
+                     c.v_head_dim, scratch + j * kPanel, kKeyBlock * kPanel});
+    }
+    return;
+  }
+  const uint8_t* at = cache_->Block(head.batch, head.head, block);
+  if (c.v_dtype == DType::kF32) {
+    panels->data = at + cache_->values_at;
+    return;
+  }
+  Panels k, v;
+  cache_->PanelsOf(at, &k, &v);
+  widen_->panels[StoredIndex(v.dtype)]({v, cache_->value_panel_bytes(), 0,
+                                        CeilDiv(c.v_head_dim, kPanel), 0, count, scratch,
+                                        kKeyBlock * kPanel});
 }
 
 size_t KeyBlocks::KeyScratch() const {
