@@ -231,9 +231,109 @@ Result<Runs> prepare_baseline(const Feature& feature, size_t threads, const char
   return Runs{plain_calls(std::make_shared<FeatureProblem>(feature.baseline, threads, target)).run};
 }
 
+// Caches of other types than f32, beside one of f32. That results are right is tested, not checked
+// here: they are not f32's.
+struct StoredCase {
+  AttentionShape shape;
+  DType k_dtype, v_dtype;
+};
+
+constexpr DType kBf16 = DType::kBF16, kF16 = DType::kF16, kInt8 = DType::kInt8,
+                kInt4 = DType::kInt4;
+constexpr AttentionShape kDecodes[] = {
+    {1, 4096, 12, 12, 64}, {1, 32768, 12, 12, 64}, {1, 4096, 32, 8, 128}, {1, 32768, 32, 8, 128}};
+constexpr AttentionShape kPrompts[] = {kShort, {1024, 1024, 32, 8, 128}};
+
+std::vector<StoredCase> stored_cases() {
+  std::vector<StoredCase> cases;
+  const auto add = [&](const AttentionShape& shape) {
+    for (const DType dtype : {kBf16, kF16, kInt8, kInt4}) cases.push_back({shape, dtype, dtype});
+    for (const DType dtype : {kInt8, kInt4}) cases.push_back({shape, kBf16, dtype});
+  };
+  for (const AttentionShape& shape : kDecodes) add(shape);
+  for (const AttentionShape& shape : kPrompts) add(shape);
+  return cases;
+}
+
+// Of a token of one head, scales included.
+double stored_bytes(DType dtype, size_t dim) {
+  const auto n = static_cast<double>(dim);
+  if (dtype == kInt8) return n + 4;
+  if (dtype == kInt4) return n / 2 + n / 16;
+  return n * static_cast<double>(size_of(dtype));
+}
+
+double cache_bytes(const StoredCase& stored) {
+  const AttentionShape& s = stored.shape;
+  return static_cast<double>(s.kv_len * s.num_kv_heads) *
+         (stored_bytes(stored.k_dtype, s.head_dim) + stored_bytes(stored.v_dtype, s.head_dim));
+}
+
+Result<Run> prepare_stored(const StoredCase& stored, size_t threads, const char* target) {
+  const auto p = std::make_shared<FeatureProblem>(stored.shape, threads, target);
+  KvCacheConfig config;
+  config.num_kv_heads = stored.shape.num_kv_heads;
+  config.head_dim = stored.shape.head_dim;
+  config.capacity = stored.shape.kv_len;
+  config.k_dtype = stored.k_dtype;
+  config.v_dtype = stored.v_dtype;
+  Result<KvCache> created = KvCache::create(config);
+  if (!created.ok()) return created.status();
+  const auto cache = std::make_shared<KvCache>(std::move(*created));
+  const Status status = cache->append(p->kv_view(p->k), p->kv_view(p->v), p->context);
+  if (!status.ok()) return status;
+  p->k = p->v = Buffer();
+  return Run([p, cache] {
+    return attention(p->q_view(), *cache, p->out_view(p->out), p->options, p->context);
+  });
+}
+
+Result<Runs> prepare_copies_of(const StoredCase& stored, size_t copies, size_t threads,
+                               const char* target) {
+  Runs runs;
+  for (size_t i = 0; i < copies; ++i) {
+    const Result<Run> run = prepare_stored(stored, threads, target);
+    if (!run.ok()) return run.status();
+    runs.push_back(*run);
+  }
+  return runs;
+}
+
+void add_stored(Suite* suite) {
+  const char* target = suite->settings.target_or_null();
+  for (const StoredCase& stored : stored_cases()) {
+    for (const size_t threads : suite->settings.threads) {
+      const bool decodes = stored.shape.q_len == 1;
+      Case c;
+      c.operation = "feature";
+      c.shape = shape_of(stored.shape);
+      c.shape.name = std::string("cache:") + name_of(stored.k_dtype) + ":" +
+                     name_of(stored.v_dtype) + "/" + c.shape.name;
+      c.bound = decodes ? Bound::kMemory : Bound::kFlops;
+      c.threads = threads;
+      c.tier = Tier::kNamed;
+      const auto add = [&](const StoredCase& of, const std::string& name) {
+        c.work = work_of(of.shape);
+        const double f32 = cache_bytes({of.shape, DType::kF32, DType::kF32});
+        c.work.bytes += cache_bytes(of) - f32;
+        const size_t copies = decodes ? suite->copies_beyond_cache(c.work.bytes) : 1;
+        c.library_name = name;
+        c.prepare = [of, copies, threads, target] {
+          return prepare_copies_of(of, copies, threads, target);
+        };
+        suite->cases.push_back(c);
+      };
+      c.library = make_heed(threads, target);
+      add(stored, c.library->name());
+      add({stored.shape, DType::kF32, DType::kF32}, kCausal);
+    }
+  }
+}
+
 }  // namespace
 
 void add_features(Suite* suite) {
+  add_stored(suite);
   const char* target = suite->settings.target_or_null();
   for (const Feature& feature : kFeatures) {
     for (const size_t threads : suite->settings.threads) {

@@ -39,7 +39,7 @@ Stored StoredAs(DType dtype, const std::vector<float>& x, size_t n, size_t group
       for (size_t i = 0; i < count; ++i) {
         stored.codes.push_back(dtype == DType::kInt8 ? Int8Code(from[i], scale)
                                                      : Int4Code(from[i], scale));
-        stored.numbers.push_back(static_cast<float>(stored.codes.back()) * scale);
+        stored.numbers.push_back(static_cast<float>(stored.codes.back()) * scale + 0.0f);
       }
     }
   }

@@ -269,6 +269,75 @@ TEST_CASE("a cache takes what its types say") {
   CHECK(bytes(33, DType::kInt8, DType::kF16) == kTokens * ((33 + 4) + 2 * 48));
 }
 
+// Values that are the first channels of the keys, beside a cache that holds both.
+TEST_CASE("a cache whose values lie in its keys gives the bits of one that holds them apart") {
+  struct Dims {
+    size_t head_dim, v_head_dim;
+  };
+  for (const Dims& dims : {Dims{64, 64}, Dims{80, 33}, Dims{35, 1}, Dims{288, 256}}) {
+    for (const size_t q_len : {1u, 3u, 20u}) {
+      for (const size_t group : {1u, 5u}) {
+        const Sizes s = {2, 1, group, dims.head_dim, dims.v_head_dim, q_len, 290};
+        for (const DType dtype : kAllStored) {
+          Random random(s.head_dim);
+          const Tensor<float> k = Normal({2, s.kv_len, 1, s.head_dim}, random);
+          const Tensor<float> stored_k = RoundTokens(dtype, k);
+          const Tensor<float> q = Normal({2, q_len, group, s.head_dim}, random);
+          for (Runner& runner : Runners()) {
+            if (Quick() && !runner.first_of_target) continue;
+            INFO(name_of(dtype) << ", head_dim " << s.head_dim << ", v_head_dim " << s.v_head_dim
+                                << ", group " << group << ", q_len " << q_len << ", "
+                                << runner.name);
+            Context& context = *runner.context;
+            AttentionOptions options;
+            options.causal = true;
+            options.window = 140;
+            KvCache f32 = Make(Config(s, s.kv_len));
+            KvCacheConfig config = Config(s, 200);
+            config.window = 140;
+            config.k_dtype = dtype;
+            config.values_in_keys = true;
+            KvCache shared = Make(config);
+            CHECK(shared.config().v_dtype == dtype);
+            for (size_t begin = 0; begin < s.kv_len; begin += 58) {
+              const size_t end = begin + 58;
+              REQUIRE(f32.append(stored_k.view().slice(1, begin, end),
+                                 stored_k.view().slice(1, begin, end).slice(3, 0, s.v_head_dim),
+                                 context)
+                          .ok());
+              REQUIRE(std::string(
+                          shared.append(k.view().slice(1, begin, end), context).message()) == "");
+            }
+            CHECK(Difference(Answer(q, shared, options, false, context),
+                             Answer(q, f32, options, false, context)) == "");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("values in keys take no memory, and are refused where they don't fit") {
+  KvCacheConfig config = Config({1, 1, 1, 576, 512, 1, 1}, 128);
+  config.k_dtype = DType::kInt8;
+  config.v_dtype = DType::kU8;  // not looked at
+  config.values_in_keys = true;
+  KvCache cache = Make(config);
+  CHECK(cache.bytes() == 128 * (576 + 4));
+  Context context;
+  Tensor<float> k({1, 1, 1, 576}), v({1, 1, 1, 512});
+  CHECK(WrongRefusal(cache.append(k.view(), v.view(), context), StatusCode::kInvalidArgument,
+                     "v") == "");
+  CHECK(WrongRefusal(cache.append(v.view(), context), StatusCode::kInvalidArgument, "k") == "");
+  CHECK(cache.length() == 0);
+  CHECK(cache.append(k.view(), context).ok());
+  config.v_head_dim = 577;
+  CHECK(WrongRefusal(KvCache::create(config).status(), StatusCode::kInvalidArgument,
+                     "v_head_dim") == "");
+  KvCache apart = Make(Config({1, 1, 1, 576, 512, 1, 1}, 1));
+  CHECK(WrongRefusal(apart.append(k.view(), context), StatusCode::kInvalidArgument, "v") == "");
+}
+
 TEST_CASE("types that are not stored are refused by name") {
   for (const DType dtype : {DType::kI32, DType::kU8, static_cast<DType>(99)}) {
     KvCacheConfig config = Config({1, 1, 1, 8, 8, 1, 1}, 4);

@@ -50,8 +50,8 @@ const [packages, threadsText, heedFile, operations] = process.argv.slice(2);
 const threads = Number(threadsText);
 const ort = createRequire(path.resolve(packages, 'x.js'))('onnxruntime-node');
 const heed = heedTimes(heedFile);
-const ms = (seconds) => (seconds === undefined ? '-' : (seconds * 1e3).toFixed(3)).padStart(12);
-const rate = (flops, s) => (flops === 0 || s === undefined ? '-' : (flops / s / 1e9).toFixed(1)).padStart(10);
+const ms = (seconds) => (seconds * 1e3).toFixed(3).padStart(12);
+const rate = (flops, s) => (flops === 0 ? '-' : (flops / s / 1e9).toFixed(1)).padStart(10);
 
 console.log(`threads: ${threads}; best times`);
 console.log(`${''.padEnd(38)}${'heed ms'.padStart(12)}${'ONNX RT ms'.padStart(12)}${'ratio'.padStart(8)}` +
@@ -59,9 +59,9 @@ console.log(`${''.padEnd(38)}${'heed ms'.padStart(12)}${'ONNX RT ms'.padStart(12
 for (const make of problems) {
   const problem = make();
   if (!operations.split('|').includes(problem.name.split('/')[0])) continue;
-  const theirs = await bestSeconds(ort, problem, threads);
   const ours = heed.get(`${problem.name}/threads:${threads}/heed`);
-  const ratio = ours === undefined ? '-' : (theirs / ours).toFixed(2);
-  console.log(problem.name.padEnd(38) + ms(ours) + ms(theirs) + ratio.padStart(8) +
+  if (ours === undefined) throw new Error(`heed-bench did not measure ${problem.name}`);
+  const theirs = await bestSeconds(ort, problem, threads);
+  console.log(problem.name.padEnd(38) + ms(ours) + ms(theirs) + (theirs / ours).toFixed(2).padStart(8) +
               rate(problem.flops, ours) + rate(problem.flops, theirs));
 }

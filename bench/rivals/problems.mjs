@@ -110,4 +110,5 @@ export const problems = [
   () => prefill(32, 8, 1024, 128), () => prefill(4, 4, 64, 32),
   () => matmul(512, 512, 512), () => matmul(1024, 1024, 1024), () => matmul(2048, 2048, 2048),
   () => matmul(1024, 2304, 768), () => matmul(128, 768, 768),
-  () => softmax(1024, 128), () => softmax(1024, 1024), () => softmax(1024, 4096)];
+  () => softmax(512, 128), () => softmax(256, 256), () => softmax(128, 512),
+  () => softmax(64, 1024), () => softmax(32, 2048), () => softmax(16, 4096)];

@@ -11,6 +11,7 @@
 //   paged_kv_cache.hpp        those of many sequences, in blocks of one pool
 //   multi_head_attention.hpp  a whole layer
 //   quantize.hpp              8- and 4-bit numbers, and what storing a matrix so costs
+//   gguf.hpp                  quantized blocks of GGUF files, packed
 //   hadamard.hpp              queries and keys turned, so that fewer bits hold them
 //   numerics.hpp              the constants of the bit contract
 //   info.hpp                  version, instruction sets
@@ -20,6 +21,7 @@
 #include "heed/attention_state.hpp"       // IWYU pragma: export
 #include "heed/context.hpp"               // IWYU pragma: export
 #include "heed/convert.hpp"               // IWYU pragma: export
+#include "heed/gguf.hpp"                  // IWYU pragma: export
 #include "heed/hadamard.hpp"              // IWYU pragma: export
 #include "heed/info.hpp"                  // IWYU pragma: export
 #include "heed/kv_cache.hpp"              // IWYU pragma: export

@@ -32,6 +32,10 @@ struct KvCacheConfig {
   // A code is element / scale to nearest, ties to even. A token with a NaN or an infinity in its
   // head, or in the 32 channels, reads as NaN there.
   DType k_dtype = DType::kF32, v_dtype = DType::kF32;
+  // The values of a token are the first v_head_dim channels of its keys, as they are stored: latent
+  // attention (DeepSeek, GLM) and shared keys and values. They are stored and read once; v_head_dim
+  // is at most head_dim, and v_dtype becomes k_dtype.
+  bool values_in_keys = false;
 };
 
 // A cache of keys and values for `batch` sequences of one length. Tokens are counted from the start
@@ -40,7 +44,8 @@ struct KvCacheConfig {
 // head_dim and for v_head_dim rounded up to 16
 //   kF32 4 bytes a channel; kBF16, kF16 2; kInt8 1, and 4 for the scale; kInt4 a half, rounded up
 //   to whole bytes for keys, and 2 for each scale.
-// One thread at a time may change it; many may read it.
+// With values_in_keys the channels of values take nothing. One thread at a time may change it; many
+// may read it.
 //
 // What is computed from it is what f32 gives for the numbers that are stored, bit for bit: those of
 // 16 bits widened, float(code) * scale rounded once.
@@ -52,10 +57,10 @@ struct KvCacheConfig {
 class KvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow, window > capacity, sink_tokens without
-  // window), kUnsupported (a dtype that is not stored), kOutOfMemory.
+  // window, v_head_dim > head_dim with values_in_keys), kUnsupported (a dtype that is not stored), kOutOfMemory.
   static Result<KvCache> create(const KvCacheConfig& config);
 
-  const KvCacheConfig& config() const;  // v_head_dim filled in
+  const KvCacheConfig& config() const;  // v_head_dim filled in, and v_dtype with values_in_keys
   size_t length() const;                // tokens ever appended, per sequence
   size_t bytes() const;
 
@@ -79,6 +84,8 @@ class KvCache {
   // added). Where a ParallelFor leaves work undone length() stays, too, but a ring may have lost
   // the tokens before first_held().
   Status append(const TensorView& k, const TensorView& v, Context& context);
+  // With values_in_keys, and only then, there is no v.
+  Status append(const TensorView& k, Context& context);
 
   // Forgets the tokens from `length` on. A ring must still hold the whole window of the token that
   // comes next: with C as above, it can go back C - window + 1 tokens from the furthest it has
@@ -94,6 +101,7 @@ class KvCache {
     void operator()(Impl* impl) const;
   };
   KvCache() = default;
+  Status append_tokens(const TensorView& k, const TensorView* v, Context& context);
   std::unique_ptr<Impl, Destroy> impl_;
 };
 

@@ -23,8 +23,8 @@ struct PackOptions {
   // matrix given has more digits.
   // kInt8: code * scale, with codes from -127 to 127 and f32 scales; scale = largest magnitude /
   // 127, code = element / scale rounded to nearest, ties to even.
-  // kInt4: code * scale, with codes from -8 to 7 and f16 scales; scale = largest magnitude / 7
-  // rounded to f16, code = element / scale rounded likewise, from -7 to 7.
+  // kInt4: code * scale, with codes from -8 to 7 and f16 scales; scale = the element of the largest
+  // magnitude / -8 rounded to f16, code = element / scale rounded likewise. A code of 0 is +0.
   // A scale below 2^-126 (kInt8) or 2^-25 (kInt4) becomes 0, and its codes too.
   DType dtype = DType::kF32;
 

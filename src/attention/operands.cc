@@ -22,13 +22,15 @@ KeyBlocks KeyBlocks::OfPages(const PackKernels& pack, const HeadsView& k, const 
   return blocks;
 }
 
-KeyBlocks KeyBlocks::OfCache(const WidenKernels& widen, const KvCache& cache) {
+KeyBlocks KeyBlocks::OfCache(const PackKernels& pack, const WidenKernels& widen,
+                             const KvCache& cache) {
   KeyBlocks blocks;
+  blocks.pack_ = &pack;
   blocks.source_ = Source::kCache;
   blocks.widen_ = &widen;
   blocks.cache_ = KvCache::Impl::Of(cache);
   const KvCacheConfig& c = cache.config();
-  blocks.narrow_ = c.k_dtype != DType::kF32 || c.v_dtype != DType::kF32;
+  blocks.narrow_ = !c.values_in_keys && (c.k_dtype != DType::kF32 || c.v_dtype != DType::kF32);
   return blocks;
 }
 
@@ -47,9 +49,16 @@ void KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch, Panels* 
   *panels = {scratch};
 }
 
-void KeyBlocks::Values(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
+void KeyBlocks::Values(const KeyHead& head, size_t block, const Panels& keys, float* scratch,
+                       Panels* panels) const {
   const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
-  if (source_ == Source::kCache) {
+  if (source_ == Source::kCache && cache_->config.values_in_keys) {
+    const size_t dim = cache_->config.head_dim;
+    for (size_t j = 0; j < count; j += kPanel) {
+      pack_->panels({keys.f32() + j * dim, 1, kPanel, std::min(kPanel, count - j),
+                     cache_->config.v_head_dim, scratch + j * kPanel, kKeyBlock * kPanel});
+    }
+  } else if (source_ == Source::kCache) {
     *panels = cache_->Values(head.batch, head.head, block);
     if (panels->dtype == DType::kF32) return;
     widen_->panels[StoredIndex(panels->dtype)]({*panels, cache_->value_panel_bytes(), 0,
@@ -70,7 +79,8 @@ size_t KeyBlocks::KeyScratch() const {
 size_t KeyBlocks::ValueScratch() const {
   if (source_ != Source::kCache) return kKeyBlock * RoundUp(v_.dim, kPanel);
   const KvCacheConfig& c = cache_->config;
-  return c.v_dtype == DType::kF32 ? 0 : kKeyBlock * RoundUp(c.v_head_dim, kPanel);
+  const bool in_place = c.v_dtype == DType::kF32 && !c.values_in_keys;
+  return in_place ? 0 : kKeyBlock * RoundUp(c.v_head_dim, kPanel);
 }
 
 void KeyBlocks::AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const {
@@ -86,6 +96,7 @@ void KeyBlocks::PrefetchPanels(const KeyHead& head, size_t block, bool as_stored
   prefetch->k.dtype = c.k_dtype;
   prefetch->v.dtype = c.v_dtype;
   if (as_stored || c.k_dtype == DType::kF32) prefetch->k.data = at;
+  if (c.values_in_keys) return;
   if (as_stored || c.v_dtype == DType::kF32) prefetch->v.data = at + cache_->values_at;
 }
 

@@ -31,18 +31,23 @@ class KeyBlocks {
   static KeyBlocks OfTensors(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
   // [block, slot, ...]
   static KeyBlocks OfPages(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
-  static KeyBlocks OfCache(const WidenKernels& widen, const KvCache& cache);  // a ring too
+  // A ring too.
+  static KeyBlocks OfCache(const PackKernels& pack, const WidenKernels& widen,
+                           const KvCache& cache);
 
   // Panels of f32 of the keys [block * kKeyBlock, head.len) of which there are at most kKeyBlock. A
   // cache of f32 holds them; others are packed or widened into `scratch`, of KeyScratch() or
   // ValueScratch() floats. Not returned: what is copied right after it was written, in other
   // pieces, waits until all loads before are done, so that decode stands still for a moment.
   void Keys(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
-  void Values(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
+  // `keys`: what Keys gave of the block, which may hold its values.
+  void Values(const KeyHead& head, size_t block, const Panels& keys, float* scratch,
+              Panels* panels) const;
   size_t KeyScratch() const;
   size_t ValueScratch() const;
 
-  // Whether a cache holds keys or values of another type than f32, and both as it holds them.
+  // Whether a cache holds keys and values apart, one of them of another type than f32, and both as
+  // it holds them.
   bool narrow() const { return narrow_; }
   void AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const;
 

@@ -119,7 +119,7 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
           plan.keys.AsStored(rows.keys(), block, &keys.k, &keys.v);
         } else if (keys.k.absent()) {
           plan.keys.Keys(rows.keys(), block, w.keys, &keys.k);
-          plan.keys.Values(rows.keys(), block, w.values, &keys.v);
+          plan.keys.Values(rows.keys(), block, keys.k, w.values, &keys.v);
         }
         PrepareQueries(kernels, group, of_group);
         prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group), as_stored,

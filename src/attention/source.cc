@@ -241,7 +241,7 @@ Status PlanQueries(const TensorView& q, AttentionPlan* plan) {
 
 Status PlanKeys(const Context::Impl& context, const KeySource& source, AttentionPlan* plan) {
   if (source.cache != nullptr) {
-    plan->keys = KeyBlocks::OfCache(*context.widen, *source.cache);
+    plan->keys = KeyBlocks::OfCache(*context.pack, *context.widen, *source.cache);
     return PlanCache(*source.cache, source.new_tokens, plan);
   }
   if (source.paged != nullptr) {

@@ -1,5 +1,5 @@
 // Quantization of a run of elements that share a scale: symmetric, to nearest, ties to even. An
-// element is then float(code) * scale.
+// element is then float(code) * scale, and +0 where the code is 0 and the scale negative.
 //
 //   int8   scale = |m| / 127 in f32;            code = x / scale rounded, in [-127, 127]
 //   int4   scale = m / -8, rounded to f16;      code = x / scale rounded, in [-8, 7]

@@ -53,6 +53,11 @@ Status CheckConfig(const KvCacheConfig& c) {
     return Status::Error(StatusCode::kInvalidArgument, "sink_tokens: is %zu, needs a window",
                          c.sink_tokens);
   }
+  if (c.values_in_keys && c.v_head_dim > c.head_dim) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "v_head_dim: is %zu, must be at most head_dim, %zu, with values_in_keys",
+                         c.v_head_dim, c.head_dim);
+  }
   HEED_RETURN_IF_ERROR(CheckStored("k_dtype", c.k_dtype));
   return CheckStored("v_dtype", c.v_dtype);
 }
@@ -144,14 +149,16 @@ constexpr KvCacheConfig kNoConfig;
 
 Status KvCache::Impl::Allocate() {
   if (config.v_head_dim == 0) config.v_head_dim = config.head_dim;
+  if (config.values_in_keys) config.v_dtype = config.k_dtype;
   const KvCacheConfig& c = config;
   HEED_RETURN_IF_ERROR(CheckConfig(c));
   constexpr size_t kLimit = PTRDIFF_MAX / 64;  // so that rounding up can't wrap
   if (c.head_dim > kLimit / kKeyBlock || c.v_head_dim > kLimit / kKeyBlock) return TooLarge(c);
   values_at = kKeyBlock / kPanel * key_panel_bytes();
-  key_scales_at = values_at + CeilDiv(c.v_head_dim, kPanel) * value_panel_bytes();
+  const size_t v_head_dim = c.values_in_keys ? 0 : c.v_head_dim;
+  key_scales_at = values_at + CeilDiv(v_head_dim, kPanel) * value_panel_bytes();
   value_scales_at = key_scales_at + BytesOfScales(c.k_dtype, c.head_dim);
-  block_bytes = value_scales_at + BytesOfScales(c.v_dtype, c.v_head_dim);
+  block_bytes = value_scales_at + (c.values_in_keys ? 0 : BytesOfScales(c.v_dtype, v_head_dim));
   sink_blocks = CeilDiv(c.sink_tokens, kKeyBlock);
   ring_blocks = CeilDiv(c.capacity, kKeyBlock);
   const size_t factors[] = {c.batch, c.num_kv_heads, sink_blocks + ring_blocks, block_bytes};
@@ -202,6 +209,7 @@ void KvCache::Impl::Write(size_t sequence, size_t kv_head, const KvTokens& token
     WriteToken(config.k_dtype, tokens.keys.row(sequence, i, kv_head), tokens.keys.dim_stride,
                config.head_dim, KeyPlaces{block + at / kPanel * key_panel_bytes(), at % kPanel},
                block + key_scales_at, at);
+    if (config.values_in_keys) continue;
     WriteToken(config.v_dtype, tokens.values.row(sequence, i, kv_head), tokens.values.dim_stride,
                config.v_head_dim, ValuePlaces{block + values_at, at * kPanel},
                block + value_scales_at, at);
@@ -235,14 +243,27 @@ size_t KvCache::first_held() const { return impl_ ? impl_->first_held : 0; }
 size_t KvCache::room() const { return impl_ ? impl_->room() : 0; }
 
 Status KvCache::append(const TensorView& k, const TensorView& v, Context& context) {
+  return append_tokens(k, &v, context);
+}
+
+Status KvCache::append(const TensorView& k, Context& context) {
+  return append_tokens(k, nullptr, context);
+}
+
+Status KvCache::append_tokens(const TensorView& k, const TensorView* v, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
   HEED_RETURN_IF_ERROR(CheckCache(*this));
   Impl& m = *impl_;
   const KvCacheConfig& c = m.config;
+  if (c.values_in_keys != (v == nullptr)) {
+    return Status::Error(StatusCode::kInvalidArgument, "v: is %s, must be %s values_in_keys",
+                         v == nullptr ? "missing" : "given",
+                         v == nullptr ? "given without" : "left out with");
+  }
   KvTokens tokens;
-  HEED_RETURN_IF_ERROR(
-      CheckKvTokens(k, v, c.batch, c.num_kv_heads, c.head_dim, c.v_head_dim, &tokens));
+  HEED_RETURN_IF_ERROR(CheckKvTokens(k, v == nullptr ? k : *v, c.batch, c.num_kv_heads, c.head_dim,
+                                     v == nullptr ? c.head_dim : c.v_head_dim, &tokens));
   const size_t seq = tokens.keys.len;
   if (seq > m.room()) {
     return Status::Error(StatusCode::kCapacityExceeded,

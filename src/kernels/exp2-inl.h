@@ -15,11 +15,10 @@ namespace heed::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The larger of x and a constant; NaN for NaN. Vectors of x86 give the second operand where one is
-// NaN, and those of Arm give NaN; elsewhere, scalar code on x86 and Arm too, a maximum may be the
-// number.
+// NaN; elsewhere, scalar code on x86 too, a maximum may be the number.
 template <class V>
 HWY_INLINE V AtLeast(V bound, V x) {
-#if (HWY_ARCH_X86 || HWY_ARCH_ARM) && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
   return hn::Max(bound, x);
 #else
   return hn::IfThenElse(hn::Lt(x, bound), bound, x);

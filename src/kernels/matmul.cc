@@ -203,8 +203,13 @@ class Ahead {
       const size_t tiles = CeilDiv(t.rows, kRegisterRows) * CeilDiv(t.columns, width);
       MeetSlots(CeilDiv(t.copy_b.depth, std::max<size_t>(2, tiles) - 1));
     } else {
+      const bool stored = t.prefetch_b.dtype != DType::kF32;
+      ask_floats_ = stored ? t.prefetch_bytes / sizeof(float) : t.depth * kPanel;
+      ask_stride_ =
+          static_cast<ptrdiff_t>(stored ? t.prefetch_stride / sizeof(float) : t.b_panel_stride);
       const size_t lines = width > kPanel ? 2 : 4;  // at a time, of each panel
-      MeetSlots(CeilDiv(t.depth * std::min(kRegisterRows, t.rows), t.rows * lines));
+      MeetSlots(
+          CeilDiv(ask_floats_ / kLineFloats * std::min(kRegisterRows, t.rows), t.rows * lines));
     }
   }
 
@@ -232,15 +237,15 @@ class Ahead {
       }
     } else if (next != nullptr) {
       // The part that the tile's rows are of all.
-      m.ask = next + t_.depth * kPanel * r / t_.rows;
-      const size_t step = CeilDiv(t_.depth * kPanel * rows, t_.rows * slots_);
+      m.ask = next + ask_floats_ * r / t_.rows;
+      const size_t step = CeilDiv(ask_floats_ * rows, t_.rows * slots_);
       m.ask_step = static_cast<ptrdiff_t>(step);
       const auto line = [&](size_t i) {
         return static_cast<ptrdiff_t>(step > i * kLineFloats ? i * kLineFloats : 0);
       };
       const bool pair = TileColumns() > kPanel;
       m.line1 = line(1);
-      m.line2 = pair ? static_cast<ptrdiff_t>(t_.b_panel_stride) : line(2);
+      m.line2 = pair ? ask_stride_ : line(2);
       m.line3 = pair ? m.line2 + m.line1 : line(3);
     }
     m.a = nullptr;
@@ -270,10 +275,23 @@ class Ahead {
   const MatmulBlock& t_;
   const bool copies_, asks_rows_;
   size_t slots_ = 0;  // of a tile
+  // Of each panel that is asked for, and from one to the next.
+  size_t ask_floats_ = 0;
+  ptrdiff_t ask_stride_ = 0;
   size_t asked_ = 0, copied_ = 0;
   bool packed_ = false;
   Meanwhile meanwhile_ = {};
 };
+
+// What is asked for while the tiles of columns from c on are multiplied; null: nothing.
+const float* NextOfB(const MatmulBlock& t, size_t c) {
+  if (t.prefetch_b.dtype != DType::kF32) {
+    return reinterpret_cast<const float*>(t.prefetch_b.bytes() + c / kPanel * t.prefetch_stride);
+  }
+  c += TileColumns();
+  if (c >= t.columns) return t.prefetch_b.f32();
+  return t.b.f32() + c / kPanel * t.b_panel_stride + c % kPanel;
+}
 
 // Columns outside, rows inside: a panel of b (16 KB a chunk) stays in L1 while a's tiles stream
 // from L2.
@@ -283,10 +301,7 @@ void Block(const MatmulBlock& t) {
   Ahead ahead(t);
   for (size_t c = 0; c < t.columns; c += width) {
     const PanelPair b = PanelsAt(t.b, t.b_panel_stride, panels, c);
-    const bool last = c + width >= t.columns;
-    const float* next =
-        last ? t.prefetch_b.f32()
-             : t.b.f32() + (c + width) / kPanel * t.b_panel_stride + (c + width) % kPanel;
+    const float* next = NextOfB(t, c);
     const bool packs = c == 0 && t.a_rows != nullptr;
     for (size_t r = 0, rows; r < t.rows; r += rows) {
       rows = NextRows(t.rows - r);
@@ -306,9 +321,11 @@ void Block(const MatmulBlock& t) {
   if (copied < t.copy_b.depth) PackPanels(t.copy_b.Part(copied, t.copy_b.depth - copied));
 }
 
+size_t WidthOfTile() { return TileColumns(); }
+
 }  // namespace
 
-constexpr MatmulKernels kKernels = {&Block};
+constexpr MatmulKernels kKernels = {&Block, &WidthOfTile};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -23,8 +23,10 @@ struct MatmulBlock {
   size_t columns = 0;
   size_t depth = 0;
   // What of b comes next: panels that are prefetched, or absent; and what is copied into panels
-  // meanwhile, or of depth 0.
+  // meanwhile, or of depth 0. Panels of f32 are prefetched after those of b, whose neighbours they
+  // are; of other types, from which b was widened, `prefetch_bytes` of each, one for each of b's.
   Panels prefetch_b;
+  size_t prefetch_stride = 0, prefetch_bytes = 0;
   PanelCopy copy_b;
   float* c = nullptr;
   ptrdiff_t c_stride = 0;
@@ -34,6 +36,7 @@ struct MatmulBlock {
 
 struct MatmulKernels {
   void (*block)(const MatmulBlock&);
+  size_t (*tile_columns)();  // of a register tile
 };
 
 template <>

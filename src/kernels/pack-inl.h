@@ -35,11 +35,6 @@ constexpr size_t kSquares = 1;
 #if HEED_PACK_SQUARES
 using DSquare = hn::FixedTag<float, kSquare>;
 using DSquares = hn::FixedTag<float, kSquare * kSquares>;
-#if HWY_ARCH_X86
-using DLine = hn::FixedTag<float, HWY_MIN(HWY_MAX_BYTES / sizeof(float), kLineFloats)>;
-#else
-using DLine = hn::FixedTag<float, kSquare>;
-#endif
 
 // In each block, the rows a to e become columns.
 template <class D, class V = hn::Vec<D>>
@@ -76,10 +71,6 @@ HWY_INLINE void StoreTileBlocks(D d, V v, float* tile, size_t rows) {
   } else {
     hn::StoreU(hn::ExtractBlock<0>(v), square, tile);
     hn::StoreU(hn::ExtractBlock<1>(v), square, tile + kSquare * rows);
-    if constexpr (hn::MaxLanes(D()) == 4 * kSquare) {
-      hn::StoreU(hn::ExtractBlock<2>(v), square, tile + 2 * kSquare * rows);
-      hn::StoreU(hn::ExtractBlock<3>(v), square, tile + 3 * kSquare * rows);
-    }
   }
 }
 
@@ -97,10 +88,6 @@ HWY_INLINE void StoreTilePairs(D, V v, float* tile, size_t rows) {
   } else {
     StorePairs(hn::ExtractBlock<0>(v), tile, rows);
     StorePairs(hn::ExtractBlock<1>(v), tile + kSquare * rows, rows);
-    if constexpr (hn::MaxLanes(D()) == 4 * kSquare) {
-      StorePairs(hn::ExtractBlock<2>(v), tile + 2 * kSquare * rows, rows);
-      StorePairs(hn::ExtractBlock<3>(v), tile + 3 * kSquare * rows, rows);
-    }
   }
 }
 
@@ -126,14 +113,61 @@ HWY_INLINE void TilePair(D d, const float* r0, const float* r1, float* tile, siz
 
 #endif  // HEED_PACK_SQUARES
 
+// A line of each row is one vector, and six of them are six lines of a tile: a lookup in two vectors
+// costs as much as a shuffle within blocks, and what it gives is stored whole.
+#undef HEED_PACK_LINES
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#define HEED_PACK_LINES 1
+
+using DLines = hn::FixedTag<float, kLineFloats>;
+using DPairs = hn::FixedTag<double, kLineFloats / 2>;
+using VPairs = hn::Vec<DPairs>;
+
+// Pairs of what two rows have at the steps from 8 kHalf on.
+template <int32_t kHalf, class V = hn::Vec<DLines>>
+HWY_INLINE VPairs PairsOf(V a, V b) {
+  constexpr int32_t k = 8 * kHalf;
+  alignas(64) static constexpr int32_t kAb[] = {k,     k + 16, k + 1, k + 17, k + 2, k + 18,
+                                                k + 3, k + 19, k + 4, k + 20, k + 5, k + 21,
+                                                k + 6, k + 22, k + 7, k + 23};
+  const DLines d;
+  return hn::BitCast(DPairs(), hn::TwoTablesLookupLanes(d, a, b, hn::SetTableIndices(d, kAb)));
+}
+
+// Three lines of a tile, which are eight steps, from the pairs of its rows 0 and 1, 2 and 3, 4 and
+// 5. Lookups count the lanes of the second vector on from those of the first.
+HWY_INLINE void StoreThreeLines(VPairs a, VPairs b, VPairs c, float* HWY_RESTRICT tile) {
+  // a and b where they belong, then c between them.
+  alignas(64) static constexpr int64_t kAb[3][8] = {
+      {0, 8, 0, 1, 9, 0, 2, 10}, {0, 3, 11, 0, 4, 12, 0, 5}, {13, 0, 6, 14, 0, 7, 15, 0}};
+  alignas(64) static constexpr int64_t kC[3][8] = {
+      {0, 1, 8, 3, 4, 9, 6, 7}, {10, 1, 2, 11, 4, 5, 12, 7}, {0, 13, 2, 3, 14, 5, 6, 15}};
+  const DPairs d;
+  for (size_t i = 0; i < 3; ++i) {
+    const VPairs ab = hn::TwoTablesLookupLanes(d, a, b, hn::SetTableIndices(d, kAb[i]));
+    const VPairs abc = hn::TwoTablesLookupLanes(d, ab, c, hn::SetTableIndices(d, kC[i]));
+    hn::StoreU(hn::BitCast(DLines(), abc), DLines(), tile + i * kLineFloats);
+  }
+}
+#else
+#define HEED_PACK_LINES 0
+#endif
+
 // A line of each of a tile's rows, which are kTileRows.
 HWY_INLINE void TileLine(const float* HWY_RESTRICT r0, const float* HWY_RESTRICT r1,
                          const float* HWY_RESTRICT r2, const float* HWY_RESTRICT r3,
                          const float* HWY_RESTRICT r4, const float* HWY_RESTRICT r5,
                          float* HWY_RESTRICT tile) {
   static_assert(kTileRows == 6);
-#if HEED_PACK_SQUARES
-  const DLine d;
+#if HEED_PACK_LINES
+  const DLines d;
+  const auto v0 = hn::LoadU(d, r0), v1 = hn::LoadU(d, r1), v2 = hn::LoadU(d, r2);
+  const auto v3 = hn::LoadU(d, r3), v4 = hn::LoadU(d, r4), v5 = hn::LoadU(d, r5);
+  StoreThreeLines(PairsOf<0>(v0, v1), PairsOf<0>(v2, v3), PairsOf<0>(v4, v5), tile);
+  StoreThreeLines(PairsOf<1>(v0, v1), PairsOf<1>(v2, v3), PairsOf<1>(v4, v5),
+                  tile + 3 * kLineFloats);
+#elif HEED_PACK_SQUARES
+  const DSquares d;
   for (size_t k = 0; k < kLineFloats; k += hn::MaxLanes(d)) {
     TileSquare(d, r0 + k, r1 + k, r2 + k, r3 + k, tile + k * kTileRows, kTileRows);
     TilePair(d, r4 + k, r5 + k, tile + k * kTileRows + kSquare, kTileRows);

@@ -173,9 +173,29 @@ void Panel(const PanelQuantize& t) {
   }
 }
 
+void PanelMagnitudes(const float* panel, size_t depth, int32_t* largest) {
+  const DF d;
+  for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
+    VI magnitude = hn::LoadU(DI(), largest + column);
+    VF highest = hn::Zero(d);
+    for (size_t k = 0; k < depth; ++k) {
+      Include(hn::LoadU(d, panel + k * kPanel + column), magnitude, highest);
+    }
+    hn::StoreU(magnitude, DI(), largest + column);
+  }
+}
+
+void Int8PanelCodes(const float* panel, size_t depth, const float* scales, uint8_t* to) {
+  const DF d;
+  for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
+    CodesOfColumns<Int8>(panel + column, 0, depth, hn::LoadU(d, scales + column), to + column);
+  }
+}
+
 }  // namespace
 
-constexpr QuantizeKernels kKernels = {&Row<Int8>, &Row<Int4>, &Panel<Int8>, &Panel<Int4>};
+constexpr QuantizeKernels kKernels = {&Row<Int8>,   &Row<Int4>,       &Panel<Int8>,
+                                      &Panel<Int4>, &PanelMagnitudes, &Int8PanelCodes};
 
 }  // namespace heed::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

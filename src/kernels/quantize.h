@@ -27,6 +27,11 @@ struct QuantizeKernels {
   void (*int4_row)(const float* x, size_t n, size_t group, f16* scales, int8_t* codes);
   void (*int8_panel)(const PanelQuantize&);
   void (*int4_panel)(const PanelQuantize&);
+  // The same in two steps, where a column with one scale is too long to be held as floats: largest
+  // magnitudes, taken together with those that `largest` has, as the integers that their bits are
+  // (those of infinity and NaN are larger than a number's); then codes by given scales.
+  void (*panel_magnitudes)(const float* panel, size_t depth, int32_t* largest);
+  void (*int8_panel_codes)(const float* panel, size_t depth, const float* scales, uint8_t* to);
 };
 
 template <>

@@ -24,6 +24,7 @@ HWY_INLINE void WidenColumns(const uint8_t* panel, size_t column, size_t k, size
   const VF even = EvenNibbles(scale), odd = OddNibbles(scale);
   const uint8_t* HWY_RESTRICT at = panel + k / 2 * Weights<kDType>::kTwoSteps;
   to += column;
+#pragma GCC unroll 4
   for (; k + 2 <= end; k += 2, at += Weights<kDType>::kTwoSteps, to += 2 * kPanel) {
     VF x0 = scale, x1 = scale;
     Weights<kDType>::LoadTwo(at, column, scale, even, odd, x0, x1);
@@ -48,9 +49,13 @@ void WidenPanels(const PanelWiden& t) {
     const uint8_t* from = t.from.bytes() + panel * t.stride;
     float* to = t.to + p * t.to_stride;
     if (!HasScales(kDType) || scales.axis == ScaleAxis::kColumn) {
+      // Few steps at a time, so that whole lines are read and written.
+      constexpr size_t kSteps = 16;
       for (size_t k = t.begin, next; k < end; k = next) {
-        next =
-            HasScales(kDType) ? std::min(end, k / scales.group * scales.group + scales.group) : end;
+        next = std::min(end, k + kSteps);
+        if (HasScales(kDType) && scales.group % kSteps != 0) {
+          next = std::min(next, k / scales.group * scales.group + scales.group);
+        }
         for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
           VF scale = hn::Zero(d);
           if constexpr (HasScales(kDType)) {

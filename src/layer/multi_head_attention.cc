@@ -142,6 +142,10 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
                            c.batch, c.num_kv_heads, c.head_dim, c.v_head_dim, batch,
                            config.num_kv_heads, config.head_dim, config.v_head_dim);
     }
+    if (c.values_in_keys) {
+      return Status::Error(StatusCode::kInvalidArgument,
+                           "cache: has values_in_keys, must hold the layer's values apart");
+    }
     if (c.window != 0 &&
         (config.window == 0 || config.window > c.window || config.sink_tokens > c.sink_tokens)) {
       return Status::Error(StatusCode::kInvalidArgument,

@@ -19,10 +19,10 @@ constexpr size_t kTasksPerThread = 4;
 constexpr double kTaskFlops = 5e7;
 constexpr size_t kMinTaskRows = 96, kMaxTaskRows = 384;
 
-// Columns of what is multiplied at a time, for one chunk of k. Of a matrix that is not packed,
-// units are wider, since a row of them is read at a time, and a worker holds two in panels: one is
-// multiplied while the next is copied. Of one whose elements are stored otherwise than in f32 it
-// holds one, widened just before it is multiplied.
+// Columns of what is multiplied at a time, for one chunk of k, at most. Of a matrix that is not
+// packed, units are wider, since a row of them is read at a time, and a worker holds two in panels:
+// one is multiplied while the next is copied. Of one that is not stored in f32 it holds one that is
+// as wide as a register tile, widened just before it is multiplied, so that it stays in L1.
 constexpr size_t kUnitColumns = 64;
 constexpr size_t kUnitFloats = kUnitColumns * kSumChunk;
 
@@ -47,11 +47,11 @@ struct Task {
         column_end(std::min(column + plan.columns, plan.p.n)) {}
 };
 
-// Of the unit that begins there. The first is narrow, since nothing is multiplied while it is
-// copied.
+// Of the unit that begins there. Of a plain matrix the first is narrow, since nothing is multiplied
+// while it is copied.
 size_t UnitColumns(const MatmulPlan& plan, const Task& task, size_t column) {
-  const bool narrow = !plan.packed.absent() || column == task.column;
-  return std::min(narrow ? kColumnPad : kUnitColumns, task.column_end - column);
+  const size_t most = column == task.column ? kColumnPad : kUnitColumns;
+  return std::min({most, plan.unit_columns, task.column_end - column});
 }
 
 // The units of b in the order that a task takes them: k within a stretch, then columns, so that b
@@ -170,6 +170,14 @@ void RunTask(const MatmulPlan& plan, const Task& task, const Kept& kept, float* 
         block.prefetch_b.data = more ? next_b.data : nullptr;
       } else if (form == Form::kStored) {
         Widen(plan, task, unit, b, *context.widen);
+        if (more) {
+          const size_t step = BytesOfStep(plan.packed.dtype);
+          block.prefetch_stride = BytesOfPanel(plan.packed.dtype, p.k);
+          block.prefetch_bytes = UnitDepth(plan, next) * step;
+          block.prefetch_b = {
+              plan.packed.bytes() + next.column / kPanel * block.prefetch_stride + next.k * step,
+              plan.packed.dtype};
+        }
       } else if (more) {
         block.copy_b = CopyOf(plan, task, next, next_b);
       }
@@ -188,7 +196,18 @@ size_t PanelFloats(const MatmulPlan& plan) {
   const Form form = FormOf(plan);
   if (form == Form::kPanels) return 0;
   if (plan.keeps_panels) return plan.columns * plan.p.k;
-  return form == Form::kPlain ? 2 * kUnitFloats : kUnitFloats;
+  return form == Form::kPlain ? 2 * kUnitFloats : plan.unit_columns * kSumChunk;
+}
+
+size_t MostUnitColumns(const MatmulPlan& plan, const Context::Impl& context) {
+  switch (FormOf(plan)) {
+    case Form::kPlain:
+      return kUnitColumns;
+    case Form::kStored:
+      return RoundUp(context.matmul->tile_columns(), kPanel);
+    default:
+      return kColumnPad;
+  }
 }
 
 size_t TasksFor(double flops, size_t threads) {
@@ -205,6 +224,7 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
   const Product2d& p = plan->p;
   const size_t near = NearFloats(context), threads = context.num_threads;
   plan->order = ProductOrder::kBlocks;
+  plan->unit_columns = MostUnitColumns(*plan, context);
   plan->depth = near / p.k >= std::min(p.m, kStretchRows) ? p.k : kStretch;
   const size_t most = std::clamp(near / std::min(p.k, plan->depth), kMinTaskRows, kMaxTaskRows);
   const size_t most_columns = CeilDiv(p.n, kUnitColumns);

@@ -53,6 +53,7 @@ struct MatmulPlan {
   PlainMatrix plain = {};
   ProductOrder order = ProductOrder::kNothing;
   size_t rows = 0, columns = 0;  // of a task
+  size_t unit_columns = 0;       // of kBlocks: of b that is multiplied at a time, at most
   size_t depth = 0;              // of the rows that a task of kBlocks packs at a time
   bool keeps_panels = false;     // all of a task's columns, which a worker's next may need too
   size_t workers = 1;            // threads at most

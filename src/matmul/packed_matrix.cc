@@ -138,23 +138,6 @@ Status AddWidth(const TensorView& b, size_t i, WeightLayout layout, size_t* in, 
   return Status();
 }
 
-Status CheckOptions(const PackOptions& options) {
-  if (StoredIndex(options.dtype) == kStoredTypes) {
-    return Status::Error(StatusCode::kUnsupported,
-                         "dtype: is %s, must be f32, f16, bf16, int8 or int4",
-                         name_of(options.dtype));
-  }
-  if (!HasGroup(options.dtype, options.group)) {
-    return Status::Error(StatusCode::kInvalidArgument, "group: is %zu, must be %s for %s",
-                         options.group,
-                         options.dtype == DType::kInt8   ? "0, 16, 32, 64 or 128"
-                         : options.dtype == DType::kInt4 ? "16, 32, 64 or 128"
-                                                         : "0",
-                         name_of(options.dtype));
-  }
-  return Status();
-}
-
 Status NoMatrix() { return Status::Error(StatusCode::kInvalidArgument, "b: no matrix is given"); }
 
 constexpr size_t kNone = SIZE_MAX;
@@ -173,38 +156,6 @@ class FirstBad {
   std::atomic<size_t> column_ = kNone;
 };
 
-// Quantization of panels, as quantize.h has it, in loops that compilers make vectors of.
-
-// The bits of the largest magnitude of each column; those of NaN and infinity are larger than any
-// number's.
-void TakeLargest(const float* panel, size_t steps, int32_t* largest) {
-  int32_t most[kPanel];
-  std::copy_n(largest, kPanel, most);
-  for (size_t k = 0; k < steps; ++k, panel += kPanel) {
-    for (size_t c = 0; c < kPanel; ++c) {
-      const int32_t bits = std::bit_cast<int32_t>(panel[c]) & 0x7FFFFFFF;
-      most[c] = bits > most[c] ? bits : most[c];
-    }
-  }
-  std::copy_n(most, kPanel, largest);
-}
-
-// Code(), with divisors that are infinite where the scale is 0.
-template <int kMost>
-void TakeCodes(const float* panel, size_t steps, const float* divisors, int8_t* codes) {
-  constexpr float kRound = 0x1.8p23f, most = kMost;
-  float divisor[kPanel];
-  std::copy_n(divisors, kPanel, divisor);
-  for (size_t k = 0; k < steps; ++k, panel += kPanel, codes += kPanel) {
-    for (size_t c = 0; c < kPanel; ++c) {
-      const float quotient = panel[c] / divisor[c];
-      const float above = quotient < -most ? -most : quotient;
-      const float limited = above > most ? most : above;
-      codes[c] = static_cast<int8_t>(static_cast<int32_t>((limited + kRound) - kRound));
-    }
-  }
-}
-
 }  // namespace
 
 bool PackedLayout::Fits() const {
@@ -219,6 +170,23 @@ bool HasGroup(DType dtype, size_t group) {
   if (!HasScales(dtype)) return group == 0;
   return (group == 0 && dtype == DType::kInt8) || group == 16 || group == 32 || group == 64 ||
          group == 128;
+}
+
+Status CheckPackOptions(const PackOptions& options) {
+  if (StoredIndex(options.dtype) == kStoredTypes) {
+    return Status::Error(StatusCode::kUnsupported,
+                         "dtype: is %s, must be f32, f16, bf16, int8 or int4",
+                         name_of(options.dtype));
+  }
+  if (!HasGroup(options.dtype, options.group)) {
+    return Status::Error(StatusCode::kInvalidArgument, "group: is %zu, must be %s for %s",
+                         options.group,
+                         options.dtype == DType::kInt8   ? "0, 16, 32, 64 or 128"
+                         : options.dtype == DType::kInt4 ? "16, 32, 64 or 128"
+                                                         : "0",
+                         name_of(options.dtype));
+  }
+  return Status();
 }
 
 Status PackedMatrix::Impl::Allocate(const PackOptions& options) {
@@ -238,7 +206,7 @@ Status PackedMatrix::Impl::Allocate(const PackOptions& options) {
 // Rows [row, row + rows) of a panel, `row` even.
 void PackedMatrix::Impl::StoreCodes(size_t panel, size_t row, size_t rows,
                                     const int8_t* codes) const {
-  uint8_t* to = mutable_data() + panel * panel_bytes() + row / 2 * BytesOfStep(dtype) * 2;
+  uint8_t* to = CodesAt(panel, row);
   if (dtype == DType::kInt8) {
     std::memcpy(to, codes, rows * kPanel);
     return;
@@ -265,52 +233,45 @@ void PackedMatrix::Impl::StoreScales(size_t panel, size_t row, const float* valu
 // Panels of f32 to codes and scales.
 class PackedMatrix::Impl::Quantizer {
  public:
-  Quantizer(const Impl& to, FirstBad* bad) : to_(to), bad_(bad) {}
+  Quantizer(const Impl& to, const QuantizeKernels& kernels, FirstBad* bad)
+      : to_(to), kernels_(kernels), bad_(bad) {}
 
   // All groups that begin in rows [row, row + rows) of a panel, which end there too.
   void Groups(const float* wide, size_t panel, size_t row, size_t rows) const {
-    int8_t codes[kPackRows * kPanel];
-    for (size_t k = 0; k < rows; k += to_.group) {
-      const size_t steps = std::min(to_.group, rows - k);
-      int32_t largest[kPanel] = {};
-      TakeLargest(wide + k * kPanel, steps, largest);
-      float divisors[kPanel];
-      Scales(panel, row + k, largest, divisors);
-      Codes(wide + k * kPanel, steps, divisors, codes + k * kPanel);
+    uint8_t* scales =
+        to_.mutable_scales() + to_.scale_index(panel, row) * size_of(to_.scale_dtype());
+    const PanelQuantize work = {wide, rows, to_.group, scales, kPanel, to_.CodesAt(panel, row)};
+    (to_.dtype == DType::kInt8 ? kernels_.int8_panel : kernels_.int4_panel)(work);
+    const size_t count = CeilDiv(rows, to_.group) * kPanel;
+    for (size_t i = 0; i < count; ++i) {
+      const bool nan = to_.dtype == DType::kInt8
+                           ? std::isnan(reinterpret_cast<const float*>(scales)[i])
+                           : std::isnan(ToFloat(reinterpret_cast<const f16*>(scales)[i]));
+      if (nan) bad_->Report(panel * kPanel + i % kPanel);
     }
-    to_.StoreCodes(panel, row, rows, codes);
   }
 
-  // The scales of a group that begins at `row`, and what its elements are divided by.
-  void Scales(size_t panel, size_t row, const int32_t* largest, float* divisors) const {
-    float scales[kPanel];
+  // Where a column has one scale, its largest magnitudes (QuantizeKernels) to scales.
+  void Scales(size_t panel, const int32_t* largest, float* scales) const {
     for (size_t c = 0; c < kPanel; ++c) {
       constexpr int32_t kInfinity = 0x7F800000;
       const float magnitude = largest[c] < kInfinity ? std::bit_cast<float>(largest[c])
                                                      : std::numeric_limits<float>::quiet_NaN();
-      scales[c] = to_.dtype == DType::kInt8 ? Int8Scale(magnitude) : Int4Scale(magnitude);
-      if (!(scales[c] >= 0.0f)) bad_->Report(panel * kPanel + c);
-      divisors[c] = scales[c] > 0.0f ? scales[c] : std::numeric_limits<float>::infinity();
+      scales[c] = Int8Scale(magnitude);
+      if (std::isnan(scales[c])) bad_->Report(panel * kPanel + c);
     }
-    to_.StoreScales(panel, row, scales);
-  }
-
-  void Codes(const float* wide, size_t steps, const float* divisors, int8_t* codes) const {
-    if (to_.dtype == DType::kInt8) {
-      TakeCodes<127>(wide, steps, divisors, codes);
-    } else {
-      TakeCodes<7>(wide, steps, divisors, codes);
-    }
+    to_.StoreScales(panel, 0, scales);
   }
 
  private:
   const Impl& to_;
+  const QuantizeKernels& kernels_;
   FirstBad* bad_;
 };
 
 Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout layout,
                                 const PackOptions& options, Context::Impl& context) {
-  HEED_RETURN_IF_ERROR(CheckOptions(options));
+  HEED_RETURN_IF_ERROR(CheckPackOptions(options));
   if (b == nullptr || count == 0) return NoMatrix();
   for (size_t i = 0; i < count; ++i) {
     HEED_RETURN_IF_ERROR(CheckFloatInput("b", b[i], 2, 2));
@@ -334,7 +295,8 @@ Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout 
   const auto narrow =
       context.widen->narrow[StoredIndex(dtype == DType::kF16 ? DType::kF16 : DType::kBF16)];
   FirstBad bad;
-  const Quantizer quantizer(*this, &bad);
+  const QuantizeKernels& kernels = *context.quantize;
+  const Quantizer quantizer(*this, kernels, &bad);
   HEED_RETURN_IF_ERROR(ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
     const size_t begin = task % stripes * width, end = std::min(padded, begin + width);
     const size_t row = task / stripes * height, rows = std::min(height, in - row);
@@ -365,18 +327,16 @@ Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout 
       });
     } else {  // read twice
       int32_t largest[kWideColumns] = {};
-      float divisors[kWideColumns];
+      float scales[kWideColumns];
       const size_t first = begin / kPanel;
       for_each_panel([&](size_t panel, size_t, size_t steps, const float* from) {
-        TakeLargest(from, steps, largest + (panel - first) * kPanel);
+        kernels.panel_magnitudes(from, steps, largest + (panel - first) * kPanel);
       });
       for (size_t c = 0; c < end - begin; c += kPanel) {
-        quantizer.Scales(first + c / kPanel, 0, largest + c, divisors + c);
+        quantizer.Scales(first + c / kPanel, largest + c, scales + c);
       }
       for_each_panel([&](size_t panel, size_t k, size_t steps, const float* from) {
-        int8_t codes[kPackRows * kPanel];
-        quantizer.Codes(from, steps, divisors + (panel - first) * kPanel, codes);
-        StoreCodes(panel, k, steps, codes);
+        kernels.int8_panel_codes(from, steps, scales + (panel - first) * kPanel, CodesAt(panel, k));
       });
     }
   }));
@@ -429,7 +389,7 @@ void ForEachColumn(const QuantizedView* b, size_t count, WeightLayout layout, si
 
 Status PackedMatrix::Impl::PackQuantized(const QuantizedView* b, size_t count, WeightLayout layout,
                                          const PackOptions& options, Context::Impl& context) {
-  HEED_RETURN_IF_ERROR(CheckOptions(options));
+  HEED_RETURN_IF_ERROR(CheckPackOptions(options));
   if (!HasScales(options.dtype)) {
     return Status::Error(StatusCode::kUnsupported, "dtype: is %s, must be int8 or int4",
                          name_of(options.dtype));

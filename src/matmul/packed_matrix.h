@@ -38,6 +38,7 @@ struct PackedLayout {
 
 // Whether there are such groups of the type, which is one that is stored.
 bool HasGroup(DType dtype, size_t group);
+Status CheckPackOptions(const PackOptions& options);
 
 struct PackedMatrix::Impl : PackedLayout {
   Floats memory;  // null: the data are the caller's
@@ -66,6 +67,10 @@ struct PackedMatrix::Impl : PackedLayout {
   Status Allocate(const PackOptions& options);
   uint8_t* mutable_data() const { return reinterpret_cast<uint8_t*>(memory.get()); }
   uint8_t* mutable_scales() const { return mutable_data() + scales_at(); }
+  // Of row `row`, which is even.
+  uint8_t* CodesAt(size_t panel, size_t row) const {
+    return mutable_data() + panel * panel_bytes() + row * BytesOfStep(dtype);
+  }
   void StoreCodes(size_t panel, size_t row, size_t rows, const int8_t* codes) const;
   void StoreScales(size_t panel, size_t row, const float* scales) const;
   class Quantizer;

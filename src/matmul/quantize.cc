@@ -12,6 +12,7 @@
 #include "src/base/parallel.h"
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
+#include "src/matmul/packed_matrix.h"
 
 namespace heed {
 namespace {
@@ -80,13 +81,13 @@ void StoreRow(const T* from, const MutableTensorView& view, size_t index) {
 
 size_t Groups(size_t n, size_t group) { return group == 0 ? 1 : CeilDiv(n, group); }
 
-// y[i] = code * scale.
+// y[i] = code * scale; the addition makes -0 of a negative scale +0.
 template <class T>
 void ReadCodes(const int8_t* codes, const T* scales, size_t n, size_t group, float* y) {
   for (size_t i = 0; i < n; ++scales) {
     const float scale = ToFloat(*scales);
     for (const size_t end = std::min(n, i + group); i < end; ++i) {
-      y[i] = static_cast<float>(codes[i]) * scale;
+      y[i] = static_cast<float>(codes[i]) * scale + 0.0f;
     }
   }
 }
@@ -243,25 +244,6 @@ Status CheckScales(const TensorView& scales, const TensorView& like, size_t grou
                        ShapeText(scales).text, groups, ShapeText(like).text);
 }
 
-Status CheckPackOptions(const PackOptions& options) {
-  if (StoredIndex(options.dtype) == kStoredTypes) {
-    return Status::Error(StatusCode::kUnsupported,
-                         "dtype: is %s, must be f32, f16, bf16, int8 or int4",
-                         name_of(options.dtype));
-  }
-  const size_t group = options.group;
-  const bool some = group == 16 || group == 32 || group == 64 || group == 128;
-  if (HasScales(options.dtype) ? some || (group == 0 && options.dtype == DType::kInt8)
-                               : group == 0) {
-    return Status();
-  }
-  return Status::Error(StatusCode::kInvalidArgument, "group: is %zu, must be %s for %s", group,
-                       options.dtype == DType::kInt8   ? "0, 16, 32, 64 or 128"
-                       : options.dtype == DType::kInt4 ? "16, 32, 64 or 128"
-                                                       : "0",
-                       name_of(options.dtype));
-}
-
 }  // namespace
 
 Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t group,
@@ -314,7 +296,7 @@ void DequantizeRow(const TensorView& codes, const TensorView& scales, size_t gro
     const float by = ToFloat(*scale);
     for (const size_t end = group == 0 ? n : std::min(n, i + group); i < end; ++i) {
       to[static_cast<ptrdiff_t>(i) * y.strides[last]] =
-          static_cast<float>(code[static_cast<ptrdiff_t>(i) * codes.strides[last]]) * by;
+          static_cast<float>(code[static_cast<ptrdiff_t>(i) * codes.strides[last]]) * by + 0.0f;
     }
   }
 }
