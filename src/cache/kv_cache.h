@@ -53,7 +53,7 @@ struct KvCache::Impl {
   // first_held once `tokens` have been appended in all.
   size_t FirstHeldAt(size_t tokens) const;
   // One head of the tokens, from `length` on.
-  void Write(size_t sequence, size_t kv_head, const KvTokens& tokens);
+  void Write(const Kernels& kernels, size_t sequence, size_t kv_head, const KvTokens& tokens);
 };
 
 // Ok, or that the cache was moved from.
