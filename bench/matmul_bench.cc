@@ -1,5 +1,7 @@
 // matmul: B as given, and packed once as weights are.
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "bench/case.h"
 
@@ -39,6 +41,84 @@ void add_problem(Suite* suite, const MatmulShape& shape, bool pack, const Choice
               });
 }
 
+// Weights of other types than f32, beside f32's. That results are right is tested, not checked
+// here: they are not f32's.
+struct StoredProblem {
+  MatmulShape shape;
+  PackOptions options;
+};
+
+std::string name_of(const PackOptions& options) {
+  std::string name = heed::name_of(options.dtype);
+  if (options.group > 0) name += ":" + std::to_string(options.group);
+  return name;
+}
+
+Result<Run> prepare_stored(const StoredProblem& stored, const std::shared_ptr<Context>& context) {
+  const auto [m, n, k] = stored.shape;
+  const Buffer b = random_normal(k * n, 2);
+  Result<PackedMatrix> made = PackedMatrix::pack(TensorView(b.data(), {k, n}), WeightLayout::kInOut,
+                                                 stored.options, *context);
+  if (!made.ok()) return made.status();
+  const auto packed = std::make_shared<PackedMatrix>(std::move(*made));
+  const auto a = std::make_shared<Buffer>(random_normal(m * k, 1));
+  const auto c = std::make_shared<Buffer>(m * n);
+  return Run([=, shape = stored.shape] {
+    return matmul(TensorView(a->data(), {shape.m, shape.k}), *packed,
+                  MutableTensorView(c->data(), {shape.m, shape.n}), MatmulOptions{}, *context);
+  });
+}
+
+// What is read of the matrix: its panels and scales.
+double stored_bytes(const StoredProblem& stored) {
+  const auto elements = static_cast<double>(stored.shape.n * stored.shape.k);
+  const PackOptions& o = stored.options;
+  const auto per_scale = static_cast<double>(o.group > 0 ? o.group : stored.shape.k);
+  if (o.dtype == DType::kInt8) return elements * (1 + 4 / per_scale);
+  if (o.dtype == DType::kInt4) return elements * (0.5 + 2 / per_scale);
+  return elements * static_cast<double>(size_of(o.dtype));
+}
+
+void add_stored(Suite* suite, const MatmulShape& shape) {
+  const PackOptions all[] = {{DType::kBF16},     {DType::kF16},      {DType::kInt8},
+                             {DType::kInt8, 32}, {DType::kInt4, 32}, {DType::kInt4, 128}};
+  const char* target = suite->settings.target_or_null();
+  for (const PackOptions& options : all) {
+    for (const size_t threads : suite->settings.threads) {
+      Case c;
+      c.operation = "feature";
+      c.shape = shape_of(shape);
+      c.shape.name = "weights:" + name_of(options) + "/" + c.shape.name;
+      c.bound = shape.m == 1 ? Bound::kMemory : Bound::kFlops;
+      c.threads = threads;
+      c.tier = Tier::kNamed;
+      const auto add = [&](const PackOptions& of, const std::string& name) {
+        const StoredProblem stored{shape, of};
+        c.work = work_of(shape);
+        c.work.bytes += stored_bytes(stored) - stored_bytes({shape, PackOptions()});
+        // A few rows meet weights that the rest of the model has pushed out of the caches.
+        const size_t copies = shape.m <= 6 ? suite->copies_beyond_cache(c.work.bytes) : 1;
+        c.library_name = name;
+        c.prepare = [=]() -> Result<Runs> {
+          const auto context =
+              std::make_shared<Context>(ContextOptions{.num_threads = threads, .target = target});
+          Runs runs;
+          for (size_t i = 0; i < copies; ++i) {
+            const Result<Run> run = prepare_stored(stored, context);
+            if (!run.ok()) return run.status();
+            runs.push_back(*run);
+          }
+          return runs;
+        };
+        suite->cases.push_back(c);
+      };
+      c.library = make_heed(threads, target);
+      add(options, c.library->name());
+      add(PackOptions(), kCausal);
+    }
+  }
+}
+
 }  // namespace
 
 void add_matmul(Suite* suite) {
@@ -57,6 +137,8 @@ void add_matmul(Suite* suite) {
   for (const MatmulShape& shape : large) add_problem(suite, shape, false, named);
   for (const MatmulShape& shape : shapes) add_problem(suite, shape, true, named);
   for (const MatmulShape& shape : large) add_problem(suite, shape, true, named);
+  const MatmulShape stored[] = {{1, 4096, 4096}, {6, 4096, 4096}, {128, 768, 768}};
+  for (const MatmulShape& shape : stored) add_stored(suite, shape);
 }
 
 }  // namespace heed::bench

@@ -68,8 +68,10 @@ const BadCall kBadCalls[] = {
        c.k = TensorView(&c.k_data[0], {5, 2, 8});
      }},
     {"absurd rank", kInvalid, "v", [](Call& c) { c.v.rank = 5; }},
-    {"q in f16", kUnsupported, "q", [](Call& c) { c.q.dtype = DType::kF16; }},
-    {"v in bf16", kUnsupported, "v", [](Call& c) { c.v.dtype = DType::kBF16; }},
+    {"q in u8", kUnsupported, "q", [](Call& c) { c.q.dtype = DType::kU8; }},
+    {"k in int8", kUnsupported, "k", [](Call& c) { c.k.dtype = DType::kInt8; }},
+    {"v in int4", kUnsupported, "v", [](Call& c) { c.v.dtype = DType::kInt4; }},
+    {"out in int8", kUnsupported, "out", [](Call& c) { c.out.dtype = DType::kInt8; }},
     {"out in i32", kUnsupported, "out", [](Call& c) { c.out.dtype = DType::kI32; }},
     {"a dtype that does not exist", kUnsupported, "k",
      [](Call& c) { c.k.dtype = static_cast<DType>(99); }},
@@ -255,12 +257,12 @@ TEST_CASE("KvCache::append refuses what does not fit, and truncate what is not t
     return view;
   };
   const auto null = with(k, [](TensorView& t) { t.data = nullptr; });
-  const auto half = with(v, [](TensorView& t) { t.dtype = DType::kF16; });
+  const auto codes = with(v, [](TensorView& t) { t.dtype = DType::kInt8; });
   const auto endless = with(k, [](TensorView& t) { t.shape[1] = kHuge; });
   CHECK(WrongRefusal(cache->append(null, v, context), kInvalid, "k") == "");
   CHECK(WrongRefusal(cache->append({}, v, context), kInvalid, "k") == "");
   CHECK(WrongRefusal(cache->append(k, {}, context), kInvalid, "v") == "");
-  CHECK(WrongRefusal(cache->append(k, half, context), kUnsupported, "v") == "");
+  CHECK(WrongRefusal(cache->append(k, codes, context), kUnsupported, "v") == "");
   CHECK(WrongRefusal(cache->append(k, v.slice(1, 0, 4), context), kInvalid, "v") == "");
   CHECK(WrongRefusal(cache->append(k.slice(0, 0, 1), v, context), kInvalid, "k") == "");
   CHECK(WrongRefusal(cache->append(k.slice(2, 0, 1), v, context), kInvalid, "k") == "");

@@ -19,6 +19,7 @@ namespace heed::oracle {
 struct Case : test::AttentionCase {
   std::string op;
   std::optional<RopeOptions> rope;  // unset: none
+  DType input_dtype = DType::kF32;  // of q, k, v, x and weights: the numbers have that type
   bool check_rows = false;          // only rows with check = 1 are compared
   std::vector<size_t> chunks;       // tokens per decode step; empty: everything at once
   bool fused_qkv = false;           // layers only, as are the next four
@@ -53,6 +54,10 @@ class Inputs {
   // The pointers stay valid as long as this object. A missing tensor or another shape makes
   // status() not ok, and the view that comes back absent.
   TensorView f32(const std::string& name, const std::vector<size_t>& shape);
+  // In `input_dtype`. A number that the type does not have makes status() not ok.
+  TensorView operand(const std::string& name, const std::vector<size_t>& shape);
+  DType input_dtype = DType::kF32;
+
   TensorView i32(const std::string& name, const std::vector<size_t>& shape);  // also of BOOL
   TensorView u8(const std::string& name, const std::vector<size_t>& shape);   // of BOOL
 
@@ -68,6 +73,7 @@ class Inputs {
 
   const tools::Safetensors& file_;
   std::map<std::string, std::vector<float>> floats_;
+  std::map<std::string, std::vector<uint16_t>> halves_;
   std::map<std::string, std::vector<int32_t>> ints_;
   std::map<std::string, std::vector<uint8_t>> bytes_;
   std::set<std::string> used_;

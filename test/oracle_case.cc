@@ -181,8 +181,9 @@ Result<Case> parse_case(const std::map<std::string, std::string>& metadata) {
   parse_tolerances(m, c);
   c.check_rows = m.flag("check");
   c.chunks = m.counts("chunks");
-  // Inputs are stored as F32 whatever they were rounded to.
-  m.one_of("input_dtype", {"f32", "bf16", "f16"});
+  // Inputs are stored as F32 whatever they were rounded to; heed is given them in that type.
+  const std::string dtype = m.one_of("input_dtype", {"f32", "bf16", "f16"});
+  c.input_dtype = dtype == "bf16" ? DType::kBF16 : dtype == "f16" ? DType::kF16 : DType::kF32;
   m.ignore({"suite", "case", "family", "description", "tolerance", "xcheck", "f32_err_naive",
             "f32_err_online", "f32_err_scalar"});
 

@@ -37,7 +37,7 @@ Result<TensorView> maybe_rope(const Case& c, const TensorView& x, size_t len,
 
 Result<Tensors> compute_rope(const Case& c, Inputs& inputs, Context& context) {
   const TensorView x =
-      inputs.f32("x", {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim});
+      inputs.operand("x", {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim});
   Tensors results;
   auto rotated = maybe_rope(c, x, c.shape.q_len, "positions", inputs, results["out"], context);
   if (!rotated.ok()) return rotated.status();
@@ -104,11 +104,11 @@ Status decode(const Case& c, const TensorView& q, const TensorView& k, const Ten
 
 Result<Tensors> compute_attention(const Case& c, Inputs& inputs, Context& context) {
   const TensorView q =
-      inputs.f32("q", {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim});
+      inputs.operand("q", {c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim});
   const TensorView k =
-      inputs.f32("k", {c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.head_dim});
-  const TensorView v =
-      inputs.f32("v", {c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.v_head_dim});
+      inputs.operand("k", {c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.head_dim});
+  const TensorView v = inputs.operand(
+      "v", {c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.v_head_dim});
   const AttentionOptions options = read_options(c, inputs);
   if (!inputs.status().ok()) return inputs.status();
 
@@ -132,9 +132,9 @@ Result<Tensors> compute_attention(const Case& c, Inputs& inputs, Context& contex
 
 Result<Tensors> compute_varlen(const Case& c, Inputs& inputs, Context& context) {
   const size_t total_q = inputs.size("q", 0), total_k = inputs.size("k", 0);
-  const TensorView q = inputs.f32("q", {total_q, c.shape.num_heads, c.shape.head_dim});
-  const TensorView k = inputs.f32("k", {total_k, c.shape.num_kv_heads, c.shape.head_dim});
-  const TensorView v = inputs.f32("v", {total_k, c.shape.num_kv_heads, c.shape.v_head_dim});
+  const TensorView q = inputs.operand("q", {total_q, c.shape.num_heads, c.shape.head_dim});
+  const TensorView k = inputs.operand("k", {total_k, c.shape.num_kv_heads, c.shape.head_dim});
+  const TensorView v = inputs.operand("v", {total_k, c.shape.num_kv_heads, c.shape.v_head_dim});
   AttentionOptions options = read_options(c, inputs);
   options.cu_seqlens_q = inputs.i32("cu_seqlens_q", {c.shape.batch + 1});
   options.cu_seqlens_k = inputs.i32("cu_seqlens_k", {c.shape.batch + 1});
@@ -152,8 +152,8 @@ Result<Tensors> compute_varlen(const Case& c, Inputs& inputs, Context& context) 
 Result<Tensors> compute_paged(const Case& c, Inputs& inputs, Context& context) {
   const size_t blocks = inputs.size("k_cache", 0), max_blocks = inputs.size("block_table", 1);
   const PagedKv kv = {
-      inputs.f32("k_cache", {blocks, c.block_size, c.shape.num_kv_heads, c.shape.head_dim}),
-      inputs.f32("v_cache", {blocks, c.block_size, c.shape.num_kv_heads, c.shape.v_head_dim}),
+      inputs.operand("k_cache", {blocks, c.block_size, c.shape.num_kv_heads, c.shape.head_dim}),
+      inputs.operand("v_cache", {blocks, c.block_size, c.shape.num_kv_heads, c.shape.v_head_dim}),
       inputs.i32("block_table", {c.shape.batch, max_blocks}),
       inputs.i32("seq_lens", {c.shape.batch})};
   AttentionOptions options = read_options(c, inputs);
@@ -164,7 +164,7 @@ Result<Tensors> compute_paged(const Case& c, Inputs& inputs, Context& context) {
     q_shape = {inputs.size("q", 0), c.shape.num_heads, c.shape.head_dim};
     lse_shape = {c.shape.num_heads, q_shape[0]};
   }
-  const TensorView q = inputs.f32("q", q_shape);
+  const TensorView q = inputs.operand("q", q_shape);
   if (!inputs.status().ok()) return inputs.status();
   std::vector<size_t> out_shape = q_shape;
   out_shape.back() = c.shape.v_head_dim;
@@ -179,8 +179,8 @@ Result<Tensors> compute_paged(const Case& c, Inputs& inputs, Context& context) {
 
 LinearWeights linear(Inputs& inputs, const std::string& name, size_t out, size_t in, bool bias) {
   LinearWeights weights;
-  weights.weight = inputs.f32(name + ".weight", {out, in});
-  if (bias) weights.bias = inputs.f32(name + ".bias", {out});
+  weights.weight = inputs.operand(name + ".weight", {out, in});
+  if (bias) weights.bias = inputs.operand(name + ".bias", {out});
   return weights;
 }
 
@@ -215,7 +215,7 @@ Result<MultiHeadAttention> make_layer(const Case& c, Inputs& inputs, Context& co
 Result<Tensors> compute_layer(const Case& c, Inputs& inputs, Context& context) {
   auto layer = make_layer(c, inputs, context);
   if (!layer.ok()) return layer.status();
-  const TensorView x = inputs.f32("x", {c.shape.batch, c.shape.q_len, c.d_in});
+  const TensorView x = inputs.operand("x", {c.shape.batch, c.shape.q_len, c.d_in});
   const TensorView positions =
       c.rope ? inputs.i32("positions", {c.shape.batch, c.shape.q_len}) : TensorView();
   if (!inputs.status().ok()) return inputs.status();
@@ -246,6 +246,7 @@ Result<Tensors> compute_layer(const Case& c, Inputs& inputs, Context& context) {
 }  // namespace
 
 Result<Tensors> compute(const Case& c, Inputs& inputs, Context& context) {
+  inputs.input_dtype = c.input_dtype;
   if (c.op == "rope") return compute_rope(c, inputs, context);
   if (c.is_layer()) return compute_layer(c, inputs, context);
   if (c.op == "attention_varlen") return compute_varlen(c, inputs, context);

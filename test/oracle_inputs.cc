@@ -1,6 +1,8 @@
 // The tensors of a golden case, each checked as it is asked for.
 #include <algorithm>
+#include <cmath>
 
+#include "src/base/half.h"
 #include "test/oracle.h"
 
 namespace heed::oracle {
@@ -28,6 +30,26 @@ TensorView Inputs::f32(const std::string& name, const std::vector<size_t>& shape
   }
   std::vector<float>& kept = floats_[name] = std::move(*values);
   return {kept.data(), DType::kF32, shape.data(), shape.size()};
+}
+
+TensorView Inputs::operand(const std::string& name, const std::vector<size_t>& shape) {
+  const TensorView floats = f32(name, shape);
+  if (floats.absent() || input_dtype == DType::kF32) return floats;
+  const std::vector<float>& values = floats_[name];
+  std::vector<uint16_t>& kept = halves_[name];
+  kept.clear();
+  for (const float x : values) {
+    const f16 half = ToF16(x);
+    const bf16 upper = ToBf16(x);
+    const bool is_half = input_dtype == DType::kF16;
+    kept.push_back(is_half ? half.bits : upper.bits);
+    const float back = is_half ? ToFloat(half) : ToFloat(upper);
+    if (back == x || std::isnan(x)) continue;
+    status_ = Status::Error(StatusCode::kInvalidArgument, "tensor %s: %g is no %s", name.c_str(),
+                            static_cast<double>(x), name_of(input_dtype));
+    return {};
+  }
+  return {kept.data(), input_dtype, shape.data(), shape.size()};
 }
 
 TensorView Inputs::i32(const std::string& name, const std::vector<size_t>& shape) {

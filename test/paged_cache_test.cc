@@ -309,12 +309,12 @@ TEST_CASE("PagedKvCache::append refuses bad tensors and what does not fit, and a
     return view;
   };
   const auto null = with(k, [](TensorView& t) { t.data = nullptr; });
-  const auto half = with(v, [](TensorView& t) { t.dtype = DType::kF16; });
+  const auto codes = with(v, [](TensorView& t) { t.dtype = DType::kInt8; });
   const auto endless = with(k, [](TensorView& t) { t.shape[1] = SIZE_MAX; });
   CHECK(WrongRefusal(cache.append(names, null, v, context), kInvalid, "k") == "");
   CHECK(WrongRefusal(cache.append(names, {}, v, context), kInvalid, "k") == "");
   CHECK(WrongRefusal(cache.append(names, k, {}, context), kInvalid, "v") == "");
-  CHECK(WrongRefusal(cache.append(names, k, half, context), StatusCode::kUnsupported, "v") == "");
+  CHECK(WrongRefusal(cache.append(names, k, codes, context), StatusCode::kUnsupported, "v") == "");
   CHECK(WrongRefusal(cache.append(names, k, v.slice(1, 0, 2), context), kInvalid, "v") == "");
   CHECK(WrongRefusal(cache.append(names, k.slice(0, 0, 1), v, context), kInvalid, "k") == "");
   CHECK(WrongRefusal(cache.append(names, k.slice(2, 0, 1), v, context), kInvalid, "k") == "");

@@ -130,7 +130,7 @@ void AddOutputs(const Heads& heads, const Tensor<float>& k8, const Tensor<float>
 TEST_CASE("int8 keys lose half of what is lost with int8 queries as well, in squares of scores") {
   Context context;
   const std::string directory = MODEL_DIR;
-  const auto model = tiny_lm::Model::load(directory, context);
+  const auto model = tiny_lm::Model::load(directory, {}, context);
   const auto file = tools::Safetensors::load(directory + "/model.safetensors");
   const auto text =
       tools::read_text(directory + "/../../test/data/tiny-lm/validation.txt", 1 << 20);

@@ -10,7 +10,6 @@
 #include "examples/tiny-lm/model.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
-#include "test/support/stored_numbers.h"
 #include "tools/file.h"
 
 namespace heed::test {
@@ -191,74 +190,6 @@ TEST_CASE("tiny-lm: perplexity with weights and caches in fewer bits") {
     CHECK((loss->perplexity() == f32) == (weights.dtype == DType::kBF16));
     CHECK((model->weight_bytes() < TinyLm().weight_bytes()) == (weights.dtype != kF32));
   }
-}
-
-// Keys are 8 bits, queries f32: ggml rounds queries to 8 bits, too. On the queries and keys that the
-// model makes of the validation text.
-TEST_CASE("tiny-lm: int8 keys lose at most half of what 8-bit queries lose as well") {
-  const tiny_lm::Config& config = TinyLm().config();
-  const auto file = tools::Safetensors::load(MODEL_DIR "/model.safetensors");
-  REQUIRE(file.ok());
-  const std::vector<int32_t> all = ValidationTokens();
-  const size_t seq = 256, d_in = config.hidden_size, dim = config.head_dim;
-  const std::vector<int32_t> tokens(all.begin(), all.begin() + static_cast<ptrdiff_t>(seq));
-  Context context;
-  double keys_loss = 0, both_loss = 0;  // sums of squares of errors of attention's output
-  for (size_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    tiny_lm::Trace trace;
-    trace.layer = layer;
-    Logits(tokens, seq, context, &trace);
-    const auto project = [&](const char* name, size_t heads, bool turned) {
-      const auto weight = file->view("model.layers." + std::to_string(layer) + ".self_attn." +
-                                     name + "_proj.weight");
-      REQUIRE(weight.ok());
-      const auto packed = PackedMatrix::pack(*weight, WeightLayout::kOutIn, context);
-      REQUIRE(packed.ok());
-      std::vector<float> y(seq * heads * dim);
-      REQUIRE(matmul(TensorView(trace.in.data(), {seq, d_in}), *packed,
-                     MutableTensorView(y.data(), {seq, heads * dim}), {}, context)
-                  .ok());
-      const MutableTensorView view(y.data(), {1, seq, heads, dim});
-      std::vector<int32_t> positions(seq);
-      for (size_t i = 0; i < seq; ++i) positions[i] = static_cast<int32_t>(i);
-      if (turned) {
-        REQUIRE(rope(view, TensorView(positions.data(), {1, seq}), view,
-                     {.theta = config.rope_theta}, context)
-                    .ok());
-      }
-      return y;
-    };
-    const size_t heads = config.num_attention_heads, kv_heads = config.num_key_value_heads;
-    const std::vector<float> q = project("q", heads, true), k = project("k", kv_heads, true),
-                             v = project("v", kv_heads, false);
-    const auto attend = [&](const std::vector<float>& queries, const std::vector<float>& keys) {
-      std::vector<float> out(q.size());
-      AttentionOptions options;
-      options.causal = true;
-      REQUIRE(attention(TensorView(queries.data(), {1, seq, heads, dim}),
-                        TensorView(keys.data(), {1, seq, kv_heads, dim}),
-                        TensorView(v.data(), {1, seq, kv_heads, dim}),
-                        MutableTensorView(out.data(), {1, seq, heads, dim}), options, context)
-                  .ok());
-      return out;
-    };
-    std::vector<float> stored_k = k, rounded_q = q;
-    RoundTokens(DType::kInt8, dim, &stored_k);
-    RoundTokens(DType::kInt8, dim, &rounded_q);  // dim is 32, ggml's block
-    const std::vector<float> exact = attend(q, k), keys = attend(q, stored_k),
-                             both = attend(rounded_q, stored_k);
-    double layer_keys = 0, layer_both = 0;
-    for (size_t i = 0; i < exact.size(); ++i) {
-      layer_keys += std::pow(static_cast<double>(keys[i]) - static_cast<double>(exact[i]), 2);
-      layer_both += std::pow(static_cast<double>(both[i]) - static_cast<double>(exact[i]), 2);
-    }
-    MESSAGE("layer " << layer << ": " << layer_keys << " " << layer_both << " "
-                     << layer_keys / layer_both);
-    keys_loss += layer_keys;
-    both_loss += layer_both;
-  }
-  CHECK(keys_loss > 0);
-  CHECK(keys_loss <= 0.5 * both_loss);
 }
 
 TEST_CASE("tiny-lm: the same bits for any threads and any way to cut the text") {

@@ -164,6 +164,29 @@ std::string text_of(const heed::PackOptions& weights) {
          (weights.group == 0 ? std::string() : " in groups of " + std::to_string(weights.group));
 }
 
+struct Evaluation {
+  Loss loss;
+  size_t weight_bytes = 0, cache_bytes = 0;
+};
+
+Result<Evaluation> evaluate(const Model& model, const std::vector<int32_t>& tokens,
+                            heed::Context& context) {
+  const auto loss = loss_of(model, tokens, context);
+  if (!loss.ok()) return loss.status();
+  const auto session = model.start_session();
+  if (!session.ok()) return session.status();
+  Evaluation result = {*loss, model.weight_bytes()};
+  for (const heed::KvCache& cache : *session) result.cache_bytes += cache.bytes();
+  return result;
+}
+
+void print(const Evaluation& of, const Storage& storage) {
+  std::printf("weights %s, %zu bytes; keys %s, values %s, %zu bytes\n",
+              text_of(storage.weights).c_str(), of.weight_bytes, heed::name_of(storage.keys),
+              heed::name_of(storage.values), of.cache_bytes);
+  std::printf("  %.5f nats a character, perplexity %.5f", of.loss.nats, of.loss.perplexity());
+}
+
 // The loss on a text as the model is stored, beside that in f32.
 Status print_perplexity(const Model& model, const Storage& storage, const Options& options,
                         heed::Context& context) {
@@ -172,20 +195,20 @@ Status print_perplexity(const Model& model, const Storage& storage, const Option
   if (!text.ok()) return text.status();
   const auto tokens = model.vocabulary().encode(*text, options.perplexity);
   if (!tokens.ok()) return tokens.status();
-  const auto loss = loss_of(model, *tokens, context);
-  if (!loss.ok()) return loss.status();
+  const auto stored = evaluate(model, *tokens, context);
+  if (!stored.ok()) return stored.status();
   const auto f32_model = Model::load(options.model, {}, context);
   if (!f32_model.ok()) return f32_model.status();
-  const auto f32_loss = loss_of(*f32_model, *tokens, context);
-  if (!f32_loss.ok()) return f32_loss.status();
+  const auto f32 = evaluate(*f32_model, *tokens, context);
+  if (!f32.ok()) return f32.status();
 
-  std::printf("%s: %zu characters predicted\n", options.perplexity.c_str(), loss->characters);
-  std::printf("weights %s (%zu bytes), keys %s, values %s\n", text_of(storage.weights).c_str(),
-              model.weight_bytes(), heed::name_of(storage.keys), heed::name_of(storage.values));
-  std::printf("  %.5f nats a character, perplexity %.5f, %+.3f %% of f32's\n", loss->nats,
-              loss->perplexity(), 100 * (loss->perplexity() / f32_loss->perplexity() - 1));
-  std::printf("all f32 (%zu bytes)\n  %.5f nats a character, perplexity %.5f\n",
-              f32_model->weight_bytes(), f32_loss->nats, f32_loss->perplexity());
+  std::printf("%s: %zu characters predicted\n", options.perplexity.c_str(),
+              stored->loss.characters);
+  print(*stored, storage);
+  std::printf(", %+.3f %% of f32's\n",
+              100 * (stored->loss.perplexity() / f32->loss.perplexity() - 1));
+  print(*f32, {});
+  std::printf("\n");
   return {};
 }
 

@@ -133,11 +133,13 @@ struct AttentionOptions {
 };
 
 // out = softmax(scale * q k^T) v, head by head.
-//   q    f32 [batch, q_len,  num_heads,    head_dim]     any strides
-//   k    f32 [batch, kv_len, num_kv_heads, head_dim]     any strides
-//   v    f32 [batch, kv_len, num_kv_heads, v_head_dim]   any strides
-//   out  f32 [batch, q_len,  num_heads,    v_head_dim]   unit stride along v_head_dim
-// v_head_dim may differ from head_dim.
+//   q    [batch, q_len,  num_heads,    head_dim]     any strides
+//   k    [batch, kv_len, num_kv_heads, head_dim]     any strides
+//   v    [batch, kv_len, num_kv_heads, v_head_dim]   any strides
+//   out  [batch, q_len,  num_heads,    v_head_dim]   unit stride along v_head_dim
+// Each is f32, f16 or bf16, whatever the others are. 16-bit numbers are widened exactly and all is
+// computed in f32; out is rounded once, to nearest, ties to even. So the result has the bits of the
+// same numbers given as f32. v_head_dim may differ from head_dim.
 //
 // All four may leave out batch together (rank 3). num_heads % num_kv_heads == 0: query head h reads
 // kv head h / (num_heads / num_kv_heads). Any size may be 0 where that makes sense: without queries
@@ -156,10 +158,11 @@ struct AttentionOptions {
 // batch or alone, as a whole, in chunks or token by token (kv_len growing), with any number of
 // threads.
 //
-// Workspace: bounded per thread by the tile, plus (v_head_dim rounded up to 32, plus 2) * 4 bytes
-// for each query, head and segment where few queries meet many keys, plus 8 bytes for each query
-// and head where weights or key_scores are asked for, plus 56 bytes for each sequence, 4 for each
-// entry of block_table, and 4 for each of weights_heads and weights_queries.
+// Workspace: bounded per thread by the tile, with 6 rows of a 16-bit q and 16 of a 16-bit k or v,
+// plus (v_head_dim rounded up to 32, plus 2) * 4 bytes for each query, head and segment where few
+// queries meet many keys, plus 8 bytes for each query and head where weights or key_scores are
+// asked for, plus 56 bytes for each sequence, 4 for each entry of block_table, and 4 for each of
+// weights_heads and weights_queries.
 //
 // Errors: kInvalidArgument (shapes that disagree, heads that do not divide, null data, overflow,
 // overlap, scale not finite, options that contradict each other or the kind of call, lengths that
@@ -175,19 +178,34 @@ Status attention(const TensorView& q, const KvCache& cache, const MutableTensorV
 
 // Keys and values in blocks of a pool (Kwon et al., "PagedAttention", arXiv 2309.06180), in the
 // caller's memory or a PagedKvCache's.
+//
+// k and v are each of its own type, dim being head_dim or v_head_dim:
+//   f32, f16, bf16  [num_blocks, block_size, num_kv_heads, dim], any strides
+//   int8            the same, unit stride along dim; scales f32 [num_blocks, block_size,
+//                   num_kv_heads], any strides
+//   int4            [num_blocks, block_size, num_kv_heads, (dim + 1) / 2] bytes of two codes (see
+//                   DType), unit stride along them; scales f16 [num_blocks, block_size,
+//                   num_kv_heads, dim / 32 rounded up], unit stride along the last dimension: one
+//                   for each 32 channels
+// A quantized element is float(code) * scale, rounded once, and the result has the bits of f32 pages
+// of those numbers.
 struct PagedKv {
-  TensorView k;  // f32 [num_blocks, block_size, num_kv_heads, head_dim], any strides
-  TensorView v;  // f32 [num_blocks, block_size, num_kv_heads, v_head_dim], any strides
+  TensorView k;
+  TensorView v;
   // i32 [batch, max_blocks]: token t of sequence b is in slot t % block_size of block
   // block_table[b, t / block_size]. Entries past the last block that seq_lens needs are not read.
   TensorView block_table;
   TensorView seq_lens;  // i32 [batch]: tokens of each sequence, those of the queries included
+  // Of k and v where they are int8 or int4, and only there.
+  TensorView k_scales = {};
+  TensorView v_scales = {};
 };
 
 // The same against paged keys and values: q is [batch, q_len, num_heads, head_dim] or packed by
 // options.cu_seqlens_q, kv_len of a sequence is seq_lens[b], that of masks and weights the largest.
 // Slots past seq_lens are never read. Errors also: kInvalidArgument for an entry of block_table
-// that is needed and not in [0, num_blocks).
+// that is needed and not in [0, num_blocks), and for scales that are missing, of another shape, or
+// given for k or v that has none.
 Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView& out,
                  const AttentionOptions& options, Context& context);
 

@@ -77,12 +77,12 @@ class KvCache {
   size_t room() const;
 
   // Adds tokens at the end of every sequence, rounded to the types that are stored.
-  //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides
-  //   v  f32 [batch, seq, num_kv_heads, v_head_dim]
-  // batch may be left out when it is 1.
-  // Errors: kInvalidArgument, kUnsupported (dtype), kCapacityExceeded (seq > room(); nothing is
-  // added). Where a ParallelFor leaves work undone length() stays, too, but a ring may have lost
-  // the tokens before first_held().
+  //   k  [batch, seq, num_kv_heads, head_dim]     any strides
+  //   v  [batch, seq, num_kv_heads, v_head_dim]
+  // k and v are f32, f16 or bf16, each its own. batch may be left out when it is 1.
+  // Errors: kInvalidArgument, kUnsupported (dtype), kCapacityExceeded (seq > room()), kOutOfMemory
+  // (workspace, of 16-bit tokens); nothing is added. Where a ParallelFor leaves work undone
+  // length() stays, too, but a ring may have lost the tokens before first_held().
   Status append(const TensorView& k, const TensorView& v, Context& context);
   // With values_in_keys, and only then, there is no v.
   Status append(const TensorView& k, Context& context);

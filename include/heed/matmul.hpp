@@ -108,13 +108,16 @@ class PackedMatrix {
 };
 
 struct MatmulOptions {
-  TensorView bias = {};  // f32 [n], added to every row of c; absent: none
+  TensorView bias = {};  // f32, f16 or bf16 [n], added to every row of c; absent: none
 };
 
 // c = a b (+ bias).
-//   a  f32 [m, k], any strides (a transposed view costs nothing)
-//   b  f32 [k, n], any strides, or packed
-//   c  f32 [m, n], unit stride along n; must not overlap a, b or bias
+//   a  [m, k], any strides (a transposed view costs nothing)
+//   b  [k, n], any strides, or packed
+//   c  [m, n], unit stride along n; must not overlap a, b or bias
+// Each is f32, f16 or bf16, whatever the others are. 16-bit numbers are widened exactly, in pieces of
+// workspace (up to 16 MB for a and c, as much for b), and c is rounded once, to nearest, ties to
+// even: the result has the bits of the same numbers given as f32.
 // Each c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k], b[k, j],
 // acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the layout of
 // b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the bias, or

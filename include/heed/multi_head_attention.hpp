@@ -105,8 +105,10 @@ class MultiHeadAttention {
                                            Context& context);
 
   // y = Attention(x).
-  //   x  f32 [batch, seq, d_in] or [seq, d_in], any strides
-  //   y  f32 [batch, seq, d_out] or [seq, d_out], unit stride along d_out
+  //   x  [batch, seq, d_in] or [seq, d_in], any strides
+  //   y  [batch, seq, d_out] or [seq, d_out], unit stride along d_out
+  // Each is f32, f16 or bf16: x is widened exactly, all is computed in f32, and y is rounded once, to
+  // nearest, ties to even.
   // y and the results of `options` must not overlap each other, x or the inputs of `options`.
   // Without tokens (batch or seq is 0) nothing is written, and not all of `options` is checked.
   // With a cache the same bits come out whether a sequence is given at once, in chunks or token by

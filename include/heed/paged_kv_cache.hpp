@@ -21,6 +21,10 @@ struct PagedKvCacheConfig {
   size_t num_kv_heads = 0;
   size_t head_dim = 0;    // of keys
   size_t v_head_dim = 0;  // of values; 0: as head_dim
+  // How keys and values are stored, each its own: kF32, kF16, kBF16, kInt8 (4 bytes more for each
+  // token and head) or kInt4 (2 bytes more for each 32 channels). See PagedKv.
+  DType k_dtype = DType::kF32;
+  DType v_dtype = DType::kF32;
 };
 
 // Names a sequence of one PagedKvCache until it is freed. No two sequences of a process are ever
@@ -30,10 +34,10 @@ struct PagedSequence {
   uint64_t serial = 0;  // 0: no sequence
 };
 
-// A pool of f32 keys and values. All memory for them is taken at creation: num_blocks * block_size
-// * num_kv_heads * (head_dim + v_head_dim) * 4 bytes. Lists of blocks (8 bytes or less for each
-// block of a sequence) grow with the sequences and are used again, so that a cache that has seen
-// its largest load allocates nothing.
+// A pool of keys and values. All memory for them is taken at creation: num_blocks * block_size *
+// num_kv_heads * (head_dim + v_head_dim) elements as they are stored. Lists of blocks (8 bytes or less
+// for each block of a sequence) grow with the sequences and are used again, so that a cache that
+// has seen its largest load allocates nothing.
 //
 // One thread at a time may call what is not const; many may read, also through a PagedKv.
 // A sequence that an argument names must be alive: kInvalidArgument otherwise. A call that is
@@ -41,7 +45,8 @@ struct PagedSequence {
 // is done with it gives kInvalidArgument.
 class PagedKvCache {
  public:
-  // Errors: kInvalidArgument (a size of 0, overflow), kOutOfMemory.
+  // Errors: kInvalidArgument (a size of 0, overflow), kUnsupported (k_dtype, v_dtype),
+  // kOutOfMemory.
   static Result<PagedKvCache> create(const PagedKvCacheConfig& config);
 
   const PagedKvCacheConfig& config() const;  // v_head_dim filled in
@@ -67,8 +72,11 @@ class PagedKvCache {
   Result<size_t> length(PagedSequence sequence) const;  // tokens
 
   // Adds seq tokens at the end of each of the sequences, all of them or none.
-  //   k  f32 [batch, seq, num_kv_heads, head_dim]     any strides; batch: as many as sequences
-  //   v  f32 [batch, seq, num_kv_heads, v_head_dim]
+  //   k  [batch, seq, num_kv_heads, head_dim]     any strides; batch: as many as sequences
+  //   v  [batch, seq, num_kv_heads, v_head_dim]
+  // k and v are f32, f16 or bf16, each its own. What is stored is rounded to nearest, ties to even;
+  // int8 and int4 are quantized as heed/quantize.hpp says, of one head of one token, and where there
+  // is a NaN or an infinity all that share the scale read as NaN.
   // batch may be left out when it is 1. k and v must not lie in this cache's own memory.
   // Errors: kInvalidArgument (a sequence twice, too), kUnsupported (dtype), kCapacityExceeded (more
   // blocks than free_blocks() are needed), kOutOfMemory.

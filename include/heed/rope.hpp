@@ -56,8 +56,9 @@ struct RopeOptions {
 
 // Rotates channel pairs (a, b) of every head of every token by angle = position * theta^(-2t /
 // rope_dim): (a, b) -> (a cos - b sin, b cos + a sin). options.scaling changes the frequencies.
-//   x, y       f32 [batch, seq, heads, head_dim] or [seq, heads, head_dim], unit stride along
-//              head_dim. y may be x itself; otherwise they must not overlap.
+//   x, y       [batch, seq, heads, head_dim] or [seq, heads, head_dim], unit stride along head_dim;
+//              f32, f16 or bf16, each its own. y may be x itself; otherwise they must not overlap.
+//              16-bit numbers are widened exactly, and y is rounded once, to nearest, ties to even.
 //   positions  i32 [batch, seq] or [seq] (the same for the whole batch), each >= 0, any strides
 // Angles, sines and cosines are computed in double with heed's own code (no libm) and rounded once
 // to f32, so they stay within 1 ulp at any position below 2^31.

@@ -8,8 +8,10 @@
 
 namespace heed {
 
-// kInt8 and kInt4 are storage of caches and packed matrices: quantized elements, whose scales lie
-// with them. Of views, only those of codes (heed/matmul.hpp) are kInt8, and none is kInt4.
+// kInt8 and kInt4 are quantized elements: codes, whose scales lie beside them. Caches and packed
+// matrices store them. Of views, those of pages (PagedKv) and of codes (heed/matmul.hpp) have them;
+// an element of a view of kInt4 is a byte of two codes in two's complement, the first in the low
+// nibble, so that n codes are (n + 1) / 2 of them.
 enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
 
 // 16-bit storage formats. heed widens them to f32 exactly when it loads them.
@@ -20,7 +22,7 @@ struct bf16 {  // the upper half of an f32
   uint16_t bits;
 };
 
-size_t size_of(DType dtype);       // bytes of an element; 0 of kInt4, which has two in a byte
+size_t size_of(DType dtype);       // bytes of an element of a view
 const char* name_of(DType dtype);  // "f32", "f16", "bf16", "i32", "u8", "int8", "int4"
 
 template <class T>

@@ -40,8 +40,13 @@ void FinishRows(const AttentionKernels& kernels, const Rows& rows, const RowTota
       TakeSink(kernels, plan.out.dim, At<float>(plan.options.sinks, h), total);
     }
     const float inverse = InverseOf(*total.sum);
-    kernels.finish(total.acc, inverse, const_cast<float*>(plan.out.row(rows.batch, row, h)),
-                   plan.out.dim);
+    char* out = plan.out.mutable_at(rows.batch, row, h);
+    if (plan.out.dtype == DType::kF32) {
+      kernels.finish(total.acc, inverse, reinterpret_cast<float*>(out), plan.out.dim);
+    } else {
+      kernels.scale(total.acc, inverse, plan.out.dim);
+      plan.write_out(total.acc, plan.out.dim, out);
+    }
     if (totals.shift != nullptr) {
       KeepTotal(kernels, plan, totals, rows.first_of_all() + r, *total.max, inverse);
     }

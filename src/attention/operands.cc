@@ -7,18 +7,45 @@
 #include "src/kernels/layout.h"
 
 namespace heed {
+namespace {
 
-KeyBlocks KeyBlocks::OfTensors(const PackKernels& pack, const HeadsView& k, const HeadsView& v) {
-  KeyBlocks blocks;
-  blocks.pack_ = &pack;
-  blocks.k_ = k;
-  blocks.v_ = v;
+// Rows of another type than f32 are widened a panel of keys at a time: they are in L1 when they go
+// into panels.
+size_t WidenedFloats(const HeadsView& view) {
+  return view.dtype == DType::kF32 ? 0 : kPanel * view.dim;
+}
+
+}  // namespace
+
+void StoredRows::Read(const WidenKernels& widen, size_t b, size_t i, size_t h, float* to) const {
+  const char* from = view.at(b, i, h);
+  if (view.dtype == DType::kInt8) {
+    widen.int8_row(reinterpret_cast<const int8_t*>(from), view.dim, *scales.row(b, i, h), to);
+  } else if (view.dtype == DType::kInt4) {
+    widen.int4_row(reinterpret_cast<const uint8_t*>(from), view.dim,
+                   reinterpret_cast<const f16*>(scales.at(b, i, h)), to);
+  } else {
+    reader(from, view.dim, to);
+  }
+}
+
+KeyBlocks KeyBlocks::OfTensors(const PackKernels& pack, const WidenKernels& widen,
+                               const HeadsView& k, const HeadsView& v) {
+  KeyBlocks blocks = OfPages(pack, widen, StoredRows(widen, k), StoredRows(widen, v));
+  blocks.source_ = Source::kTensors;
   return blocks;
 }
 
-KeyBlocks KeyBlocks::OfPages(const PackKernels& pack, const HeadsView& k, const HeadsView& v) {
-  KeyBlocks blocks = OfTensors(pack, k, v);
+KeyBlocks KeyBlocks::OfPages(const PackKernels& pack, const WidenKernels& widen,
+                             const StoredRows& k, const StoredRows& v) {
+  KeyBlocks blocks;
   blocks.source_ = Source::kPages;
+  blocks.pack_ = &pack;
+  blocks.widen_ = &widen;
+  blocks.k_ = k.view;
+  blocks.v_ = v.view;
+  blocks.stored_k_ = k;
+  blocks.stored_v_ = v;
   return blocks;
 }
 
@@ -36,48 +63,60 @@ KeyBlocks KeyBlocks::OfCache(const PackKernels& pack, const WidenKernels& widen,
 
 void KeyBlocks::Keys(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
   const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
-  if (source_ == Source::kCache) {
-    *panels = cache_->Keys(head.batch, head.head, block);
-    if (panels->dtype == DType::kF32) return;
-    const size_t dim = cache_->config.head_dim;
-    widen_->panels[StoredIndex(panels->dtype)]({*panels, cache_->key_panel_bytes(), 0,
-                                                CeilDiv(count, kPanel), 0, dim, scratch,
-                                                dim * kPanel});
-  } else {
+  if (source_ != Source::kCache) {
     PackKeys(head, first, count, scratch);
+    *panels = {scratch};
+    return;
   }
-  *panels = {scratch};
+  const KvCacheConfig& c = cache_->config;
+  const uint8_t* at = cache_->Block(head.batch, head.head, block);
+  panels->dtype = DType::kF32;
+  panels->data = c.k_dtype == DType::kF32 ? static_cast<const void*>(at) : scratch;
+  if (c.k_dtype == DType::kF32) return;
+  Panels k, v;
+  cache_->PanelsOf(at, &k, &v);
+  widen_->panels[StoredIndex(k.dtype)]({k, cache_->key_panel_bytes(), 0, CeilDiv(count, kPanel), 0,
+                                        c.head_dim, scratch, c.head_dim * kPanel});
 }
 
 void KeyBlocks::Values(const KeyHead& head, size_t block, const Panels& keys, float* scratch,
                        Panels* panels) const {
   const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
-  if (source_ == Source::kCache && cache_->config.values_in_keys) {
-    const size_t dim = cache_->config.head_dim;
-    for (size_t j = 0; j < count; j += kPanel) {
-      pack_->panels({keys.f32() + j * dim, 1, kPanel, std::min(kPanel, count - j),
-                     cache_->config.v_head_dim, scratch + j * kPanel, kKeyBlock * kPanel});
-    }
-  } else if (source_ == Source::kCache) {
-    *panels = cache_->Values(head.batch, head.head, block);
-    if (panels->dtype == DType::kF32) return;
-    widen_->panels[StoredIndex(panels->dtype)]({*panels, cache_->value_panel_bytes(), 0,
-                                                CeilDiv(cache_->config.v_head_dim, kPanel), 0,
-                                                count, scratch, kKeyBlock * kPanel});
-  } else {
+  if (source_ != Source::kCache) {
     PackValues(head, first, count, scratch);
+    *panels = {scratch};
+    return;
   }
-  *panels = {scratch};
+  const KvCacheConfig& c = cache_->config;
+  panels->dtype = DType::kF32;
+  panels->data = scratch;
+  if (c.values_in_keys) {
+    for (size_t j = 0; j < count; j += kPanel) {
+      pack_->panels({keys.f32() + j * c.head_dim, 1, kPanel, std::min(kPanel, count - j),
+                     c.v_head_dim, scratch + j * kPanel, kKeyBlock * kPanel});
+    }
+    return;
+  }
+  const uint8_t* at = cache_->Block(head.batch, head.head, block);
+  if (c.v_dtype == DType::kF32) {
+    panels->data = at + cache_->values_at;
+    return;
+  }
+  Panels k, v;
+  cache_->PanelsOf(at, &k, &v);
+  widen_->panels[StoredIndex(v.dtype)]({v, cache_->value_panel_bytes(), 0,
+                                        CeilDiv(c.v_head_dim, kPanel), 0, count, scratch,
+                                        kKeyBlock * kPanel});
 }
 
 size_t KeyBlocks::KeyScratch() const {
-  if (source_ != Source::kCache) return kKeyBlock * k_.dim;
+  if (source_ != Source::kCache) return kKeyBlock * k_.dim + WidenedFloats(k_);
   const KvCacheConfig& c = cache_->config;
   return c.k_dtype == DType::kF32 ? 0 : kKeyBlock * c.head_dim;
 }
 
 size_t KeyBlocks::ValueScratch() const {
-  if (source_ != Source::kCache) return kKeyBlock * RoundUp(v_.dim, kPanel);
+  if (source_ != Source::kCache) return kKeyBlock * RoundUp(v_.dim, kPanel) + WidenedFloats(v_);
   const KvCacheConfig& c = cache_->config;
   const bool in_place = c.v_dtype == DType::kF32 && !c.values_in_keys;
   return in_place ? 0 : kKeyBlock * RoundUp(c.v_head_dim, kPanel);
@@ -108,7 +147,7 @@ void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, siz
   const size_t to = first + (end - first) * (part + 1) / parts;
   for (const HeadsView* view : {&k_, &v_}) {
     for (size_t j = from; j < to && view->dim_stride == 1; ++j) {
-      prefetch->rows.Add(view->row(head.batch, head.row_of_key(j), head.head), view->dim);
+      prefetch->rows.Add(view->at(head.batch, head.row_of_key(j), head.head), view->row_bytes());
     }
   }
 }
@@ -119,7 +158,7 @@ double KeyBlocks::Bytes(size_t len) const {
     return static_cast<double>(c.batch * c.num_kv_heads) * static_cast<double>(len) *
            static_cast<double>(cache_->block_bytes) / static_cast<double>(kKeyBlock);
   }
-  return (k_.num_elements() + v_.num_elements()) * sizeof(float);
+  return k_.bytes() + v_.bytes();
 }
 
 // Calls pack(row of the first key, its place in the block, how many) for the runs of keys that lie
@@ -141,8 +180,38 @@ void KeyBlocks::ForEachRun(const HeadsView& view, const KeyHead& head, size_t fi
   }
 }
 
+// Calls pack(rows, place of the first in the block, how many) for a panel of keys at a time, whose
+// rows lie side by side in `rows`, as f32.
+template <class Pack>
+void KeyBlocks::ForEachWidened(const StoredRows& from, const KeyHead& head, size_t first,
+                               size_t count, float* rows, const Pack& pack) const {
+  const HeadsView& view = from.view;
+  for (size_t at = 0; at < count; at += kPanel) {
+    const size_t some = std::min(kPanel, count - at);
+    for (size_t j = 0; j < some; ++j) {
+      const size_t key = first + at + j;
+      float* to = rows + j * view.dim;
+      if (source_ == Source::kTensors) {
+        from.Read(*widen_, head.batch, head.row_of_key(key), head.head, to);
+      } else {
+        const auto page = static_cast<size_t>(head.blocks[key / view.len]);
+        from.Read(*widen_, page, key % view.len, head.head, to);
+      }
+    }
+    pack(rows, at, some);
+  }
+}
+
 void KeyBlocks::PackKeys(const KeyHead& head, size_t first, size_t count, float* panels) const {
   const HeadsView& k = k_;
+  if (k.dtype != DType::kF32) {
+    float* room = panels + kKeyBlock * k.dim;
+    const auto dim = static_cast<ptrdiff_t>(k.dim);
+    return ForEachWidened(
+        stored_k_, head, first, count, room, [&](const float* rows, size_t at, size_t some) {
+          pack_->panels({rows, 1, dim, k.dim, some, panels + at * k.dim, k.dim * kPanel});
+        });
+  }
   ForEachRun(k, head, first, count, [&](const float* from, size_t at, size_t run) {
     const size_t lead =
         std::min((kPanel - at % kPanel) % kPanel, run);  // ends a panel begun before
@@ -161,6 +230,14 @@ void KeyBlocks::PackKeys(const KeyHead& head, size_t first, size_t count, float*
 
 void KeyBlocks::PackValues(const KeyHead& head, size_t first, size_t count, float* panels) const {
   const HeadsView& v = v_;
+  if (v.dtype != DType::kF32) {
+    float* room = panels + kKeyBlock * RoundUp(v.dim, kPanel);
+    const auto dim = static_cast<ptrdiff_t>(v.dim);
+    return ForEachWidened(
+        stored_v_, head, first, count, room, [&](const float* rows, size_t at, size_t some) {
+          pack_->panels({rows, dim, 1, some, v.dim, panels + at * kPanel, kKeyBlock * kPanel});
+        });
+  }
   ForEachRun(v, head, first, count, [&](const float* from, size_t at, size_t run) {
     pack_->panels(
         {from, v.len_stride, v.dim_stride, run, v.dim, panels + at * kPanel, kKeyBlock * kPanel});

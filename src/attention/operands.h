@@ -6,6 +6,7 @@
 
 #include "heed/kv_cache.hpp"
 #include "src/base/heads_view.h"
+#include "src/base/rows.h"
 #include "src/kernels/pack.h"
 #include "src/kernels/panels.h"
 #include "src/kernels/prefetch.h"
@@ -25,12 +26,27 @@ struct KeyHead {
   }
 };
 
+// Keys or values as rows of heads, with the scales of quantized ones: [.., 1] of kInt8,
+// [.., groups of 32 channels] of kInt4, side by side.
+struct StoredRows {
+  HeadsView view, scales = {};
+  RowReader reader = {};  // of the float types
+
+  StoredRows() = default;
+  StoredRows(const WidenKernels& widen, const HeadsView& rows, const HeadsView& of_scales = {})
+      : view(rows), scales(of_scales), reader(widen, rows.dtype, rows.dim_stride) {}
+
+  void Read(const WidenKernels& widen, size_t b, size_t i, size_t h, float* to) const;
+};
+
 class KeyBlocks {
  public:
   KeyBlocks() = default;
-  static KeyBlocks OfTensors(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
+  static KeyBlocks OfTensors(const PackKernels& pack, const WidenKernels& widen, const HeadsView& k,
+                             const HeadsView& v);
   // [block, slot, ...]
-  static KeyBlocks OfPages(const PackKernels& pack, const HeadsView& k, const HeadsView& v);
+  static KeyBlocks OfPages(const PackKernels& pack, const WidenKernels& widen, const StoredRows& k,
+                           const StoredRows& v);
   // A ring too.
   static KeyBlocks OfCache(const PackKernels& pack, const WidenKernels& widen,
                            const KvCache& cache);
@@ -68,12 +84,16 @@ class KeyBlocks {
   template <class Pack>
   void ForEachRun(const HeadsView& view, const KeyHead& head, size_t first, size_t count,
                   const Pack& pack) const;
+  template <class Pack>
+  void ForEachWidened(const StoredRows& from, const KeyHead& head, size_t first, size_t count,
+                      float* rows, const Pack& pack) const;
   void PackKeys(const KeyHead& head, size_t first, size_t count, float* panels) const;
   void PackValues(const KeyHead& head, size_t first, size_t count, float* panels) const;
 
   Source source_ = Source::kTensors;
   const PackKernels* pack_ = nullptr;
   HeadsView k_, v_;
+  StoredRows stored_k_, stored_v_;  // of other types than f32
   const WidenKernels* widen_ = nullptr;
   const KvCache::Impl* cache_ = nullptr;
   bool narrow_ = false;

@@ -52,7 +52,7 @@ bool Empty(const TensorView& view) { return view.absent() || view.num_elements()
 
 // out and lse, and that they do not overlap.
 Status CheckResults(const MutableTensorView& out, const MutableTensorView& lse) {
-  HEED_RETURN_IF_ERROR(CheckRowOutput("out", out, 4, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatRowOutput("out", out, 4, 4));
   if (lse.absent()) return Status();
   const size_t shape[] = {out.shape[0], out.shape[2], out.shape[1]};
   HEED_RETURN_IF_ERROR(CheckOutput("lse", lse, DType::kF32, 3, 3));
@@ -85,11 +85,17 @@ Status CheckMerge(const AttentionState* parts, size_t num_parts, const TensorVie
   return Status();
 }
 
+// Results are of any float type, their lse is f32.
+Status CheckShapeAndType(const NamedView& side, const TensorView& want) {
+  return want.rank == 4 ? CheckFloatInput(side.name, *side.view, 4, 4)
+                        : CheckInput(side.name, *side.view, DType::kF32, want.rank, want.rank);
+}
+
 // An input of the other form: of this shape, and in no result but `own`, which may be the same
 // view.
 Status CheckSide(const NamedView& side, const char* want_name, const TensorView& want,
                  const NamedView& own, const NamedView& other) {
-  HEED_RETURN_IF_ERROR(CheckInput(side.name, *side.view, DType::kF32, want.rank, want.rank));
+  HEED_RETURN_IF_ERROR(CheckShapeAndType(side, want));
   HEED_RETURN_IF_ERROR(CheckSameShape(side.name, *side.view, want_name, want));
   if (!SameView(*own.view, *side.view)) {
     HEED_RETURN_IF_ERROR(CheckNoOverlap(own.name, *own.view, side.name, *side.view));
@@ -139,6 +145,8 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
   counted.Take<float>(workers * stride);
   HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
   float* memory = arena.Take<float>(workers * stride);
+  const HeadsView to = AsHeads(out);
+  const RowWriter write = RowWriterOf(*impl.widen, out.dtype);
   return ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
     const size_t b = task / heads, h = task % heads;
     float* acc = memory + worker * stride;
@@ -152,7 +160,8 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
         }
       }
       if (!sinks.absent()) TakeSink(*impl.attention, n, At<float>(sinks, h), total);
-      impl.attention->finish(acc, InverseOf(sum), &MutableAt<float>(out, b, i, h), n);
+      impl.attention->scale(acc, InverseOf(sum), n);
+      write(acc, n, to.mutable_at(b, i, h));
       if (!lse.absent()) MutableAt<float>(lse, b, h, i) = LogSumExp(double{max} * kLn2, sum);
     }
   });
@@ -173,7 +182,18 @@ Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const T
   HEED_RETURN_IF_ERROR(CheckSide({"lse_a", &lse_a}, lse_text, lse_shape, of_lse, of_out));
   HEED_RETURN_IF_ERROR(CheckSide({"lse_b", &lse_b}, lse_text, lse_shape, of_lse, of_out));
   if (Empty(out) && Empty(lse)) return Status();
-  const AttentionKernels& kernels = *Context::Impl::Of(context)->attention;
+  Context::Impl& impl = *Context::Impl::Of(context);
+  const AttentionKernels& kernels = *impl.attention;
+  const size_t n = out.shape[3];
+  Arena counted, arena;
+  counted.Take<float>(size_t{2}, n);
+  HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
+  float* row_a = arena.Take<float>(size_t{2}, n);
+  float* row_b = row_a + n;
+  const HeadsView from_a = AsHeads(out_a), from_b = AsHeads(out_b), to = AsHeads(out);
+  const RowReader read_a(*impl.widen, from_a.dtype, from_a.dim_stride);
+  const RowReader read_b(*impl.widen, from_b.dtype, from_b.dim_stride);
+  const RowWriter write = RowWriterOf(*impl.widen, to.dtype);
   for (size_t b = 0; b < want[0]; ++b) {
     for (size_t h = 0; h < want[1]; ++h) {
       for (size_t i = 0; i < want[2]; ++i) {
@@ -181,12 +201,15 @@ Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const T
         const float max = std::max(a, c), shift = ShiftOf(max);
         const float f = kernels.exp2(ToBase2(a - shift)), g = kernels.exp2(ToBase2(c - shift));
         const float sum = f + g, inverse = InverseOf(sum);
-        for (size_t d = 0; d < out.shape[3]; ++d) {
+        if (n > 0) read_a(from_a.at(b, i, h), n, row_a);
+        if (n > 0) read_b(from_b.at(b, i, h), n, row_b);
+        for (size_t d = 0; d < n; ++d) {
           // A side that saw nothing may hold anything.
-          const float x = f == 0.0f ? 0.0f : At<float>(out_a, b, i, h, d) * f;
-          const float y = g == 0.0f ? 0.0f : At<float>(out_b, b, i, h, d) * g;
-          MutableAt<float>(out, b, i, h, d) = (x + y) * inverse;
+          const float x = f == 0.0f ? 0.0f : row_a[d] * f;
+          const float y = g == 0.0f ? 0.0f : row_b[d] * g;
+          row_a[d] = (x + y) * inverse;
         }
+        if (n > 0) write(row_a, n, to.mutable_at(b, i, h));
         if (!lse.absent()) MutableAt<float>(lse, b, h, i) = LogSumExp(max, sum);
       }
     }

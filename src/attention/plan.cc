@@ -42,7 +42,7 @@ uint32_t FormsOf(const KeySource& source, const AttentionOptions& options) {
 class CallViews {
  public:
   CallViews(const AttentionPlan& plan, const TensorView& q, std::span<const NamedView> outputs) {
-    static_assert(sizeof(PagedKv) == 4 * sizeof(TensorView));
+    static_assert(sizeof(PagedKv) == 6 * sizeof(TensorView));
     inputs_[num_inputs_++] = {"q", &q};
     const PagedKv* paged = plan.source.paged;
     inputs_[num_inputs_++] = {"k", paged != nullptr ? &paged->k : &plan.source.k};
@@ -50,6 +50,8 @@ class CallViews {
     if (paged != nullptr) {
       inputs_[num_inputs_++] = {"block_table", &paged->block_table};
       inputs_[num_inputs_++] = {"seq_lens", &paged->seq_lens};
+      inputs_[num_inputs_++] = {"k_scales", &paged->k_scales};
+      inputs_[num_inputs_++] = {"v_scales", &paged->v_scales};
     }
     for (const NamedView& output : outputs) outputs_[num_outputs_++] = output;
     for (const OptionView& row : kOptionViews) {
@@ -69,7 +71,7 @@ class CallViews {
   }
 
  private:
-  NamedView inputs_[5 + std::size(kOptionViews)];
+  NamedView inputs_[7 + std::size(kOptionViews)];
   NamedView outputs_[3 + std::size(kOptionViews)];  // the most is the three of an AttentionState
   size_t num_inputs_ = 0, num_outputs_ = 0;
 };
@@ -137,8 +139,7 @@ ScoreUnits UnitsOf(const AttentionPlan& plan) {
 }
 
 double OperandBytes(const AttentionPlan& plan) {
-  return plan.keys.Bytes(plan.kv_len) +
-         (plan.q.num_elements() + plan.out.num_elements()) * sizeof(float);
+  return plan.keys.Bytes(plan.kv_len) + plan.q.bytes() + plan.out.bytes();
 }
 
 // So that nothing can read them twice.
@@ -178,10 +179,12 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
   plan->pack = context.pack;
   plan->options = options;
   HEED_RETURN_IF_ERROR(CheckForms(FormsOf(source, options), options));
-  HEED_RETURN_IF_ERROR(CheckInput("q", q, DType::kF32, 3, 4));
-  HEED_RETURN_IF_ERROR(CheckRowOutput(plan->part() ? "state.acc" : "out", out, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("q", q, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatRowOutput(plan->part() ? "state.acc" : "out", out, 3, 4));
   plan->out = AsHeads(out);
+  plan->write_out = RowWriterOf(*context.widen, out.dtype);
   HEED_RETURN_IF_ERROR(PlanQueries(q, plan));
+  plan->read_q = RowReader(*context.widen, plan->q.dtype, plan->q.dim_stride);
   HEED_RETURN_IF_ERROR(PlanKeys(context, source, plan));
   HEED_RETURN_IF_ERROR(CheckDims(out, *plan));
   HEED_RETURN_IF_ERROR(CheckSizes(*plan));

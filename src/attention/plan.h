@@ -10,6 +10,7 @@
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/heads_view.h"
+#include "src/base/rows.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/pack.h"
 #include "src/kernels/score_units.h"
@@ -49,6 +50,8 @@ struct AttentionPlan {
   KeySource source;
   KeyBlocks keys;
   const PackKernels* pack = nullptr;
+  RowReader read_q;
+  RowWriter write_out = nullptr;
   AttentionOptions options;
   ScoreUnits units;  // queries are multiplied by the factor
   size_t batch = 1, group = 1, acc_stride = 0;

@@ -8,7 +8,7 @@ namespace {
 void PrefetchGroup(const HeadsView& view, const Rows& group, PrefetchRows* prefetch) {
   if (view.dim_stride != 1) return;
   group.ForEach([&](size_t, size_t i, size_t h) {
-    prefetch->Add(view.row(group.batch, group.sequence.q_begin + i, h), view.dim);
+    prefetch->Add(view.at(group.batch, group.sequence.q_begin + i, h), view.row_bytes());
   });
 }
 

@@ -72,13 +72,24 @@ void PrepareQueries(const AttentionKernels& kernels, const Rows& group,
   if (w.groups->queries_ready) return;
   w.groups->queries_ready = true;
   const HeadsView& q = group.plan.q;
-  const float* row[kScoreRows];
+  const char* row[kScoreRows];
   group.ForEach([&](size_t r, size_t i, size_t h) {
-    row[r] = q.row(group.batch, group.sequence.q_begin + i, h);
+    row[r] = q.at(group.batch, group.sequence.q_begin + i, h);
   });
   for (size_t first = 0; first < group.count; first += kTileRows) {
-    group.plan.pack->tile(row + first, q.dim_stride, std::min(kTileRows, group.count - first),
-                          q.dim, w.queries + first * q.dim);
+    const size_t rows = std::min(kTileRows, group.count - first);
+    const float* floats[kTileRows];
+    for (size_t r = 0; r < rows; ++r) {
+      if (w.widened_queries == nullptr) {
+        floats[r] = reinterpret_cast<const float*>(row[first + r]);
+        continue;
+      }
+      float* widened = w.widened_queries + r * q.dim;
+      group.plan.read_q(row[first + r], q.dim, widened);
+      floats[r] = widened;
+    }
+    group.plan.pack->tile(floats, w.widened_queries == nullptr ? q.dim_stride : 1, rows, q.dim,
+                          w.queries + first * q.dim);
   }
   const float factor = group.plan.units.factor;
   if (factor != 1.0f) kernels.scale(w.queries, factor, group.count * q.dim);

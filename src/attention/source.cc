@@ -24,7 +24,7 @@ Status PlanPart(const KeySource& source, AttentionPlan* plan) {
 }
 
 Status PlanTensors(const KeySource& source, AttentionPlan* plan) {
-  HEED_RETURN_IF_ERROR(CheckInput("k", source.k, DType::kF32, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("k", source.k, 3, 4));
   plan->k = AsHeads(source.k);
   HEED_RETURN_IF_ERROR(CheckHeads("k", source.k, plan->q.batch, plan->k.heads));
   HEED_RETURN_IF_ERROR(CheckHeads("v", source.v, plan->q.batch, plan->k.heads));
@@ -64,9 +64,87 @@ Status PlanCache(const KvCache& cache, size_t new_tokens, AttentionPlan* plan) {
   return Status();
 }
 
-Status PlanPages(const PagedKv& paged, AttentionPlan* plan) {
-  HEED_RETURN_IF_ERROR(CheckInput("k", paged.k, DType::kF32, 4, 4));
-  HEED_RETURN_IF_ERROR(CheckInput("v", paged.v, DType::kF32, 4, 4));
+// Pages of keys or values.
+struct PagedOperand {
+  const char *name, *scales_name;
+  const TensorView &view, &scales;
+  size_t channels;  // of a head, as q or out has them
+
+  bool quantized() const { return HasScales(view.dtype); }
+};
+
+Status CheckUnitStride(const char* name, const TensorView& view, DType of) {
+  const size_t last = view.rank - 1;
+  if (view.shape[last] <= 1 || view.strides[last] == 1) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "%s: stride of the last dimension is %td, must be 1 with %s", name,
+                       view.strides[last], name_of(of));
+}
+
+// That codes have the scales that their type needs, and nothing else has any.
+Status CheckScales(const PagedOperand& of) {
+  const DType dtype = of.view.dtype;
+  if (!of.quantized()) {
+    if (of.scales.absent()) return Status();
+    return Status::Error(StatusCode::kInvalidArgument, "%s: are given, but %s is %s and has none",
+                         of.scales_name, of.name, name_of(dtype));
+  }
+  if (of.scales.absent()) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s: are missing, must be given for %s of %s", of.scales_name, of.name,
+                         name_of(dtype));
+  }
+  const bool int8 = dtype == DType::kInt8;
+  const size_t rank = int8 ? 3 : 4;
+  HEED_RETURN_IF_ERROR(
+      CheckInput(of.scales_name, of.scales, int8 ? DType::kF32 : DType::kF16, rank, rank));
+  if (!int8) HEED_RETURN_IF_ERROR(CheckUnitStride(of.scales_name, of.scales, dtype));
+  const size_t* s = of.view.shape;
+  const size_t want[] = {s[0], s[1], s[2], CeilDiv(of.channels, kInt4Group)};
+  if (std::equal(want, want + rank, of.scales.shape)) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be %s", of.scales_name,
+                       ShapeText(of.scales).text,
+                       ShapeText(TensorView(nullptr, DType::kF32, want, rank)).text);
+}
+
+Status CheckPagedOperand(const PagedOperand& of) {
+  const DType dtype = of.view.dtype;
+  if (StoredIndex(dtype) == kStoredTypes) {
+    HEED_RETURN_IF_ERROR(CheckInput(of.name, of.view, dtype, 4, 4));
+    return Status::Error(StatusCode::kUnsupported,
+                         "%s: dtype is %s, must be f32, f16, bf16, int8 or int4", of.name,
+                         name_of(dtype));
+  }
+  HEED_RETURN_IF_ERROR(CheckInput(of.name, of.view, dtype, 4, 4));
+  if (of.quantized()) HEED_RETURN_IF_ERROR(CheckUnitStride(of.name, of.view, dtype));
+  if (dtype == DType::kInt4 && of.view.shape[3] != CeilDiv(of.channels, 2)) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s: shape is %s, must end in %zu bytes for %zu codes of int4", of.name,
+                         ShapeText(of.view).text, CeilDiv(of.channels, 2), of.channels);
+  }
+  return CheckScales(of);
+}
+
+// What AsHeads gives of pages, of codes with as many channels as there are.
+StoredRows RowsOf(const PagedOperand& of, const WidenKernels& widen) {
+  HeadsView view = AsHeads(of.view), scales;
+  if (of.view.dtype == DType::kInt4) view.dim = of.channels;
+  if (of.quantized()) {
+    scales.data = of.scales.data;
+    scales.dtype = of.scales.dtype;
+    scales.element_bytes = static_cast<ptrdiff_t>(size_of(of.scales.dtype));
+    scales.batch_stride = of.scales.strides[0];
+    scales.len_stride = of.scales.strides[1];
+    scales.head_stride = of.scales.strides[2];
+  }
+  return StoredRows(widen, view, scales);
+}
+
+Status PlanPages(const Context::Impl& context, const PagedKv& paged, AttentionPlan* plan) {
+  const PagedOperand k = {"k", "k_scales", paged.k, paged.k_scales, plan->q.dim};
+  const PagedOperand v = {"v", "v_scales", paged.v, paged.v_scales, plan->out.dim};
+  HEED_RETURN_IF_ERROR(CheckPagedOperand(k));
+  HEED_RETURN_IF_ERROR(CheckPagedOperand(v));
   HEED_RETURN_IF_ERROR(CheckInput("block_table", paged.block_table, DType::kI32, 2, 2));
   HEED_RETURN_IF_ERROR(CheckInput("seq_lens", paged.seq_lens, DType::kI32, 1, 1));
   if (!std::equal(paged.k.shape, paged.k.shape + 3, paged.v.shape) || paged.k.shape[1] == 0) {
@@ -80,8 +158,10 @@ Status PlanPages(const PagedKv& paged, AttentionPlan* plan) {
                          "block_table, seq_lens: are for %zu and %zu sequences, must be for %zu",
                          paged.block_table.shape[0], paged.seq_lens.shape[0], plan->batch);
   }
-  plan->k = AsHeads(paged.k);
-  plan->v = AsHeads(paged.v);
+  const StoredRows keys = RowsOf(k, *context.widen), values = RowsOf(v, *context.widen);
+  plan->k = keys.view;
+  plan->v = values.view;
+  plan->keys = KeyBlocks::OfPages(*context.pack, *context.widen, keys, values);
   return CheckSize("max_blocks", paged.block_table.shape[1]);
 }
 
@@ -210,7 +290,7 @@ Status ReadPacked(AttentionPlan* plan, Sequence* sequences) {
 }  // namespace
 
 Status CheckHeads(const char* name, const TensorView& view, size_t batch, size_t heads) {
-  HEED_RETURN_IF_ERROR(CheckInput(name, view, DType::kF32, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, 3, 4));
   const HeadsView h = AsHeads(view);
   if (h.batch != batch || h.heads != heads) {
     return Status::Error(StatusCode::kInvalidArgument,
@@ -245,12 +325,10 @@ Status PlanKeys(const Context::Impl& context, const KeySource& source, Attention
     return PlanCache(*source.cache, source.new_tokens, plan);
   }
   if (source.paged != nullptr) {
-    HEED_RETURN_IF_ERROR(PlanPages(*source.paged, plan));
-    plan->keys = KeyBlocks::OfPages(*context.pack, plan->k, plan->v);
-    return Status();
+    return PlanPages(context, *source.paged, plan);
   }
   HEED_RETURN_IF_ERROR(PlanTensors(source, plan));
-  plan->keys = KeyBlocks::OfTensors(*context.pack, plan->k, plan->v);
+  plan->keys = KeyBlocks::OfTensors(*context.pack, *context.widen, plan->k, plan->v);
   return Status();
 }
 

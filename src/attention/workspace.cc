@@ -8,6 +8,7 @@ namespace heed {
 
 AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena)
     : queries(arena->Take<float>(plan.row_block, plan.q.dim)),
+      widened_queries(arena->TakeIf<float>(plan.q.dtype != DType::kF32, kTileRows, plan.q.dim)),
       max(arena->Take<float>(plan.row_block)),
       lanes(arena->Take<float>(plan.row_block, kSumLanes)),
       acc(arena->Take<float>(plan.row_block, plan.acc_stride)),

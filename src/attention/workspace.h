@@ -41,6 +41,7 @@ struct RowTotals {
 struct AttentionWorkspace {
   // Of all rows of a task.
   float* queries;
+  float* widened_queries;    // [kTileRows][head_dim], of a tile; null where queries are f32
   float *max, *lanes, *acc;  // of a segment; sums end in lanes[r * kSumLanes], maxima in base 2
   float *total_max, *total_sum, *total_acc;  // of all segments so far, where there are several
   float* slope;                              // of ALiBi, else null

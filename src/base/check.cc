@@ -184,7 +184,14 @@ Status CheckOutput(const char* name, const MutableTensorView& view, DType dtype,
 
 Status CheckRowOutput(const char* name, const MutableTensorView& view, size_t min_rank,
                       size_t max_rank) {
-  HEED_RETURN_IF_ERROR(CheckOutput(name, view, DType::kF32, min_rank, max_rank));
+  HEED_RETURN_IF_ERROR(CheckInput(name, view, DType::kF32, min_rank, max_rank));
+  return CheckFloatRowOutput(name, view, min_rank, max_rank);
+}
+
+Status CheckFloatRowOutput(const char* name, const MutableTensorView& view, size_t min_rank,
+                           size_t max_rank) {
+  HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, min_rank, max_rank));
+  HEED_RETURN_IF_ERROR(CheckOutput(name, view, view.dtype, min_rank, max_rank));
   if (view.rank > 0 && view.shape[view.rank - 1] > 1 && view.strides[view.rank - 1] != 1) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "%s: stride of the last dimension is %td, must be 1", name,

@@ -35,6 +35,9 @@ Status CheckOutput(const char* name, const MutableTensorView& view, DType dtype,
 // As CheckOutput, and the last dimension has unit stride.
 Status CheckRowOutput(const char* name, const MutableTensorView& view, size_t min_rank,
                       size_t max_rank);
+// As above for any of f32, f16 and bf16.
+Status CheckFloatRowOutput(const char* name, const MutableTensorView& view, size_t min_rank,
+                           size_t max_rank);
 
 Status CheckNoOverlap(const char* name, const TensorView& output, const char* other_name,
                       const TensorView& other);

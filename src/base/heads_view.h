@@ -1,6 +1,7 @@
 // Views of tensors as code walks over them: heads of tokens, and single elements.
 #pragma once
 
+#include <cassert>
 #include <cstddef>
 
 #include "heed/tensor.hpp"
@@ -9,24 +10,38 @@ namespace heed {
 
 // [batch, len, heads, dim] with or without the batch.
 struct HeadsView {
-  const float* data = nullptr;
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  ptrdiff_t element_bytes = sizeof(float);
   size_t batch = 1, len = 0, heads = 0, dim = 0;
   ptrdiff_t batch_stride = 0, len_stride = 0, head_stride = 0, dim_stride = 0;
 
-  const float* row(size_t b, size_t i, size_t h) const {
-    return data + static_cast<ptrdiff_t>(b) * batch_stride +
-           static_cast<ptrdiff_t>(i) * len_stride + static_cast<ptrdiff_t>(h) * head_stride;
+  // Where the first element of a head lies.
+  const char* at(size_t b, size_t i, size_t h) const {
+    const ptrdiff_t elements = static_cast<ptrdiff_t>(b) * batch_stride +
+                               static_cast<ptrdiff_t>(i) * len_stride +
+                               static_cast<ptrdiff_t>(h) * head_stride;
+    return static_cast<const char*>(data) + elements * element_bytes;
+  }
+  char* mutable_at(size_t b, size_t i, size_t h) const { return const_cast<char*>(at(b, i, h)); }
+  const float* row(size_t b, size_t i, size_t h) const {  // of f32
+    assert(dtype == DType::kF32);
+    return reinterpret_cast<const float*>(at(b, i, h));
   }
 
-  double num_elements() const {
-    return static_cast<double>(batch * heads) * static_cast<double>(len) * static_cast<double>(dim);
+  size_t row_bytes() const { return dim * static_cast<size_t>(element_bytes); }  // of unit stride
+  double bytes() const {
+    return static_cast<double>(batch * heads) * static_cast<double>(len) *
+           static_cast<double>(dim) * static_cast<double>(element_bytes);
   }
 };
 
 inline HeadsView AsHeads(const TensorView& view) {  // rank 3 or 4
   const size_t first = view.rank - 3;
   HeadsView h;
-  h.data = static_cast<const float*>(view.data);
+  h.data = view.data;
+  h.dtype = view.dtype;
+  h.element_bytes = static_cast<ptrdiff_t>(size_of(view.dtype));
   if (first == 1) {
     h.batch = view.shape[0];
     h.batch_stride = view.strides[0];

@@ -15,9 +15,8 @@ size_t size_of(DType dtype) {
       return 2;
     case DType::kU8:
     case DType::kInt8:
-      return 1;
     case DType::kInt4:
-      return 0;
+      return 1;
   }
   return 0;
 }

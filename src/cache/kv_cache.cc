@@ -246,10 +246,11 @@ size_t KvCache::Impl::FirstHeldAt(size_t tokens) const {
 }
 
 void KvCache::Impl::Write(const Kernels& kernels, size_t sequence, size_t kv_head,
-                          const KvTokens& tokens) {
+                          const KvTokens& tokens, size_t after) {
+  const size_t first = length + after;
   for (size_t i = 0; i < tokens.keys.len; ++i) {
-    const size_t at = (length + i) % kKeyBlock;
-    uint8_t* block = Block(sequence, kv_head, (length + i) / kKeyBlock);
+    const size_t at = (first + i) % kKeyBlock;
+    uint8_t* block = Block(sequence, kv_head, (first + i) / kKeyBlock);
     Store(kernels, config.k_dtype, tokens.keys.row(sequence, i, kv_head), tokens.keys.dim_stride,
           config.head_dim, KeyPlaces{block + at / kPanel * key_panel_bytes(), at % kPanel},
           block + key_scales_at, at);
@@ -316,13 +317,26 @@ Status KvCache::append_tokens(const TensorView& k, const TensorView* v, Context&
                          m.length, c.capacity, c.window, m.room(), seq);
   }
   if (seq == 0) return Status();
-  m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on
-  const Context::Impl& impl = *Context::Impl::Of(context);
+  Context::Impl& impl = *Context::Impl::Of(context);
   const size_t heads = c.batch * c.num_kv_heads;
-  const Status status =
-      ForEachTask(impl, heads, WorkersForTokens(impl, heads, tokens), [&](size_t head, size_t) {
-        m.Write(impl, head / c.num_kv_heads, head % c.num_kv_heads, tokens);
-      });
+  const size_t workers = WorkersForTokens(impl, heads, tokens);
+  const size_t widened = tokens.f32() ? 0 : WidenedTokens::Floats(tokens);
+  Arena arena;
+  if (widened > 0) {
+    Arena counted;
+    counted.Take<float>(workers, widened);
+    HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
+  }
+  float* floats = arena.TakeIf<float>(widened > 0, workers, widened);
+  const WidenedTokens reader(*impl.widen, tokens);
+  m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on
+  const Status status = ForEachTask(impl, heads, workers, [&](size_t task, size_t worker) {
+    const size_t sequence = task / c.num_kv_heads, head = task % c.num_kv_heads;
+    if (widened == 0) return m.Write(impl, sequence, head, tokens);
+    for (size_t i = 0; i < seq; ++i) {
+      m.Write(impl, sequence, head, reader.Read(sequence, i, head, floats + worker * widened), i);
+    }
+  });
   if (status.ok()) m.length += seq;
   return status;
 }

@@ -8,7 +8,7 @@ namespace {
 
 Status CheckTokens(const char* name, const TensorView& view, size_t batch, size_t num_kv_heads,
                    size_t head_dim, HeadsView* heads) {
-  HEED_RETURN_IF_ERROR(CheckInput(name, view, DType::kF32, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, 3, 4));
   *heads = AsHeads(view);
   if (heads->batch != batch || heads->heads != num_kv_heads || heads->dim != head_dim) {
     return Status::Error(StatusCode::kInvalidArgument,
@@ -29,6 +29,21 @@ Status CheckKvTokens(const TensorView& k, const TensorView& v, size_t batch, siz
                          tokens->values.len, tokens->keys.len);
   }
   return Status();
+}
+
+KvTokens WidenedTokens::Read(size_t sequence, size_t i, size_t head, float* floats) const {
+  const auto one = [](const HeadsView& of, const float* row) {
+    HeadsView view;
+    view.data = row;
+    view.len = 1;
+    view.dim = of.dim;
+    view.dim_stride = 1;
+    return view;
+  };
+  float* value = floats + tokens_.keys.dim;
+  read_key_(tokens_.keys.at(sequence, i, head), tokens_.keys.dim, floats);
+  read_value_(tokens_.values.at(sequence, i, head), tokens_.values.dim, value);
+  return {one(tokens_.keys, floats), one(tokens_.values, value)};
 }
 
 size_t WorkersForTokens(const Context::Impl& context, size_t num_tasks, const KvTokens& tokens) {

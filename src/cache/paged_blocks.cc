@@ -1,6 +1,7 @@
 // Which sequence holds which block of the pool.
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <new>
 
 #include "src/base/check.h"
@@ -14,14 +15,71 @@ uint64_t NextSerial() {
   return next.fetch_add(1, std::memory_order_relaxed);
 }
 
-void CopyToken(const HeadsView& rows, size_t b, size_t i, float* to) {
-  for (size_t h = 0; h < rows.heads; ++h) {
-    const float* from = rows.row(b, i, h);
-    for (size_t d = 0; d < rows.dim; ++d, from += rows.dim_stride) *to++ = *from;
-  }
+Status CheckStored(const char* name, DType dtype) {
+  if (StoredIndex(dtype) < kStoredTypes) return Status();
+  return Status::Error(StatusCode::kUnsupported, "%s: is %s, must be f32, bf16, f16, int8 or int4",
+                       name, name_of(dtype));
 }
 
 }  // namespace
+
+bool PagedPool::Describe(DType type, size_t num_heads, size_t head_dim, size_t tokens) {
+  dtype = type;
+  heads = num_heads;
+  dim = head_dim;
+  const size_t factors[] = {tokens, heads, dim, sizeof(float), 8};
+  size_t most = 0;
+  if (!Product(factors, 5, &most)) return false;
+  row_bytes = dtype == DType::kInt4 ? CeilDiv(dim, 2) : dim * size_of(dtype);
+  token_bytes = heads * row_bytes;
+  row_scales = dtype == DType::kInt4 ? CeilDiv(dim, kInt4Group) : dtype == DType::kInt8 ? 1 : 0;
+  token_scales_bytes = heads * row_scales * (dtype == DType::kInt8 ? sizeof(float) : sizeof(f16));
+  return true;
+}
+
+bool PagedPool::Allocate(size_t tokens) {
+  data = AllocateFloats(CeilDiv(tokens * token_bytes, sizeof(float)));
+  if (row_scales > 0) {
+    scales = AllocateFloats(CeilDiv(tokens * token_scales_bytes, sizeof(float)));
+  }
+  return data != nullptr && (row_scales == 0 || scales != nullptr);
+}
+
+TensorView PagedPool::view(size_t num_blocks, size_t block_size) const {
+  const size_t last = dtype == DType::kInt4 ? row_bytes : dim;
+  const size_t shape[] = {num_blocks, block_size, heads, last};
+  return TensorView(data.get(), dtype, shape, 4);
+}
+
+TensorView PagedPool::scales_view(size_t num_blocks, size_t block_size) const {
+  if (row_scales == 0) return {};
+  const size_t shape[] = {num_blocks, block_size, heads, row_scales};
+  return dtype == DType::kInt8 ? TensorView(scales.get(), DType::kF32, shape, 3)
+                               : TensorView(scales.get(), DType::kF16, shape, 4);
+}
+
+void PagedPool::Write(size_t place, size_t head, const float* row, const Kernels& kernels,
+                      int8_t* codes) const {
+  char* to = Token(place) + head * row_bytes;
+  if (dtype == DType::kInt8) {
+    kernels.quantize->int8_row(row, dim, dim, reinterpret_cast<float*>(Scales(place)) + head,
+                               reinterpret_cast<int8_t*>(to));
+  } else if (dtype == DType::kInt4) {
+    kernels.quantize->int4_row(row, dim, kInt4Group,
+                               reinterpret_cast<f16*>(Scales(place)) + head * row_scales, codes);
+    for (size_t i = 0; i < row_bytes; ++i) {
+      const int low = codes[2 * i] & 15, high = 2 * i + 1 < dim ? codes[2 * i + 1] & 15 : 0;
+      to[i] = static_cast<char>(low | high << 4);
+    }
+  } else {
+    RowWriterOf(*kernels.widen, dtype)(row, dim, to);
+  }
+}
+
+void PagedPool::Copy(size_t from, size_t count, size_t to) const {
+  std::memcpy(Token(to), Token(from), count * token_bytes);
+  if (row_scales > 0) std::memcpy(Scales(to), Scales(from), count * token_scales_bytes);
+}
 
 Status PagedKvCache::Impl::Allocate() {
   const PagedKvCacheConfig& c = config;
@@ -36,23 +94,18 @@ Status PagedKvCache::Impl::Allocate() {
                          "config: num_blocks %zu * block_size %zu must be below 2^31", c.num_blocks,
                          c.block_size);
   }
-  const size_t tokens = c.num_blocks * c.block_size;
-  const size_t of_keys[] = {tokens, c.num_kv_heads, c.head_dim, sizeof(float), 8};
-  const size_t of_values[] = {tokens, c.num_kv_heads, c.v_head_dim, sizeof(float), 8};
-  size_t key_size = 0, value_size = 0;
-  if (!Product(of_keys, 5, &key_size) || !Product(of_values, 5, &value_size)) {
+  HEED_RETURN_IF_ERROR(CheckStored("k_dtype", c.k_dtype));
+  HEED_RETURN_IF_ERROR(CheckStored("v_dtype", c.v_dtype));
+  if (!keys.Describe(c.k_dtype, c.num_kv_heads, c.head_dim, tokens()) ||
+      !values.Describe(c.v_dtype, c.num_kv_heads, c.v_head_dim, tokens())) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "config: num_kv_heads %zu, head_dim %zu, v_head_dim %zu exceed the "
                          "address space",
                          c.num_kv_heads, c.head_dim, c.v_head_dim);
   }
-  key_floats = c.num_kv_heads * c.head_dim;
-  value_floats = c.num_kv_heads * c.v_head_dim;
-  keys = AllocateFloats(tokens * key_floats);
-  values = AllocateFloats(tokens * value_floats);
-  if (keys == nullptr || values == nullptr || !references.Reserve(c.num_blocks) ||
+  if (!keys.Allocate(tokens()) || !values.Allocate(tokens()) || !references.Reserve(c.num_blocks) ||
       !free_blocks.Reserve(c.num_blocks)) {
-    return OutOfMemory("cache", tokens * (key_floats + value_floats), sizeof(float));
+    return OutOfMemory("cache", keys.bytes(tokens()) + values.bytes(tokens()));
   }
   for (size_t i = 0; i < c.num_blocks; ++i) {
     references.Push(0);
@@ -173,19 +226,21 @@ void PagedKvCache::Impl::Extend(Sequence& sequence, size_t length) {
     last = TakeBlock();
     const size_t to = static_cast<size_t>(last) * config.block_size;
     const size_t count = sequence.length % config.block_size;
-    std::copy_n(keys.get() + from * key_floats, count * key_floats, keys.get() + to * key_floats);
-    std::copy_n(values.get() + from * value_floats, count * value_floats,
-                values.get() + to * value_floats);
+    keys.Copy(from, count, to);
+    values.Copy(from, count, to);
   }
   while (sequence.blocks.size() < BlocksFor(length)) sequence.blocks.Push(TakeBlock());
 }
 
-void PagedKvCache::Impl::Write(const Sequence& sequence, size_t token, const KvTokens& tokens,
-                               size_t b, size_t i) {
+void PagedKvCache::Impl::Write(const Sequence& sequence, size_t token, const WidenedTokens& tokens,
+                               size_t b, size_t i, float* row, const Kernels& kernels) {
+  auto* codes = reinterpret_cast<int8_t*>(row + std::max(config.head_dim, config.v_head_dim));
   const auto block = static_cast<size_t>(sequence.blocks[token / config.block_size]);
   const size_t place = block * config.block_size + token % config.block_size;
-  CopyToken(tokens.keys, b, i, keys.get() + place * key_floats);
-  CopyToken(tokens.values, b, i, values.get() + place * value_floats);
+  for (size_t h = 0; h < config.num_kv_heads; ++h) {
+    keys.Write(place, h, tokens.Key(b, i, h, row), kernels, codes);
+    values.Write(place, h, tokens.Value(b, i, h, row), kernels, codes);
+  }
 }
 
 }  // namespace heed

@@ -33,8 +33,7 @@ const PagedKvCacheConfig& PagedKvCache::config() const { return impl_ ? impl_->c
 
 size_t PagedKvCache::bytes() const {
   if (impl_ == nullptr) return 0;
-  return impl_->config.num_blocks * impl_->config.block_size *
-         (impl_->key_floats + impl_->value_floats) * sizeof(float);
+  return impl_->keys.bytes(impl_->tokens()) + impl_->values.bytes(impl_->tokens());
 }
 
 size_t PagedKvCache::free_blocks() const { return impl_ ? impl_->free_blocks.size() : 0; }
@@ -110,11 +109,23 @@ Status PagedKvCache::append(std::span<const PagedSequence> sequences, const Tens
   HEED_RETURN_IF_ERROR(
       CheckKvTokens(k, v, sequences.size(), c.num_kv_heads, c.head_dim, c.v_head_dim, &tokens));
   const TensorView pool_k = impl_->KeyPool(), pool_v = impl_->ValuePool();
-  const NamedView pool[] = {{"the cache's k", &pool_k}, {"the cache's v", &pool_v}};
+  const TensorView k_scales = impl_->keys.scales_view(c.num_blocks, c.block_size);
+  const TensorView v_scales = impl_->values.scales_view(c.num_blocks, c.block_size);
+  const NamedView pool[] = {{"the cache's k", &pool_k},
+                            {"the cache's v", &pool_v},
+                            {"the cache's k_scales", &k_scales},
+                            {"the cache's v_scales", &v_scales}};
   const NamedView inputs[] = {{"k", &k}, {"v", &v}};
   HEED_RETURN_IF_ERROR(CheckNoOverlaps(pool, inputs));
   const size_t seq = tokens.keys.len;
   if (seq == 0 || sequences.empty()) return Status();
+  Context::Impl& impl = *Context::Impl::Of(context);
+  const size_t tasks = sequences.size() * seq, workers = WorkersForTokens(impl, tasks, tokens);
+  const size_t row = std::max(c.head_dim, c.v_head_dim);
+  Arena counted, arena;
+  counted.Take<float>(workers, 2 * row);
+  HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
+  float* rows = arena.Take<float>(workers, 2 * row);
   const size_t needed = impl_->PlanAppend(sequences, seq);
   const Status status = impl_->ReserveAppend(sequences, seq, needed);
   if (!status.ok()) {
@@ -125,14 +136,12 @@ Status PagedKvCache::append(std::span<const PagedSequence> sequences, const Tens
     Impl::Sequence& s = impl_->At(name);
     impl_->Extend(s, s.length + seq);
   }
-  const Context::Impl& impl = *Context::Impl::Of(context);
-  const size_t tasks = sequences.size() * seq;
-  const Status written =
-      ForEachTask(impl, tasks, WorkersForTokens(impl, tasks, tokens), [&](size_t task, size_t) {
-        const size_t b = task / seq, i = task % seq;
-        const Impl::Sequence& s = impl_->At(sequences[b]);
-        impl_->Write(s, s.length + i, tokens, b, i);
-      });
+  const WidenedTokens widened(*impl.widen, tokens);
+  const Status written = ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
+    const size_t b = task / seq, i = task % seq;
+    const Impl::Sequence& s = impl_->At(sequences[b]);
+    impl_->Write(s, s.length + i, widened, b, i, rows + worker * 2 * row, impl);
+  });
   for (const PagedSequence& name : sequences) {
     Impl::Sequence& s = impl_->At(name);
     if (written.ok()) s.length += seq;
@@ -183,6 +192,8 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
   PagedKv kv;
   kv.k = m.KeyPool();
   kv.v = m.ValuePool();
+  kv.k_scales = m.keys.scales_view(m.config.num_blocks, m.config.block_size);
+  kv.v_scales = m.values.scales_view(m.config.num_blocks, m.config.block_size);
   kv.block_table = TensorView(m.table.data(), {sequences.size(), max_blocks});
   kv.seq_lens = TensorView(m.lengths.data(), {sequences.size()});
   return kv;

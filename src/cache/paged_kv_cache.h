@@ -13,6 +13,34 @@
 
 namespace heed {
 
+// The keys or the values of all blocks, each head of a token as a row.
+struct PagedPool {
+  DType dtype = DType::kF32;
+  size_t heads = 0, dim = 0;
+  size_t row_bytes = 0, token_bytes = 0;  // of elements
+  size_t row_scales = 0, token_scales_bytes = 0;
+  Floats data, scales;  // the scales of a token's heads lie side by side, row_scales each
+
+  // Without memory: that `tokens` of them fit the address space.
+  bool Describe(DType type, size_t num_heads, size_t head_dim, size_t tokens);
+  bool Allocate(size_t tokens);  // false: there is no memory
+  size_t bytes(size_t tokens) const { return tokens * (token_bytes + token_scales_bytes); }
+  // As PagedKv has them.
+  TensorView view(size_t num_blocks, size_t block_size) const;
+  TensorView scales_view(size_t num_blocks, size_t block_size) const;  // absent: there are none
+
+  char* Token(size_t place) const {
+    return reinterpret_cast<char*>(data.get()) + place * token_bytes;
+  }
+  char* Scales(size_t place) const {
+    return reinterpret_cast<char*>(scales.get()) + place * token_scales_bytes;
+  }
+  void Copy(size_t from, size_t count, size_t to) const;
+  // `codes`: room for a row's, a byte each.
+  void Write(size_t place, size_t head, const float* row, const Kernels& kernels,
+             int8_t* codes) const;
+};
+
 struct PagedKvCache::Impl {
   struct Sequence {
     uint64_t serial = 0;  // 0: the slot is free
@@ -23,8 +51,7 @@ struct PagedKvCache::Impl {
   };
 
   PagedKvCacheConfig config;
-  size_t key_floats = 0, value_floats = 0;  // of a token
-  Floats keys, values;
+  PagedPool keys, values;
   Array<size_t> references;       // of each block
   Array<int32_t> free_blocks;     // a stack with room for all blocks
   Array<Sequence*> sequences;     // by slot, owned
@@ -43,15 +70,10 @@ struct PagedKvCache::Impl {
   Status FindDistinct(std::span<const PagedSequence> names);
   Sequence& At(PagedSequence name) { return *sequences[name.slot]; }
 
+  size_t tokens() const { return config.num_blocks * config.block_size; }
   // [num_blocks, block_size, num_kv_heads, head_dim or v_head_dim].
-  TensorView KeyPool() const {
-    return {keys.get(),
-            {config.num_blocks, config.block_size, config.num_kv_heads, config.head_dim}};
-  }
-  TensorView ValuePool() const {
-    return {values.get(),
-            {config.num_blocks, config.block_size, config.num_kv_heads, config.v_head_dim}};
-  }
+  TensorView KeyPool() const { return keys.view(config.num_blocks, config.block_size); }
+  TensorView ValuePool() const { return values.view(config.num_blocks, config.block_size); }
 
   size_t BlocksFor(size_t length) const { return CeilDiv(length, config.block_size); }
   int32_t TakeBlock();
@@ -60,7 +82,10 @@ struct PagedKvCache::Impl {
   void UndoPlan(std::span<const PagedSequence> names);
   Status ReserveAppend(std::span<const PagedSequence> names, size_t seq, size_t needed);
   void Extend(Sequence& sequence, size_t length);
-  void Write(const Sequence& sequence, size_t token, const KvTokens& tokens, size_t b, size_t i);
+  // Token i of a batch's sequence b as a sequence's token `token`. `row`: the floats of a head,
+  // twice.
+  void Write(const Sequence& sequence, size_t token, const WidenedTokens& tokens, size_t b,
+             size_t i, float* row, const Kernels& kernels);
 };
 
 }  // namespace heed

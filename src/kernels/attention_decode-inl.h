@@ -375,7 +375,15 @@ HWY_ALIGN constexpr float kStepUnits[kPanel] = {
     kEvenUnit, kOddUnit, kEvenUnit, kOddUnit, kEvenUnit, kOddUnit, kEvenUnit, kOddUnit,
     kEvenUnit, kOddUnit, kEvenUnit, kOddUnit, kEvenUnit, kOddUnit, kEvenUnit, kOddUnit};
 
-HWY_INLINE void PrefetchStored(const uint8_t* line, ptrdiff_t ahead) { PrefetchToL1(line + ahead); }
+// Into L1 where there is room for what is asked for, see StoredAhead.
+template <DType kDType>
+HWY_INLINE void PrefetchStored(const uint8_t* line, ptrdiff_t ahead) {
+  if constexpr (HasScales(kDType)) {
+    PrefetchToL2(line + ahead);
+  } else {
+    PrefetchToL1(line + ahead);
+  }
+}
 
 // Four panels side by side.
 struct StoredStreams {
@@ -577,10 +585,10 @@ HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b,
   constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
   for (; k + kSteps <= steps.end; k += kSteps) {
     const size_t line = k * BytesOfStep(kDType);
-    PrefetchStored(b0 + line, b.ahead);
-    PrefetchStored(b1 + line, b.ahead);
-    PrefetchStored(b2 + line, b.ahead);
-    PrefetchStored(b3 + line, b.ahead);
+    PrefetchStored<kDType>(b0 + line, b.ahead);
+    PrefetchStored<kDType>(b1 + line, b.ahead);
+    PrefetchStored<kDType>(b2 + line, b.ahead);
+    PrefetchStored<kDType>(b3 + line, b.ahead);
 #pragma GCC unroll 4
     for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
   }
@@ -645,7 +653,7 @@ struct StoredTile {
       if (k % 2 != 0 && k < steps.end) step(k++);
       constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
       for (; k + kSteps <= steps.end; k += kSteps) {
-        if (at == 0) PrefetchStored(panel + k * BytesOfStep(kDType), b.ahead);
+        if (at == 0) PrefetchStored<kDType>(panel + k * BytesOfStep(kDType), b.ahead);
 #pragma GCC unroll 4
         for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
       }
@@ -679,7 +687,7 @@ HWY_INLINE void WidenSteps(const StoredStreams& b, size_t p, const EveryStep& st
   constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
   size_t k = steps.begin;
   for (; k + kSteps <= steps.end; k += kSteps) {
-    PrefetchStored(panel + k * BytesOfStep(kDType), b.ahead);
+    PrefetchStored<kDType>(panel + k * BytesOfStep(kDType), b.ahead);
 #pragma GCC unroll 4
     for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
   }
@@ -753,15 +761,19 @@ HWY_INLINE ptrdiff_t ToNext(const Panels& here, const Panels& next) {
                                 reinterpret_cast<uintptr_t>(here.data));
 }
 
-// How far before they are needed lines are asked for, in bytes. Keys, values and the next block of a
-// cache lie one behind the other: as far as four panels take covers each line once, before it is
-// read. With a whole block, as much again of L1 is full (bf16 is a tenth slower, Xeon). f32 asks for
-// its own lines, and what lies beside it for those of the next block.
+// How far before they are needed lines are asked for, in bytes: a block, or as far as four panels
+// take. Keys, values and the next block of a cache lie one behind the other, so that this too covers
+// each line once and before it is read, and bf16's of a whole block would fill L1 (a tenth slower,
+// Xeon). What memory must bring quickly, int8 and int4, comes sooner with the block (a tenth faster).
+// f32 asks for lines of its own.
 HWY_INLINE ptrdiff_t StoredAhead(const QueryRows& t, const KeyBlock& block, const Panels& here,
                                  const Panels& next) {
-  if (block.k.dtype == DType::kF32 || block.v.dtype == DType::kF32) return ToNext(here, next);
-  return static_cast<ptrdiff_t>(kStreams * std::max(BytesOfPanel(block.k.dtype, t.head_dim),
-                                                    BytesOfPanel(block.v.dtype, kKeyBlock)));
+  const DType k = block.k.dtype, v = block.v.dtype;
+  if ((HasScales(k) && HasScales(v)) || k == DType::kF32 || v == DType::kF32) {
+    return ToNext(here, next);
+  }
+  return static_cast<ptrdiff_t>(kStreams *
+                                std::max(BytesOfPanel(k, t.head_dim), BytesOfPanel(v, kKeyBlock)));
 }
 
 // Scores of the keys that all rows see.

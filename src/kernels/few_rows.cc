@@ -172,9 +172,9 @@ struct Piece {
   }
 };
 
-// Steps of a panel before the next.
+// Steps of a panel before the next: two lines or four.
 constexpr size_t StepsTogether(DType dtype) {
-  return dtype == DType::kF32 ? 4 : 128 / BytesOfStep(dtype);
+  return dtype == DType::kF32 ? 4 : dtype == DType::kInt4 ? 16 : 8;
 }
 
 // Four panels of kEach vectors and one row: all sums in registers.
@@ -211,21 +211,29 @@ HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const StoredGroup& b,
       const VF o21 = OddNibbles(x21), o31 = OddNibbles(x31);
       constexpr size_t kSteps = StepsTogether(kDType), kTwoSteps = Weights<kDType>::kTwoSteps;
       for (; k + kSteps <= end; k += kSteps) {
+        static_assert(kSteps >= 4);
+        const VF a0 = hn::Set(d, a[k]), a1 = hn::Set(d, a[k + 1]);
+        const VF a2 = hn::Set(d, a[k + 2]), a3 = hn::Set(d, a[k + 3]);
         const auto steps = [&](const uint8_t* HWY_RESTRICT from, VF x0, VF e0, VF o0, VF& s0, VF x1,
                                VF e1, VF o1, VF& s1) HEED_INLINE_LAMBDA {
           const uint8_t* HWY_RESTRICT at = from + k / 2 * kTwoSteps;
-#pragma GCC unroll 16
-          for (size_t i = 0; i < kSteps; i += 2, at += kTwoSteps) {
-            const VF a0 = hn::Set(d, a[k + i]), a1 = hn::Set(d, a[k + i + 1]);
-            VF w0 = a0, w1 = a1;
+          const auto two = [&](VF even, VF odd) HEED_INLINE_LAMBDA {
+            VF w0 = even, w1 = odd;
             Weights<kDType>::LoadTwo(at, 0, x0, e0, o0, w0, w1);
-            s0 = hn::MulAdd(a0, w0, s0);
-            s0 = hn::MulAdd(a1, w1, s0);
+            s0 = hn::MulAdd(even, w0, s0);
+            s0 = hn::MulAdd(odd, w1, s0);
             if constexpr (kEach > 1) {
               Weights<kDType>::LoadTwo(at, lanes, x1, e1, o1, w0, w1);
-              s1 = hn::MulAdd(a0, w0, s1);
-              s1 = hn::MulAdd(a1, w1, s1);
+              s1 = hn::MulAdd(even, w0, s1);
+              s1 = hn::MulAdd(odd, w1, s1);
             }
+            at += kTwoSteps;
+          };
+          two(a0, a1);
+          two(a2, a3);
+#pragma GCC unroll 16
+          for (size_t i = 4; i < kSteps; i += 2) {
+            two(hn::Set(d, a[k + i]), hn::Set(d, a[k + i + 1]));
           }
           // Not one step of each panel in turn, as compilers like it.
           std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -235,10 +243,10 @@ HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const StoredGroup& b,
           constexpr size_t kLine = 64, kAhead = 16 * kLine;
           const size_t ahead = k * kTwoSteps / 2 + kAhead;
           for (size_t i = 0; i < kSteps * kTwoSteps / 2; i += kLine) {
-            PrefetchToL1(b0 + ahead + i);
-            PrefetchToL1(b1 + ahead + i);
-            PrefetchToL1(b2 + ahead + i);
-            PrefetchToL1(b3 + ahead + i);
+            PrefetchToL2(b0 + ahead + i);
+            PrefetchToL2(b1 + ahead + i);
+            PrefetchToL2(b2 + ahead + i);
+            PrefetchToL2(b3 + ahead + i);
           }
         }
         steps(b0, x00, e00, o00, s00, x01, e01, o01, s01);

@@ -29,6 +29,7 @@ inline constexpr size_t kMaxRegisterRows = 12;
 inline constexpr size_t kColumnPad = 32;
 
 inline constexpr size_t kLineFloats = 16;  // of a cache line
+inline constexpr size_t kLineBytes = kLineFloats * sizeof(float);
 
 constexpr size_t RoundUp(size_t n, size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;

@@ -48,7 +48,7 @@ class RowPrefetcher {
 
   HWY_INLINE void Next() {
     for (size_t n = 0; n < per_part_ && row_ != end_; ++n) {
-      PrefetchToL2(row_->data + line_ * kLineFloats);
+      PrefetchToL2(row_->data + line_ * kLineBytes);
       if (++line_ < row_->lines) continue;
       ++row_;
       line_ = 0;

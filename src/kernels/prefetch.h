@@ -29,7 +29,7 @@ HEED_PREFETCH_INLINE void PrefetchForWriting(const void* at) {
 
 // A row of a tensor, in cache lines from the one that holds its first element.
 struct PrefetchRow {
-  const float* data;
+  const char* data;
   size_t lines;
 };
 
@@ -39,11 +39,11 @@ struct PrefetchRows {
   size_t capacity = 0, count = 0;
   size_t lines = 0;  // of all rows
 
-  // n floats; left out when there is no room.
-  void Add(const float* row, size_t n) {
+  // Left out when there is no room.
+  void Add(const char* row, size_t bytes) {
     if (count == capacity) return;
-    const size_t before = reinterpret_cast<uintptr_t>(row) % (kLineFloats * sizeof(float));
-    rows[count] = {row, CeilDiv(before / sizeof(float) + n, kLineFloats)};
+    const size_t before = reinterpret_cast<uintptr_t>(row) % kLineBytes;
+    rows[count] = {row, CeilDiv(before + bytes, kLineBytes)};
     lines += rows[count++].lines;
   }
 };

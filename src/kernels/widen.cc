@@ -122,6 +122,43 @@ void NarrowToBF16(const float* from, size_t n, void* to) {
       &ToBf16);
 }
 
+void WidenInt8Row(const int8_t* codes, size_t n, float scale, float* to) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  const VF times = hn::Set(d, scale);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const VF x = Stored<DType::kInt8>::Load(d, reinterpret_cast<const uint8_t*>(codes), i);
+    hn::StoreU(hn::Mul(x, times), d, to + i);
+  }
+  for (; i < n; ++i) to[i] = static_cast<float>(codes[i]) * scale;
+}
+
+void WidenInt4Row(const uint8_t* codes, size_t n, const f16* scales, float* to) {
+  size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const DF d;
+  const hn::RebindToSigned<DF> di;
+  const hn::Rebind<int8_t, DF> d8;
+  const size_t pairs = 2 * hn::Lanes(d);
+  static_assert(kInt4Group == 2 * kPanel);
+  for (; i + kInt4Group <= n; i += kInt4Group) {
+    const VF times = hn::Set(d, ToFloat(scales[i / kInt4Group]));
+    for (size_t c = i; c < i + kInt4Group; c += pairs) {
+      const auto bytes =
+          hn::PromoteTo(di, hn::LoadU(d8, reinterpret_cast<const int8_t*>(codes) + c / 2));
+      const VF even = hn::ConvertTo(d, hn::ShiftRight<28>(hn::ShiftLeft<28>(bytes)));
+      const VF odd = hn::ConvertTo(d, hn::ShiftRight<4>(bytes));
+      hn::StoreInterleaved2(hn::Mul(even, times), hn::Mul(odd, times), d, to + c);
+    }
+  }
+#endif
+  for (; i < n; ++i) {
+    const int nibble = codes[i / 2] >> (i % 2 * 4) & 15;
+    to[i] = static_cast<float>(nibble < 8 ? nibble : nibble - 16) * ToFloat(scales[i / kInt4Group]);
+  }
+}
+
 }  // namespace
 
 constexpr WidenKernels kKernels = {
@@ -129,6 +166,8 @@ constexpr WidenKernels kKernels = {
      &WidenPanels<DType::kInt8>, &WidenPanels<DType::kInt4>},
     {&WidenRow<DType::kF32, float>, &WidenRow<DType::kF16, f16>, &WidenRow<DType::kBF16, bf16>,
      nullptr, nullptr},
+    &WidenInt8Row,
+    &WidenInt4Row,
     {&NarrowToF32, &NarrowToF16, &NarrowToBF16, nullptr, nullptr}};
 
 }  // namespace heed::HWY_NAMESPACE

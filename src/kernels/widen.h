@@ -24,6 +24,9 @@ struct WidenKernels {
   void (*panels[kStoredTypes])(const PanelWiden&);
   // n elements that lie side by side; null for quantized ones, which have no meaning alone.
   void (*row[kStoredTypes])(const void* from, size_t n, float* to);
+  // n codes of one scale, and pairs of codes in bytes, 32 codes a scale.
+  void (*int8_row)(const int8_t* codes, size_t n, float scale, float* to);
+  void (*int4_row)(const uint8_t* codes, size_t n, const f16* scales, float* to);
   // The way back, to nearest, ties to even, as half.h has it.
   void (*narrow[kStoredTypes])(const float* from, size_t n, void* to);
 };

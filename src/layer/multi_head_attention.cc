@@ -58,8 +58,7 @@ Status RunProjection(const ProjectionPlan& plan, Arena arena, const Context::Imp
   MatmulPlan matmul = plan.matmul;
   for (size_t b = 0; b < plan.products; ++b) {
     HEED_RETURN_IF_ERROR(RunMatmul(matmul, arena, context));
-    matmul.p.a += plan.from_step;
-    matmul.p.c += plan.to_step;
+    matmul.MoveBy(plan.from_step, plan.to_step);
   }
   return Status();
 }
@@ -71,8 +70,8 @@ TensorView HeadsOf(const TensorView& view, size_t batch, size_t seq, size_t firs
   const ptrdiff_t batch_stride = view.rank == 3 ? view.strides[0] : 0;
   const ptrdiff_t strides[] = {batch_stride, view.strides[view.rank - 2],
                                static_cast<ptrdiff_t>(dim), 1};
-  return TensorView(static_cast<const float*>(view.data) + first, DType::kF32, shape, 4, strides,
-                    4);
+  return TensorView(static_cast<const char*>(view.data) + first * size_of(view.dtype), view.dtype,
+                    shape, 4, strides, 4);
 }
 
 // RMSNorm of all heads [batch, seq, heads, dim], in place.
@@ -108,8 +107,8 @@ Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "layer: 
 
 Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const MutableTensorView& y,
                                               const ForwardOptions& options) const {
-  HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 2, 3));
-  HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 2, 3));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("x", x, 2, 3));
+  HEED_RETURN_IF_ERROR(CheckFloatRowOutput("y", y, 2, 3));
   const size_t batch = x.rank == 3 ? x.shape[0] : 1, seq = x.shape[x.rank - 2];
   if (x.shape[x.rank - 1] != config.d_in) {
     return Status::Error(StatusCode::kInvalidArgument, "x: shape is %s, must end in d_in, %zu",
@@ -217,7 +216,8 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   const bool own_heads = has_out && options.context.absent();
   const ForwardMemory memory(batch, seq, width, own_heads ? joined() : 0, &arena);
   const MutableTensorView projected(memory.qkv, {batch, seq, width});
-  MutableTensorView heads = has_out ? options.context : y;
+  // Heads that are asked for in f32 and are the result are written as f32 first.
+  MutableTensorView heads = has_out || !options.context.absent() ? options.context : y;
   if (own_heads) heads = MutableTensorView(memory.heads, {batch, seq, joined()});
 
   const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
@@ -307,7 +307,7 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const Mutab
   }
   HEED_RETURN_IF_ERROR(RunAttention(plan.attention, arena, impl));
   if (has_out) return RunProjection(plan.out, arena, impl);
-  return options.context.absent() ? Status() : convert(y, options.context, context);
+  return options.context.absent() ? Status() : convert(options.context, y, context);
 }
 
 void MultiHeadAttention::Destroy::operator()(Impl* impl) const { delete impl; }

@@ -8,6 +8,7 @@
 #include "src/base/float_environment.h"
 #include "src/base/math.h"
 #include "src/base/parallel.h"
+#include "src/base/rows.h"
 
 namespace heed {
 namespace {
@@ -36,8 +37,8 @@ Status CheckPositionsShape(const TensorView& positions, size_t batch, size_t len
 
 // Of x and y, whatever the positions.
 Status CheckRotated(const TensorView& x, const MutableTensorView& y) {
-  HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 3, 4));
-  HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("x", x, 3, 4));
+  HEED_RETURN_IF_ERROR(CheckFloatRowOutput("y", y, 3, 4));
   if (x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape)) {
     return Status::Error(StatusCode::kInvalidArgument, "y: shape is %s, must be that of x, %s",
                          ShapeText(y).text, ShapeText(x).text);
@@ -54,10 +55,13 @@ Status CheckRotated(const TensorView& x, const MutableTensorView& y) {
 struct RopeMemory {
   double* frequencies;
   float* angles;  // [workers][rope_dim]: a token's cosines, then its sines
+  float* rows;    // [workers][head_dim]: a head in f32; null where x and y are
 
   RopeMemory(const RopePlan& plan, Arena* arena)
       : frequencies(arena->Take<double>(plan.rope_dim / 2)),
-        angles(arena->Take<float>(plan.workers, plan.rope_dim)) {}
+        angles(arena->Take<float>(plan.workers, plan.rope_dim)),
+        rows(arena->TakeIf<float>(plan.x.dtype != DType::kF32 || plan.y.dtype != DType::kF32,
+                                  plan.workers, plan.x.dim)) {}
 };
 
 void PlanTokens(const Context::Impl& context, RopePlan* plan) {
@@ -140,6 +144,8 @@ Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) 
   const HeadsView &x = plan.x, &y = plan.y;
   const size_t pairs = plan.rope_dim / 2;
   const double factor = RopeFrequencies(plan.options, plan.rope_dim, memory.frequencies);
+  const RowReader read(*context.widen, x.dtype, 1);
+  const RowWriter write = RowWriterOf(*context.widen, y.dtype);
   const auto rotate = plan.options.interleaved ? context.rope->interleaved : context.rope->half;
   return ForEachTask(context, x.batch * x.len, plan.workers, [&](size_t token, size_t worker) {
     float* cos = memory.angles + worker * plan.rope_dim;
@@ -148,6 +154,15 @@ Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) 
     const auto position = plan.positions.absent() ? static_cast<int32_t>(plan.first_position + i)
                                                   : PositionAt(plan.positions, b, i);
     RopeAngles(position, memory.frequencies, factor, pairs, cos, sin);
+    if (memory.rows != nullptr) {
+      float* row = memory.rows + worker * x.dim;
+      for (size_t h = 0; h < x.heads; ++h) {
+        read(x.at(b, i, h), x.dim, row);
+        rotate(row, cos, sin, pairs, row);
+        write(row, x.dim, y.mutable_at(b, i, h));
+      }
+      return;
+    }
     for (size_t h = 0; h < x.heads; ++h) {
       const float* from = x.row(b, i, h);
       auto* to = const_cast<float*>(y.row(b, i, h));

@@ -6,6 +6,7 @@
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
 #include "src/matmul/blocks.h"
+#include "src/matmul/converted.h"
 #include "src/matmul/few_rows.h"
 #include "src/matmul/packed_matrix.h"
 
@@ -14,8 +15,8 @@ namespace {
 
 Status CheckProduct(const TensorView& a, size_t b_in, size_t b_out, const MutableTensorView& c,
                     const MatmulOptions& options) {
-  HEED_RETURN_IF_ERROR(CheckInput("a", a, DType::kF32, 2, 2));
-  HEED_RETURN_IF_ERROR(CheckRowOutput("c", c, 2, 2));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("a", a, 2, 2));
+  HEED_RETURN_IF_ERROR(CheckFloatRowOutput("c", c, 2, 2));
   if (a.shape[1] != b_in) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "a: shape is %s, must have as many columns as b has rows, %zu",
@@ -31,7 +32,7 @@ Status CheckProduct(const TensorView& a, size_t b_in, size_t b_out, const Mutabl
   }
   HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "a", a));
   if (options.bias.absent()) return Status();
-  HEED_RETURN_IF_ERROR(CheckInput("bias", options.bias, DType::kF32, 1, 1));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("bias", options.bias, 1, 1));
   if (options.bias.shape[0] != b_out || (b_out > 1 && options.bias.strides[0] != 1)) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "bias: shape is %s, must be [%zu] with unit stride",
@@ -53,6 +54,12 @@ Product2d Describe(const TensorView& a, size_t n, const MutableTensorView& c,
           a.shape[1]};
 }
 
+MatrixView AsMatrix(const TensorView& view) {
+  if (view.absent()) return {};
+  if (view.rank == 1) return {view.data, view.dtype, 0, view.strides[0]};
+  return {view.data, view.dtype, view.strides[0], view.strides[1]};
+}
+
 // c = bias, or 0: a product over no k.
 void FillBias(const Product2d& p) {
   for (size_t i = 0; i < p.m; ++i) {
@@ -65,21 +72,15 @@ void FillBias(const Product2d& p) {
   }
 }
 
-// After the checks.
-void PlanTasks(const Context::Impl& context, MatmulPlan* plan) {
-  const Product2d& p = plan->p;
-  if (p.m == 0 || p.n == 0) {
-    plan->order = ProductOrder::kNothing;
-  } else if (p.k == 0) {
-    plan->order = ProductOrder::kBias;
-  } else if (HasFewRows(*plan)) {
-    PlanFewRows(context, plan);
+// In f32 or piece by piece.
+void PlanOperands(const Context::Impl& context, const TensorView& a, const TensorView& b,
+                  const MutableTensorView& c, const TensorView& bias, MatmulPlan* plan) {
+  plan->conversion = {.a = AsMatrix(a), .b = AsMatrix(b), .c = AsMatrix(c), .bias = AsMatrix(bias)};
+  if (plan->p.m > 0 && plan->p.n > 0 && IsConverted(plan->conversion)) {
+    PlanConverted(context, plan);
   } else {
-    PlanBlocks(context, plan);
+    PlanTasks(context, plan);
   }
-  Arena counted;
-  MatmulMemory(*plan, &counted);
-  plan->bytes = counted.used();
 }
 
 template <class Matrix>
@@ -97,6 +98,22 @@ Status Multiply(const TensorView& a, const Matrix& b, const MutableTensorView& c
 
 }  // namespace
 
+void PlanTasks(const Context::Impl& context, MatmulPlan* plan) {
+  const Product2d& p = plan->p;
+  if (p.m == 0 || p.n == 0) {
+    plan->order = ProductOrder::kNothing;
+  } else if (p.k == 0) {
+    plan->order = ProductOrder::kBias;
+  } else if (HasFewRows(*plan)) {
+    PlanFewRows(context, plan);
+  } else {
+    PlanBlocks(context, plan);
+  }
+  Arena counted;
+  MatmulMemory(*plan, &counted);
+  plan->bytes = counted.used();
+}
+
 Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan) {
   const PackedMatrix::Impl* packed = PackedMatrix::Impl::Of(b);
@@ -105,19 +122,29 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
   }
   HEED_RETURN_IF_ERROR(CheckProduct(a, packed->in, packed->out, c, options));
   *plan = {.p = Describe(a, packed->out, c, options), .packed = packed->panels()};
-  PlanTasks(context, plan);
+  PlanOperands(context, a, {}, c, options.bias, plan);
   return Status();
 }
 
 Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan) {
-  HEED_RETURN_IF_ERROR(CheckInput("b", b, DType::kF32, 2, 2));
+  HEED_RETURN_IF_ERROR(CheckFloatInput("b", b, 2, 2));
   HEED_RETURN_IF_ERROR(CheckProduct(a, b.shape[0], b.shape[1], c, options));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "b", b));
   *plan = {.p = Describe(a, b.shape[1], c, options),
            .plain = {static_cast<const float*>(b.data), b.strides[0], b.strides[1]}};
-  PlanTasks(context, plan);
+  PlanOperands(context, a, b, c, options.bias, plan);
   return Status();
+}
+
+void MatmulPlan::MoveBy(ptrdiff_t a_elements, ptrdiff_t c_elements) {
+  if (order == ProductOrder::kConverted) {
+    conversion.a.MoveBy(a_elements);
+    conversion.c.MoveBy(c_elements);
+  } else {
+    p.a += a_elements;
+    p.c += c_elements;
+  }
 }
 
 Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& context) {
@@ -132,6 +159,8 @@ Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& conte
       return RunFewRows(plan, memory, context);
     case ProductOrder::kBlocks:
       return RunBlocks(plan, memory, context);
+    case ProductOrder::kConverted:
+      return RunConverted(plan, arena, context);
   }
   return Status();
 }

@@ -39,18 +39,44 @@ struct PlainMatrix {
   }
 };
 
+// A matrix of any float type; without data: there is none.
+struct MatrixView {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  ptrdiff_t row_stride = 0, column_stride = 0;  // in elements
+
+  const char* at(size_t i, size_t j) const {
+    return static_cast<const char*>(data) + Bytes(static_cast<ptrdiff_t>(i) * row_stride +
+                                                  static_cast<ptrdiff_t>(j) * column_stride);
+  }
+  void MoveBy(ptrdiff_t elements) { data = static_cast<const char*>(data) + Bytes(elements); }
+
+ private:
+  ptrdiff_t Bytes(ptrdiff_t elements) const {
+    return elements * static_cast<ptrdiff_t>(size_of(dtype));
+  }
+};
+
+// The operands of a product of which some are not f32. Pieces of it are.
+struct Conversion {
+  MatrixView a, b, c, bias;      // b: one that is not packed
+  size_t rows = 0, columns = 0;  // of a piece
+};
+
 enum class ProductOrder : uint8_t {
-  kNothing,  // c is empty
-  kBias,     // a product over no k
-  kFewRows,  // few_rows.h
-  kBlocks,   // blocks of c, for which tasks pack what they need
+  kNothing,    // c is empty
+  kBias,       // a product over no k
+  kFewRows,    // few_rows.h
+  kBlocks,     // blocks of c, for which tasks pack what they need
+  kConverted,  // converted.h
 };
 
 // How a product is cut into tasks depends on the context's threads and caches; no bit of c does.
 struct MatmulPlan {
-  Product2d p = {};
+  Product2d p = {};    // of kConverted no pointers
   Panels packed = {};  // b, of all of k; absent: b is `plain`
   PlainMatrix plain = {};
+  Conversion conversion = {};
   ProductOrder order = ProductOrder::kNothing;
   size_t rows = 0, columns = 0;  // of a task
   size_t unit_columns = 0;       // of kBlocks: of b that is multiplied at a time, at most
@@ -60,6 +86,9 @@ struct MatmulPlan {
   size_t shared_floats = 0;      // of kFewRows: packed rows of a
   size_t worker_floats = 0;
   size_t bytes = 0;  // of memory that the run takes
+
+  // To other matrices of the same shape, so many elements further.
+  void MoveBy(ptrdiff_t a_elements, ptrdiff_t c_elements);
 };
 
 // Checks everything and fills `plan`.
@@ -67,6 +96,9 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan);
 Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan);
+
+// Of f32, after the checks: fills the plan from `order` on.
+void PlanTasks(const Context::Impl& context, MatmulPlan* plan);
 
 // What matmul() does after PlanMatmul, in an arena of at least plan.bytes.
 Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& context);

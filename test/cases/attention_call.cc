@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <optional>
 
 #include "heed/attention_state.hpp"
 #include "heed/kv_cache.hpp"
 #include "heed/numerics.hpp"
 #include "test/cases/attention_problem.h"
+#include "test/support/stored_tensor.h"
 
 namespace heed::test {
 namespace {
@@ -15,11 +17,28 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 using Sizes = std::vector<size_t>;
 
-Tensor<float> Placed(const std::vector<float>& dense, Sizes shape, Layout layout) {
-  Tensor<float> t(std::move(shape), layout);
-  t.Assign(dense);
-  return t;
-}
+// A tensor of a problem in the type in which heed is given it.
+class Operand {
+ public:
+  Operand(const Tensor<float>& of, DType dtype, Layout layout) : view_(of.view()) {
+    if (dtype == DType::kF32) return;
+    stored_.emplace(dtype, of.shape(), layout, of.Dense());
+    view_ = stored_->view();
+  }
+  const TensorView& view() const { return view_; }
+
+ private:
+  std::optional<StoredTensor> stored_;
+  TensorView view_;
+};
+
+struct Operands {
+  explicit Operands(const AttentionProblem& p)
+      : q(p.q, p.given.q_dtype, p.given.layout),
+        k(p.k, p.given.k_dtype, p.given.layout),
+        v(p.v, p.given.v_dtype, p.given.layout) {}
+  Operand q, k, v;
+};
 
 PlacedVector<int32_t> Copied(const std::vector<int32_t>& from) {
   return PlacedVector<int32_t>(from.begin(), from.end());
@@ -33,8 +52,8 @@ struct Pages {
     const size_t per_sequence = (s.kv_len + block_size - 1) / block_size;
     const size_t blocks = s.batch * per_sequence;
     const std::vector<float> keys = p.k.Dense(), values = p.v.Dense();
-    k.assign(blocks * block_size * heads * s.head_dim, kNaN);
-    v.assign(blocks * block_size * heads * s.v_head_dim, kNaN);
+    std::vector<float> k_dense(blocks * block_size * heads * s.head_dim, kNaN);
+    std::vector<float> v_dense(blocks * block_size * heads * s.v_head_dim, kNaN);
     table.reserve(blocks);
     seq_lens.reserve(s.batch);
     for (size_t b = 0; b < s.batch; ++b) {
@@ -45,17 +64,21 @@ struct Pages {
         if (t >= p.KvLen(b)) continue;
         const size_t slot = block * block_size + t % block_size, token = b * s.kv_len + t;
         std::copy_n(&keys[token * heads * s.head_dim], heads * s.head_dim,
-                    &k[slot * heads * s.head_dim]);
+                    &k_dense[slot * heads * s.head_dim]);
         std::copy_n(&values[token * heads * s.v_head_dim], heads * s.v_head_dim,
-                    &v[slot * heads * s.v_head_dim]);
+                    &v_dense[slot * heads * s.v_head_dim]);
       }
     }
-    view.k = TensorView(k.data(), {blocks, block_size, heads, s.head_dim});
-    view.v = TensorView(v.data(), {blocks, block_size, heads, s.v_head_dim});
+    k.emplace(p.given.k_dtype, Sizes{blocks, block_size, heads, s.head_dim}, Layout::kContiguous,
+              k_dense);
+    v.emplace(p.given.v_dtype, Sizes{blocks, block_size, heads, s.v_head_dim}, Layout::kContiguous,
+              v_dense);
+    view.k = k->view();
+    view.v = v->view();
     view.block_table = TensorView(table.data(), {s.batch, per_sequence});
     view.seq_lens = TensorView(seq_lens.data(), {s.batch});
   }
-  PlacedVector<float> k, v;
+  std::optional<StoredTensor> k, v;
   PlacedVector<int32_t> table, seq_lens;
   PagedKv view;
 };
@@ -86,13 +109,15 @@ struct AttentionProblem::Results {
   }
 
   PlacedVector<int32_t> heads, queries;
-  Tensor<float> out, lse, weights, key_scores;
+  StoredTensor out;
+  Tensor<float> lse, weights, key_scores;
 
  private:
   Results(const AttentionProblem& p, const AttentionCase& c, const AttentionShape& s)
       : heads(Copied(p.ChosenHeads())),
         queries(Copied(p.ChosenQueries())),
-        out(c.source == Source::kPacked ? Sizes{s.batch * s.q_len, s.num_heads, s.v_head_dim}
+        out(c.out_dtype,
+            c.source == Source::kPacked ? Sizes{s.batch * s.q_len, s.num_heads, s.v_head_dim}
                                         : Sizes{s.batch, s.q_len, s.num_heads, s.v_head_dim},
             c.out_layout),
         lse(!c.lse                        ? Sizes{0}
@@ -109,23 +134,25 @@ Status AttentionProblem::CallCache(const KvCacheConfig& config, const AttentionO
   const size_t kv_len = given.shape.kv_len, last = std::min(given.shape.q_len, kv_len);
   Result<KvCache> cache = KvCache::create(config);
   if (!cache.ok()) return cache.status();
+  const Operands of(*this);
   // The queries' own tokens come last and together, so that a ring holds what all of them see.
   for (size_t begin = 0; begin < kv_len;) {
     const size_t rest = begin < kv_len - last ? kv_len - last - begin : kv_len - begin;
     const size_t end =
         begin + (begin < kv_len - last ? std::min({rest, cache->room(), size_t{50}}) : rest);
     const Status status =
-        cache->append(k.view().slice(1, begin, end), v.view().slice(1, begin, end), context);
+        cache->append(of.k.view().slice(1, begin, end), of.v.view().slice(1, begin, end), context);
     if (!status.ok()) return status;
     begin = end;
   }
-  return attention(q.view(), *cache, results->out.mutable_view(), options, context);
+  return attention(of.q.view(), *cache, results->out.mutable_view(), options, context);
 }
 
 Status AttentionProblem::CallPages(const AttentionOptions& options, Results* results,
                                    Context& context) const {
   const Pages pages(*this);
-  return attention(q.view(), pages.view, results->out.mutable_view(), options, context);
+  return attention(Operands(*this).q.view(), pages.view, results->out.mutable_view(), options,
+                   context);
 }
 
 // Every sequence has all its queries, and as many keys as kv_lens says.
@@ -146,11 +173,12 @@ Status AttentionProblem::CallPacked(AttentionOptions options, Results* results,
     packed_v.insert(packed_v.end(), from_v, from_v + len * v_row);
   }
   const size_t total_q = s.batch * s.q_len, total_k = static_cast<size_t>(cu_k.back());
-  const Tensor<float> q_rows = Placed(q.Dense(), {total_q, s.num_heads, s.head_dim}, given.layout);
-  const Tensor<float> k_rows =
-      Placed(packed_k, {total_k, s.num_kv_heads, s.head_dim}, given.layout);
-  const Tensor<float> v_rows =
-      Placed(packed_v, {total_k, s.num_kv_heads, s.v_head_dim}, given.layout);
+  const StoredTensor q_rows(given.q_dtype, {total_q, s.num_heads, s.head_dim}, given.layout,
+                            q.Dense());
+  const StoredTensor k_rows(given.k_dtype, {total_k, s.num_kv_heads, s.head_dim}, given.layout,
+                            packed_k);
+  const StoredTensor v_rows(given.v_dtype, {total_k, s.num_kv_heads, s.v_head_dim}, given.layout,
+                            packed_v);
   options.cu_seqlens_q = TensorView(cu_q.data(), {cu_q.size()});
   options.cu_seqlens_k = TensorView(cu_k.data(), {cu_k.size()});
   return attention(q_rows.view(), k_rows.view(), v_rows.view(), results->out.mutable_view(),
@@ -161,6 +189,7 @@ Status AttentionProblem::CallPacked(AttentionOptions options, Results* results,
 Status AttentionProblem::CallParts(AttentionOptions options, Results* results,
                                    Context& context) const {
   const size_t kv_len = given.shape.kv_len;
+  const Operands of(*this);
   const TensorView sinks_view = options.sinks;
   const MutableTensorView lse = options.lse;
   options.sinks = {};
@@ -172,9 +201,9 @@ Status AttentionProblem::CallParts(AttentionOptions options, Results* results,
     const size_t end = std::min(kv_len, begin + (states.size() % 2 + 1) * kSegmentKeys);
     states.emplace_back((end - begin + kSegmentKeys - 1) / kSegmentKeys, given.shape);
     parts.push_back(states.back().view());
-    const Status status =
-        attention_partial(q.view(), k.view().slice(1, begin, end), v.view().slice(1, begin, end),
-                          begin, kv_len, parts.back(), options, context);
+    const Status status = attention_partial(of.q.view(), of.k.view().slice(1, begin, end),
+                                            of.v.view().slice(1, begin, end), begin, kv_len,
+                                            parts.back(), options, context);
     if (!status.ok()) return status;
     begin = end;
   }
@@ -208,7 +237,9 @@ Status AttentionProblem::CallOn(Source source, const AttentionOptions& options, 
     case Source::kParts:
       return CallParts(options, results, context);
   }
-  return attention(q.view(), k.view(), v.view(), results->out.mutable_view(), options, context);
+  const Operands of(*this);
+  return attention(of.q.view(), of.k.view(), of.v.view(), results->out.mutable_view(), options,
+                   context);
 }
 
 std::string AttentionProblem::Call(const AttentionOptions& options, Context& context,
@@ -219,9 +250,12 @@ std::string AttentionProblem::Call(const AttentionOptions& options, Context& con
   results.AskFor(given, &asking);
   const Status status = CallOn(given.source, asking, &results, context);
   if (!status.ok()) return std::string("refused: ") + status.message();
-  for (const Tensor<float>* t :
-       {&results.out, &results.lse, &results.weights, &results.key_scores}) {
-    if (!t->GapsIntact()) return "heed wrote between or beside its results";
+  bool intact = results.out.GapsIntact();
+  for (const Tensor<float>* t : {&results.lse, &results.weights, &results.key_scores}) {
+    intact &= t->GapsIntact();
+  }
+  if (!intact) {
+    return "heed wrote between or beside its results";
   }
   *answer = {results.out.Dense(), {}, {}, {}};
   if (given.lse) answer->lse = results.lse.Dense();

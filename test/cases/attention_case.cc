@@ -55,6 +55,10 @@ constexpr Feature kFeatures[] = {
     Of<&AttentionCase::key_scores>("key_scores"),
     Of<&AttentionCase::dropout>("dropout"),
     Of<&AttentionCase::dropout_mask>("dropout_mask"),
+    Of<&AttentionCase::q_dtype>("q_dtype"),
+    Of<&AttentionCase::k_dtype>("k_dtype"),
+    Of<&AttentionCase::v_dtype>("v_dtype"),
+    Of<&AttentionCase::out_dtype>("out_dtype"),
     Of<&AttentionCase::q_scale>("q_scale"),
     Of<&AttentionCase::layout>("layout"),
     Of<&AttentionCase::out_layout>("out_layout"),
@@ -86,6 +90,8 @@ std::ostream& operator<<(std::ostream& out, const AttentionCase& c) {
   number("soft_cap", c.soft_cap, c.soft_cap > 0);
   number("dropout", c.dropout, c.dropout > 0);
   number("q_scale", c.q_scale, c.q_scale != 1.0f);
+  out << ", types " << name_of(c.q_dtype) << " " << name_of(c.k_dtype) << " " << name_of(c.v_dtype)
+      << " " << name_of(c.out_dtype);
   return out << ", layouts " << static_cast<int>(c.layout) << "/" << static_cast<int>(c.out_layout);
 }
 

@@ -53,6 +53,10 @@ struct AttentionCase {
   uint64_t seed = 0;          // of dropout and of the data
   bool dropout_mask = false;  // random multipliers instead
 
+  // In which heed is given the tensors: f32, f16 or bf16.
+  DType q_dtype = DType::kF32, k_dtype = DType::kF32, v_dtype = DType::kF32;
+  DType out_dtype = DType::kF32;
+
   float q_scale = 1.0f;                     // 1: gentle scores, 30: exp underflows
   Layout layout = Layout::kContiguous;      // of q, k, v and the dropout mask
   Layout out_layout = Layout::kContiguous;  // of the results

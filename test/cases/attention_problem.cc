@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "test/support/compare.h"
+#include "test/support/stored_tensor.h"
 #include "tools/conformance/random.h"
 
 namespace heed::test {
@@ -75,6 +76,11 @@ TensorView MaskView(const PlacedVector<T>& mask, const AttentionCase& c) {
                     4 - lead);
 }
 
+AttentionAnswer InOutType(const AttentionCase& c, AttentionAnswer answer) {
+  RoundAll(answer.out, c.out_dtype);
+  return answer;
+}
+
 }  // namespace
 
 AttentionProblem::AttentionProblem(const AttentionCase& c)
@@ -91,6 +97,9 @@ AttentionProblem::AttentionProblem(const AttentionCase& c)
   q.FillNormal(random, c.q_scale);
   k.FillNormal(random);
   v.FillNormal(random);
+  RoundAll(q, c.q_dtype);
+  RoundAll(k, c.k_dtype);
+  RoundAll(v, c.v_dtype);
   for (size_t i = 0; i < dropout_mask.size(); ++i) {
     dropout_mask[i] = random.Below(3) == 0 ? 0.0f : 1.5f;
   }
@@ -255,7 +264,7 @@ AttentionAnswer AttentionProblem::Run(const AttentionOptions& options, Context& 
 std::string AttentionProblem::FaultOn(const Runner& runner) const {
   AttentionAnswer answer;
   if (std::string f = Call(Options(), *runner.context, &answer); !f.empty()) return f;
-  return Difference(answer, Expected(runner.family));
+  return Difference(answer, InOutType(given, Expected(runner.family)));
 }
 
 std::string AttentionProblem::Fault() const {
@@ -263,7 +272,7 @@ std::string AttentionProblem::Fault() const {
   for (const Runner& runner : Runners()) {
     AttentionAnswer answer;
     std::string fault = Call(Options(), *runner.context, &answer);
-    if (fault.empty()) fault = Difference(answer, want[runner.family]);
+    if (fault.empty()) fault = Difference(answer, InOutType(given, want[runner.family]));
     if (!fault.empty()) return runner.name + ": " + fault;
   }
   return "";

@@ -25,7 +25,7 @@ class AttentionProblem {
   // The case c, but of this shape.
   AttentionProblem(const AttentionShape& shape, AttentionCase c);
 
-  // The specification's answer for the data as it is now.
+  // The specification's answer for the data as it is now, in f32.
   AttentionAnswer Expected(Family family) const;
 
   // heed's. Fails the current test when heed refuses or writes outside the results.
@@ -45,7 +45,8 @@ class AttentionProblem {
   double Scale() const;
 
   AttentionCase given;
-  Tensor<float> q, k, v;  // [batch, q_len, num_heads, head_dim] and so on
+  // [batch, q_len, num_heads, head_dim] and so on, of numbers that their types have.
+  Tensor<float> q, k, v;
   Tensor<float> dropout_mask;
   PlacedVector<float> slopes, sinks, bias;
   PlacedVector<int32_t> prefix_lens, kv_lens;

@@ -102,6 +102,9 @@ AttentionCase DrawCase(uint64_t seed) {
   c.weights = one_in(4);
   c.chosen = one_in(2);
   c.key_scores = one_in(4);
+  for (DType* dtype : {&c.q_dtype, &c.k_dtype, &c.v_dtype, &c.out_dtype}) {
+    if (one_in(3)) *dtype = one_in(2) ? DType::kBF16 : DType::kF16;
+  }
   Legalize(&c);
   return c;
 }

@@ -114,7 +114,7 @@ void Operations::AddOthers() {
                 c);
   });
   Add("quantize, dequantize", 40 * 64 + 40 * 2 + 3, [this](Context& c, float* out) {
-    int8_t codes[40 * 64];
+    int8_t codes[40 * 64] = {};
     float* error = out + 40 * 64 + 40 * 2;
     const MutableTensorView code(codes, {40, 64}), scales(out + 40 * 64, {40, 2});
     const auto cost = quantize(x_.view(), DType::kInt4, 32, code, scales, {}, c);

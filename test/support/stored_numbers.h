@@ -35,13 +35,18 @@ inline void RoundWeights(const PackOptions& storage, size_t in, size_t out,
   }
 }
 
-// Keys or values [..., head_dim] as a cache stores them.
-inline void RoundTokens(DType dtype, size_t head_dim, std::vector<float>* tokens) {
+// A key or value of one token and head as a cache stores it.
+inline void RoundToken(DType dtype, float* x, size_t head_dim) {
   const size_t group = dtype == DType::kInt4 ? 32 : head_dim;
+  for (size_t i = 0; i < head_dim; i += group) {
+    RoundGroup(dtype, x + i, 1, std::min(group, head_dim - i));
+  }
+}
+
+// Keys or values [..., head_dim].
+inline void RoundTokens(DType dtype, size_t head_dim, std::vector<float>* tokens) {
   for (size_t first = 0; first < tokens->size(); first += head_dim) {
-    for (size_t i = 0; i < head_dim; i += group) {
-      RoundGroup(dtype, tokens->data() + first + i, 1, std::min(group, head_dim - i));
-    }
+    RoundToken(dtype, tokens->data() + first, head_dim);
   }
 }
 

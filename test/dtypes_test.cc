@@ -1,0 +1,465 @@
+// Tensors of f16 and bf16: what heed gives is what it gives for the same numbers in f32, rounded
+// once to the type of the result. Random calls of attention (random_attention_test.cc) have all
+// types, too.
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "heed/heed.hpp"
+#include "test/cases/attention_problem.h"
+#include "test/support/compare.h"
+#include "test/support/contexts.h"
+#include "test/support/layer.h"
+#include "test/support/mode.h"
+#include "test/support/placements.h"
+#include "test/support/refusal.h"
+#include "test/support/stored_tensor.h"
+#include "test/support/stored_tokens.h"
+
+namespace heed::test {
+namespace {
+
+constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
+
+TEST_CASE("every combination of types of q, k, v and out gives f32's bits, rounded once") {
+  for (const DType q : kFloats) {
+    for (const DType k : kFloats) {
+      for (const DType v : kFloats) {
+        for (const DType out : kFloats) {
+          AttentionCase c;
+          c.shape = {1, 3, 37, 4, 2, 19, 21};
+          c.causal = c.lse = true;
+          c.q_dtype = q, c.k_dtype = k, c.v_dtype = v, c.out_dtype = out;
+          INFO(Text(c));
+          CHECK(AttentionProblem(c).Fault() == "");
+        }
+      }
+    }
+  }
+}
+
+// One row, few and many, panels and blocks that are full and not.
+TEST_CASE("attention of 16-bit tensors has f32's bits in every size and layout") {
+  const AttentionShape shapes[] = {{1, 1, 1, 1, 1, 1, 1},     {1, 1, 300, 2, 1, 64, 64},
+                                   {2, 8, 129, 2, 2, 33, 17}, {1, 70, 257, 6, 2, 32, 48},
+                                   {1, 25, 128, 1, 1, 80, 5}, {1, 2, 1100, 3, 1, 16, 16}};
+  for (const AttentionShape& shape : shapes) {
+    for (const Layout layout : kAllLayouts) {
+      for (const DType dtype : {DType::kF16, DType::kBF16}) {
+        AttentionCase c;
+        c.shape = shape;
+        c.layout = layout;
+        c.out_layout = layout <= Layout::kBackwards ? layout : Layout::kPadded;
+        c.causal = c.lse = c.weights = true;
+        c.q_dtype = c.k_dtype = c.v_dtype = c.out_dtype = dtype;
+        INFO(Text(c));
+        CHECK(AttentionProblem(c).Fault() == "");
+      }
+    }
+  }
+}
+
+// Heads, tokens and a batch that all read one row.
+TEST_CASE("16-bit keys and values with strides of 0 are read as f32's are") {
+  const size_t len = 40, heads = 2, dim = 24;
+  Random random(3);
+  const Tensor<float> q = Normal({2, 5, 2 * heads, dim}, random);
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    Tensor<float> row = Normal({dim}, random);
+    RoundAll(row, dtype);
+    const StoredTensor stored(dtype, {dim}, Layout::kContiguous, row.Dense());
+    const auto spread = [&](const TensorView& of) {
+      const size_t shape[] = {2, len, heads, dim};
+      const ptrdiff_t strides[] = {0, 0, 0, 1};
+      return TensorView(of.data, of.dtype, shape, 4, strides, 4);
+    };
+    for (Runner& runner : Runners()) {
+      INFO(runner.name);
+      Tensor<float> got({2, 5, 2 * heads, dim}), want({2, 5, 2 * heads, dim});
+      const TensorView few = spread(stored.view()), all = spread(row.view());
+      REQUIRE(attention(q.view(), few, few, got.mutable_view(), {}, *runner.context).ok());
+      REQUIRE(attention(q.view(), all, all, want.mutable_view(), {}, *runner.context).ok());
+      CHECK(Difference(got.Dense(), want.Dense()) == "");
+    }
+  }
+}
+
+// The parts' results, rounded, are what is joined.
+TEST_CASE("finished results of any type are joined as their numbers are in f32") {
+  const std::vector<size_t> shape = {2, 3, 2, 7}, lse_shape = {2, 2, 3};
+  Random random(5);
+  for (const DType a_type : kFloats) {
+    for (const DType out_type : kFloats) {
+      Tensor<float> a = Normal(shape, random);
+      const Tensor<float> b = Normal(shape, random);
+      const Tensor<float> lse_a = Normal(lse_shape, random), lse_b = Normal(lse_shape, random);
+      RoundAll(a, a_type);
+      const StoredTensor stored(a_type, shape, Layout::kScattered, a.Dense());
+      Tensor<float> want(shape);
+      StoredTensor got(out_type, shape, Layout::kPadded);
+      Context context;
+      REQUIRE(merge_attention(a.view(), lse_a.view(), b.view(), lse_b.view(), want.mutable_view(),
+                              {}, context)
+                  .ok());
+      REQUIRE(merge_attention(stored.view(), lse_a.view(), b.view(), lse_b.view(),
+                              got.mutable_view(), {}, context)
+                  .ok());
+      RoundAll(want, out_type);
+      CHECK(got.GapsIntact());
+      CHECK(Difference(got.Dense(), want.Dense()) == "");
+    }
+  }
+}
+
+// Through forks, whose last block is copied, and truncation.
+TEST_CASE("pages of every type give f32's bits for the numbers that they store") {
+  const size_t heads = 2, dim = 67, v_dim = 43, tokens = 150;
+  for (const DType k_dtype : kAllStored) {
+    for (const DType v_dtype : kAllStored) {
+      INFO(name_of(k_dtype) << " " << name_of(v_dtype));
+      auto cache = PagedKvCache::create({.num_blocks = 48,
+                                         .block_size = 7,
+                                         .num_kv_heads = heads,
+                                         .head_dim = dim,
+                                         .v_head_dim = v_dim,
+                                         .k_dtype = k_dtype,
+                                         .v_dtype = v_dtype});
+      REQUIRE(cache.ok());
+      Context context;
+      Random random(7);
+      const Tensor<float> k = Normal({1, tokens, heads, dim}, random, Layout::kScattered);
+      const Tensor<float> v = Normal({1, tokens, heads, v_dim}, random, Layout::kSwapped);
+      const auto append = [&](PagedSequence to, size_t begin, size_t end) {
+        REQUIRE(
+            cache->append(to, k.view().slice(1, begin, end), v.view().slice(1, begin, end), context)
+                .ok());
+      };
+      const auto parent = cache->add();
+      REQUIRE(parent.ok());
+      append(*parent, 0, 10);
+      const auto child = cache->fork(*parent);
+      REQUIRE(child.ok());
+      append(*child, 10, tokens);
+      append(*parent, 15, 18);
+      REQUIRE(cache->truncate(*parent, 6).ok());
+      append(*parent, 6, 133);
+      const PagedSequence names[] = {*parent, *child};
+      const auto view = cache->view(names);
+      REQUIRE(view.ok());
+      const Tensor<float> keys = RoundTokens(k_dtype, k), values = RoundTokens(v_dtype, v);
+      for (const size_t q_len : {1u, 30u}) {
+        const Tensor<float> q = Normal({2, q_len, 2 * heads, dim}, random);
+        for (Runner& runner : Runners()) {
+          INFO(runner.name << ", " << q_len << " queries");
+          Tensor<float> got({2, q_len, 2 * heads, v_dim});
+          REQUIRE(attention(q.view(), *view, got.mutable_view(), {.causal = true}, *runner.context)
+                      .ok());
+          std::vector<float> want;
+          for (size_t b = 0; b < 2; ++b) {
+            Tensor<float> one({1, q_len, 2 * heads, v_dim});
+            const size_t len = b == 0 ? 133 : tokens;
+            REQUIRE(attention(q.view().slice(0, b, b + 1), keys.view().slice(1, 0, len),
+                              values.view().slice(1, 0, len), one.mutable_view(), {.causal = true},
+                              *runner.context)
+                        .ok());
+            const std::vector<float> dense = one.Dense();
+            want.insert(want.end(), dense.begin(), dense.end());
+          }
+          CHECK(Difference(got.Dense(), want) == "");
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("pages take the bytes that their types say") {
+  const auto bytes = [](DType dtype) {
+    PagedKvCacheConfig config;
+    config.num_blocks = 8;
+    config.num_kv_heads = 4;
+    config.head_dim = 64;
+    config.k_dtype = config.v_dtype = dtype;
+    const auto cache = PagedKvCache::create(config);
+    REQUIRE(cache.ok());
+    return cache->bytes();
+  };
+  const size_t f32 = bytes(DType::kF32), rows = 8 * 16 * 4 * 2;
+  CHECK(f32 == rows * 64 * 4);
+  CHECK(bytes(DType::kF16) * 2 == f32);
+  CHECK(bytes(DType::kBF16) * 2 == f32);
+  CHECK(bytes(DType::kInt8) == rows * (64 + 4));
+  CHECK(bytes(DType::kInt4) == rows * (32 + 4));
+}
+
+// Pages of codes in the caller's memory, of a block, 2 slots, 1 head of 33 channels.
+struct CodedPages {
+  std::vector<int8_t> int8 = std::vector<int8_t>(2 * 33, 3);
+  std::vector<uint8_t> int4 = std::vector<uint8_t>(2 * 17, 0x21);
+  std::vector<float> int8_scales = std::vector<float>(2, 0.5f);
+  std::vector<f16> int4_scales = std::vector<f16>(4, ToF16(-0.25f));
+  std::vector<int32_t> table = {0}, lens = {2};
+  std::vector<float> q = std::vector<float>(33, 1.0f), out = std::vector<float>(33, -7.0f);
+  const size_t int4_shape[4] = {1, 2, 1, 17};
+  PagedKv kv = {.k = TensorView(int8.data(), {1, 2, 1, 33}),
+                .v = TensorView(int4.data(), DType::kInt4, int4_shape, 4),
+                .block_table = TensorView(table.data(), {1, 1}),
+                .seq_lens = TensorView(lens.data(), {1}),
+                .k_scales = TensorView(int8_scales.data(), {1, 2, 1}),
+                .v_scales = TensorView(int4_scales.data(), {1, 2, 1, 2})};
+
+  Status Run(Context& context) {
+    return attention(TensorView(q.data(), {1, 1, 1, 33}), kv,
+                     MutableTensorView(out.data(), {1, 1, 1, 33}), {}, context);
+  }
+};
+
+TEST_CASE("codes in pages are multiplied by their scales, the low nibble first") {
+  CodedPages pages;
+  Context context;
+  CHECK(std::string(pages.Run(context).message()) == "");
+  for (size_t d = 0; d < 33; ++d) CHECK(pages.out[d] == (d % 2 == 0 ? -0.25f : -0.5f));
+}
+
+TEST_CASE("pages whose types, shapes and scales do not go together are refused by name") {
+  const struct {
+    const char* what;
+    StatusCode code;
+    const char* argument;
+    void (*spoil)(CodedPages&);
+  } bad[] = {
+      {"no scales of int8", StatusCode::kInvalidArgument, "k_scales",
+       [](CodedPages& p) { p.kv.k_scales = {}; }},
+      {"no scales of int4", StatusCode::kInvalidArgument, "v_scales",
+       [](CodedPages& p) { p.kv.v_scales = {}; }},
+      {"scales of f32", StatusCode::kInvalidArgument, "k_scales",
+       [](CodedPages& p) {
+         p.kv.k = TensorView(p.q.data(), {1, 1, 1, 33});
+       }},
+      {"f32 scales of int4", StatusCode::kUnsupported, "v_scales",
+       [](CodedPages& p) { p.kv.v_scales.dtype = DType::kF32; }},
+      {"f16 scales of int8", StatusCode::kUnsupported, "k_scales",
+       [](CodedPages& p) { p.kv.k_scales.dtype = DType::kF16; }},
+      {"a slot too few", StatusCode::kInvalidArgument, "k_scales",
+       [](CodedPages& p) { p.kv.k_scales.shape[1] = 1; }},
+      {"a group too few", StatusCode::kInvalidArgument, "v_scales",
+       [](CodedPages& p) { p.kv.v_scales.shape[3] = 1; }},
+      {"scales of int8 by groups", StatusCode::kInvalidArgument, "k_scales",
+       [](CodedPages& p) {
+         p.kv.k_scales = TensorView(p.int8_scales.data(), {1, 2, 1, 1});
+       }},
+      {"null scales", StatusCode::kInvalidArgument, "k_scales",
+       [](CodedPages& p) { p.kv.k_scales.data = nullptr; }},
+      {"codes that are not side by side", StatusCode::kInvalidArgument, "k",
+       [](CodedPages& p) { p.kv.k.strides[3] = 2; }},
+      {"scales that are not side by side", StatusCode::kInvalidArgument, "v_scales",
+       [](CodedPages& p) { p.kv.v_scales.strides[3] = 2; }},
+      {"a byte for each code of int4", StatusCode::kInvalidArgument, "v",
+       [](CodedPages& p) { p.kv.v.shape[3] = 33; }},
+      {"unsigned bytes", StatusCode::kUnsupported, "k",
+       [](CodedPages& p) { p.kv.k.dtype = DType::kU8; }},
+      {"a type that does not exist", StatusCode::kUnsupported, "v",
+       [](CodedPages& p) { p.kv.v.dtype = static_cast<DType>(77); }},
+      {"scales in the result", StatusCode::kInvalidArgument, "k_scales",
+       [](CodedPages& p) { p.kv.k_scales.data = p.out.data(); }},
+  };
+  Context context;
+  for (const auto& [what, code, argument, spoil] : bad) {
+    INFO(what);
+    CodedPages pages;
+    spoil(pages);
+    const std::vector<float> before = pages.out;
+    CHECK(WrongRefusal(pages.Run(context), code, argument) == "");
+    CHECK(pages.out == before);
+  }
+  PagedKvCacheConfig config = {.num_blocks = 1, .num_kv_heads = 1, .head_dim = 8};
+  config.v_dtype = DType::kU8;
+  CHECK(WrongRefusal(PagedKvCache::create(config).status(), StatusCode::kUnsupported, "v_dtype") ==
+        "");
+}
+
+DType DrawFloat(Random& random) { return kFloats[random.Below(3)]; }
+
+// Few rows and many, chunks of the depth, edges of panels; several pieces (own pool, small cache).
+TEST_CASE("matmul of 16-bit operands has f32's bits, rounded once") {
+  const struct {
+    size_t m, k, n;
+  } shapes[] = {{1, 1, 1},   {1, 300, 200}, {3, 257, 65},  {5, 16, 33},
+                {6, 40, 17}, {25, 600, 70}, {430, 33, 48}, {2, 0, 5}};
+  Random random(11);
+  for (const auto& [m, k, n] : shapes) {
+    for (size_t draw = 0; draw < (Quick() ? 4u : 12u); ++draw) {
+      const DType types[] = {DrawFloat(random), DrawFloat(random), DrawFloat(random),
+                             DrawFloat(random)};
+      const bool with_bias = draw % 3 != 0, packs = draw % 4 == 3;
+      const Layout a_layout = kAllLayouts[random.Below(6)], b_layout = kAllLayouts[random.Below(6)];
+      Tensor<float> a({m, k}, a_layout), b({k, n}, b_layout), bias({n});
+      a.FillNormal(random), b.FillNormal(random), bias.FillNormal(random);
+      RoundAll(a, types[0]), RoundAll(b, types[1]), RoundAll(bias, types[2]);
+      const StoredTensor a_stored(types[0], {m, k}, a_layout, a.Dense());
+      const StoredTensor b_stored(types[1], {k, n}, b_layout, b.Dense());
+      const StoredTensor bias_stored(types[2], {n}, Layout::kContiguous, bias.Dense());
+      MatmulOptions options, stored_options;
+      if (with_bias) options.bias = bias.view(), stored_options.bias = bias_stored.view();
+      for (Runner& runner : Runners()) {
+        INFO(runner.name << " " << m << "x" << k << "x" << n << " " << name_of(types[0]) << " "
+                         << name_of(types[1]) << " " << name_of(types[2]) << " "
+                         << name_of(types[3]) << " packed " << packs);
+        Tensor<float> want({m, n});
+        StoredTensor got(types[3], {m, n}, Layout::kPadded);
+        RequireOk(matmul(a.view(), b.view(), want.mutable_view(), options, *runner.context));
+        if (packs) {
+          const auto packed = PackedMatrix::pack(b.view(), WeightLayout::kInOut, *runner.context);
+          REQUIRE(packed.ok());
+          RequireOk(matmul(a_stored.view(), *packed, got.mutable_view(), stored_options,
+                           *runner.context));
+        } else {
+          RequireOk(matmul(a_stored.view(), b_stored.view(), got.mutable_view(), stored_options,
+                           *runner.context));
+        }
+        RoundAll(want, types[3]);
+        CHECK(got.GapsIntact());
+        CHECK(Difference(got.Dense(), want.Dense()) == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("softmax of 16-bit tensors has f32's bits, rounded once, in place too") {
+  Random random(13);
+  for (const std::vector<size_t>& shape :
+       {std::vector<size_t>{1}, {3, 17}, {2, 40, 5}, {70, 300}, {2, 5000}}) {
+    for (const DType x_type : kFloats) {
+      for (const DType y_type : kFloats) {
+        for (const Layout layout : kUnitStrideLayouts) {
+          Tensor<float> x(shape, layout);
+          x.FillNormal(random, 5.0f);
+          RoundAll(x, x_type);
+          StoredTensor stored(x_type, shape, layout, x.Dense());
+          for (Runner& runner : Runners()) {
+            INFO(runner.name << " " << name_of(x_type) << " " << name_of(y_type));
+            Tensor<float> want(shape);
+            StoredTensor got(y_type, shape, Layout::kPadded);
+            RequireOk(softmax(x.view(), want.mutable_view(), {.scale = 0.7f}, *runner.context));
+            RequireOk(softmax(stored.view(), got.mutable_view(), {.scale = 0.7f}, *runner.context));
+            RoundAll(want, y_type);
+            CHECK(got.GapsIntact());
+            CHECK(Difference(got.Dense(), want.Dense()) == "");
+            if (x_type != y_type) continue;
+            StoredTensor itself(x_type, shape, layout, x.Dense());
+            RequireOk(
+                softmax(itself.view(), itself.mutable_view(), {.scale = 0.7f}, *runner.context));
+            CHECK(Difference(itself.Dense(), want.Dense()) == "");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("rope of 16-bit tensors has f32's bits, rounded once, in place too") {
+  Random random(17);
+  const std::vector<size_t> shape = {2, 7, 3, 22};
+  const std::vector<int32_t> positions = {0, 1, 2, 3, 100, 5, 60000};
+  const TensorView at(positions.data(), {7});
+  for (const bool interleaved : {false, true}) {
+    for (const DType x_type : kFloats) {
+      for (const DType y_type : kFloats) {
+        for (const Layout layout : kUnitStrideLayouts) {
+          RopeOptions options;
+          options.rope_dim = 18;
+          options.interleaved = interleaved;
+          Tensor<float> x(shape, layout);
+          x.FillNormal(random);
+          RoundAll(x, x_type);
+          StoredTensor stored(x_type, shape, layout, x.Dense());
+          for (Runner& runner : Runners()) {
+            Tensor<float> want(shape);
+            StoredTensor got(y_type, shape, Layout::kSwapped);
+            RequireOk(rope(x.view(), at, want.mutable_view(), options, *runner.context));
+            RequireOk(rope(stored.view(), at, got.mutable_view(), options, *runner.context));
+            RoundAll(want, y_type);
+            CHECK(got.GapsIntact());
+            CHECK(Difference(got.Dense(), want.Dense()) == "");
+            if (x_type != y_type) continue;
+            StoredTensor itself(x_type, shape, layout, x.Dense());
+            RequireOk(rope(itself.view(), at, itself.mutable_view(), options, *runner.context));
+            CHECK(Difference(itself.Dense(), want.Dense()) == "");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a layer's x and y of 16 bits have f32's bits, rounded once") {
+  for (const bool has_output : {true, false}) {
+    LayerForm form;
+    form.has_output = has_output;
+    form.bias = true;
+    form.rope = RopeOptions{};
+    LayerProblem problem(form, 2, 9);
+    const std::vector<size_t> y_shape = {2, 9, problem.d_out()};
+    const std::vector<size_t> heads_shape = {2, 9, form.num_heads * form.head_dim};
+    for (const DType x_type : kFloats) {
+      for (const DType y_type : kFloats) {
+        for (const Layout layout : kAllLayouts) {
+          Tensor<float> x(problem.x.shape(), layout);
+          x.Assign(problem.x.Dense());
+          RoundAll(x, x_type);
+          const StoredTensor stored(x_type, x.shape(), layout, x.Dense());
+          for (Runner& runner : Runners()) {
+            INFO(runner.name << " " << name_of(x_type) << " " << name_of(y_type));
+            Tensor<float> want(y_shape), want_heads(heads_shape), heads(heads_shape);
+            StoredTensor got(y_type, y_shape, Layout::kSwapped), alone(y_type, y_shape);
+            ForwardOptions options;
+            options.context = want_heads.mutable_view();
+            RequireOk(
+                problem.layer().forward(x.view(), want.mutable_view(), options, *runner.context));
+            options.context = heads.mutable_view();
+            RequireOk(problem.layer().forward(stored.view(), got.mutable_view(), options,
+                                              *runner.context));
+            options.context = {};
+            RequireOk(problem.layer().forward(stored.view(), alone.mutable_view(), options,
+                                              *runner.context));
+            RoundAll(want, y_type);
+            CHECK(got.GapsIntact());
+            CHECK(Difference(got.Dense(), want.Dense()) == "");
+            CHECK(Difference(alone.Dense(), want.Dense()) == "");
+            CHECK(Difference(heads.Dense(), want_heads.Dense()) == "");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("types that are no floats are refused by name, and nothing is written") {
+  Context context;
+  std::vector<float> data(64, 1.0f), out(64, -3.0f);
+  const std::vector<float> before = out;
+  const TensorView a(data.data(), {4, 4}), b(data.data(), {4, 4});
+  const MutableTensorView c(out.data(), {4, 4});
+  const auto as = [](auto view, DType dtype) {
+    view.dtype = dtype;
+    return view;
+  };
+  constexpr StatusCode kNo = StatusCode::kUnsupported;
+  for (const DType dtype : {DType::kInt8, DType::kInt4, DType::kU8, DType::kI32}) {
+    INFO(name_of(dtype));
+    CHECK(WrongRefusal(matmul(as(a, dtype), b, c, {}, context), kNo, "a") == "");
+    CHECK(WrongRefusal(matmul(a, as(b, dtype), c, {}, context), kNo, "b") == "");
+    CHECK(WrongRefusal(matmul(a, b, as(c, dtype), {}, context), kNo, "c") == "");
+    MatmulOptions options;
+    options.bias = as(TensorView(data.data(), {4}), dtype);
+    CHECK(WrongRefusal(matmul(a, b, c, options, context), kNo, "bias") == "");
+    CHECK(WrongRefusal(softmax(as(a, dtype), c, {}, context), kNo, "x") == "");
+    CHECK(WrongRefusal(softmax(a, as(c, dtype), {}, context), kNo, "y") == "");
+  }
+  CHECK(out == before);
+}
+
+}  // namespace
+}  // namespace heed::test
