@@ -139,6 +139,36 @@ TEST_CASE("one query against a cache of any types gives f32's bits for what it s
   CheckSizes({1, 1, 1, 16, 16, 1, 2100}, causal, false);  // segments
 }
 
+TEST_CASE("tokens are stored alike whether or not their channels lie side by side") {
+  Random random(11);
+  for (const TypePair& types : TypePairs()) {
+    for (const size_t head_dim : {1u, 33u, 64u, 1100u}) {
+      Tensor<float> k = Normal({1, 9, 2, head_dim}, random, Layout::kScattered);
+      Tensor<float> v = Normal({1, 9, 2, head_dim}, random, Layout::kLastFirst);
+      v[k.size() / 3] = std::numeric_limits<float>::infinity();
+      for (size_t i = 0; i < 2 * head_dim; ++i) k[i] = 0.0f;
+      k[3 * head_dim] = -1e5f;
+      Tensor<float> row_k(k.shape()), row_v(v.shape(), Layout::kPadded);
+      row_k.Assign(k.Dense());
+      row_v.Assign(v.Dense());
+      const Tensor<float> q = Normal({1, 1, 2, head_dim}, random);
+      for (Runner& runner : Runners()) {
+        if (!runner.first_of_target) continue;
+        INFO(name_of(types.k) << " keys, " << name_of(types.v) << " values, head_dim " << head_dim
+                              << ", " << runner.name);
+        KvCacheConfig config = Config({1, 2, 1, head_dim, head_dim, 1, 9}, 9);
+        config.k_dtype = types.k;
+        config.v_dtype = types.v;
+        KvCache scattered = Make(config), rows = Make(config);
+        Append(k, v, 0, 9, *runner.context, &scattered);
+        Append(row_k, row_v, 0, 9, *runner.context, &rows);
+        CHECK(Difference(Answer(q, rows, {}, true, *runner.context),
+                         Answer(q, scattered, {}, true, *runner.context)) == "");
+      }
+    }
+  }
+}
+
 TEST_CASE("every number of rows that are read as streams, and more, gives f32's bits") {
   for (size_t group = 1; group <= 9; ++group) {
     CheckSizes({1, 1, group, 37, 29, 1, 140}, {}, false);

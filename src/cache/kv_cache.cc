@@ -83,9 +83,8 @@ struct Places {
 
   // put(index, element) for the channels [begin, end), begin a multiple of kPanel; `from` is the
   // first one's element.
-  template <class Put>
-  void ForEach(const float* from, ptrdiff_t stride, size_t begin, size_t end,
-               const Put& put) const {
+  template <class T, class Put>
+  void ForEach(const T* from, ptrdiff_t stride, size_t begin, size_t end, const Put& put) const {
     for (size_t d = begin; d < end; d += kPanel) {
       const size_t at = first + d / kPanel * kPanelStep, width = std::min(kPanel, end - d);
       for (size_t c = 0; c < width; ++c, from += stride) put(at + c * kStep, *from);
@@ -108,6 +107,14 @@ void WriteInt8(const float* from, ptrdiff_t stride, size_t n, const To& to, floa
   WriteElements<int8_t>(from, stride, n, to, [&](float x) { return Int8Code(x, *scale); });
 }
 
+template <class To>
+void PutInt4(const To& to, size_t at, int8_t code) {
+  const size_t step = at / kPanel, shift = step % 2 * 4;
+  uint8_t& pair = to.panels[step / 2 * kPanel + at % kPanel];
+  pair =
+      static_cast<uint8_t>((pair & ~(15u << shift)) | (static_cast<unsigned>(code) & 15u) << shift);
+}
+
 // `scales` of the groups lie kKeyBlock apart.
 template <class To>
 void WriteInt4(const float* from, ptrdiff_t stride, size_t n, const To& to, f16* scales) {
@@ -115,12 +122,8 @@ void WriteInt4(const float* from, ptrdiff_t stride, size_t n, const To& to, f16*
     const size_t end = std::min(begin + kInt4Group, n);
     *scales = Int4Scale(Extreme(from, stride, end - begin));
     const float scale = ToFloat(*scales);
-    to.ForEach(from, stride, begin, end, [&](size_t at, float x) {
-      const size_t step = at / kPanel, shift = step % 2 * 4;
-      uint8_t& pair = to.panels[step / 2 * kPanel + at % kPanel];
-      const auto code = static_cast<unsigned>(Int4Code(x, scale)) & 15u;
-      pair = static_cast<uint8_t>((pair & ~(15u << shift)) | code << shift);
-    });
+    to.ForEach(from, stride, begin, end,
+               [&](size_t at, float x) { PutInt4(to, at, Int4Code(x, scale)); });
     from += static_cast<ptrdiff_t>(end - begin) * stride;
   }
 }
@@ -141,6 +144,46 @@ void WriteToken(DType dtype, const float* from, ptrdiff_t stride, size_t n, cons
     default:
       return WriteElements<float>(from, stride, n, to, [](float x) { return x; });
   }
+}
+
+// Channels that lie side by side, at most so many, which is nearly always: the same by vectors.
+constexpr size_t kRowChannels = 1024;
+
+template <class To>
+void WriteRow(const Kernels& kernels, DType dtype, const float* from, size_t n, const To& to,
+              uint8_t* scales, size_t token) {
+  uint16_t halves[kRowChannels];
+  int8_t codes[kRowChannels];
+  switch (dtype) {
+    case DType::kBF16:
+    case DType::kF16: {
+      kernels.widen->narrow[StoredIndex(dtype)](from, n, halves);
+      auto* const elements = reinterpret_cast<uint16_t*>(to.panels);
+      return to.ForEach(halves, 1, 0, n, [&](size_t at, uint16_t bits) { elements[at] = bits; });
+    }
+    case DType::kInt8: {
+      kernels.quantize->int8_row(from, n, n, reinterpret_cast<float*>(scales) + token, codes);
+      auto* const elements = reinterpret_cast<int8_t*>(to.panels);
+      return to.ForEach(codes, 1, 0, n, [&](size_t at, int8_t code) { elements[at] = code; });
+    }
+    case DType::kInt4: {
+      f16 of_groups[kRowChannels / kInt4Group];
+      kernels.quantize->int4_row(from, n, kInt4Group, of_groups, codes);
+      f16* const block_scales = reinterpret_cast<f16*>(scales) + token;
+      for (size_t g = 0; g < CeilDiv(n, kInt4Group); ++g)
+        block_scales[g * kKeyBlock] = of_groups[g];
+      return to.ForEach(codes, 1, 0, n, [&](size_t at, int8_t code) { PutInt4(to, at, code); });
+    }
+    default:
+      return WriteToken(dtype, from, 1, n, to, scales, token);
+  }
+}
+
+template <class To>
+void Store(const Kernels& kernels, DType dtype, const float* from, ptrdiff_t stride, size_t n,
+           const To& to, uint8_t* scales, size_t token) {
+  if (stride == 1 && n <= kRowChannels) return WriteRow(kernels, dtype, from, n, to, scales, token);
+  WriteToken(dtype, from, stride, n, to, scales, token);
 }
 
 constexpr KvCacheConfig kNoConfig;
@@ -202,18 +245,19 @@ size_t KvCache::Impl::FirstHeldAt(size_t tokens) const {
   return tokens > sink_blocks * kKeyBlock + ring ? std::max(first_held, tokens - ring) : first_held;
 }
 
-void KvCache::Impl::Write(size_t sequence, size_t kv_head, const KvTokens& tokens, size_t after) {
+void KvCache::Impl::Write(const Kernels& kernels, size_t sequence, size_t kv_head,
+                          const KvTokens& tokens, size_t after) {
   const size_t first = length + after;
   for (size_t i = 0; i < tokens.keys.len; ++i) {
     const size_t at = (first + i) % kKeyBlock;
     uint8_t* block = Block(sequence, kv_head, (first + i) / kKeyBlock);
-    WriteToken(config.k_dtype, tokens.keys.row(sequence, i, kv_head), tokens.keys.dim_stride,
-               config.head_dim, KeyPlaces{block + at / kPanel * key_panel_bytes(), at % kPanel},
-               block + key_scales_at, at);
+    Store(kernels, config.k_dtype, tokens.keys.row(sequence, i, kv_head), tokens.keys.dim_stride,
+          config.head_dim, KeyPlaces{block + at / kPanel * key_panel_bytes(), at % kPanel},
+          block + key_scales_at, at);
     if (config.values_in_keys) continue;
-    WriteToken(config.v_dtype, tokens.values.row(sequence, i, kv_head), tokens.values.dim_stride,
-               config.v_head_dim, ValuePlaces{block + values_at, at * kPanel},
-               block + value_scales_at, at);
+    Store(kernels, config.v_dtype, tokens.values.row(sequence, i, kv_head),
+          tokens.values.dim_stride, config.v_head_dim, ValuePlaces{block + values_at, at * kPanel},
+          block + value_scales_at, at);
   }
 }
 
@@ -288,9 +332,9 @@ Status KvCache::append_tokens(const TensorView& k, const TensorView* v, Context&
   m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on
   const Status status = ForEachTask(impl, heads, workers, [&](size_t task, size_t worker) {
     const size_t sequence = task / c.num_kv_heads, head = task % c.num_kv_heads;
-    if (widened == 0) return m.Write(sequence, head, tokens);
+    if (widened == 0) return m.Write(impl, sequence, head, tokens);
     for (size_t i = 0; i < seq; ++i) {
-      m.Write(sequence, head, reader.Read(sequence, i, head, floats + worker * widened), i);
+      m.Write(impl, sequence, head, reader.Read(sequence, i, head, floats + worker * widened), i);
     }
   });
   if (status.ok()) m.length += seq;

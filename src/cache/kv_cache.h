@@ -53,7 +53,8 @@ struct KvCache::Impl {
   // first_held once `tokens` have been appended in all.
   size_t FirstHeldAt(size_t tokens) const;
   // One head of f32 tokens, from `length` + `after` on.
-  void Write(size_t sequence, size_t kv_head, const KvTokens& tokens, size_t after = 0);
+  void Write(const Kernels& kernels, size_t sequence, size_t kv_head, const KvTokens& tokens,
+             size_t after = 0);
 };
 
 // Ok, or that the cache was moved from.
