@@ -186,17 +186,26 @@ template <class Pack>
 void KeyBlocks::ForEachWidened(const StoredRows& from, const KeyHead& head, size_t first,
                                size_t count, float* rows, const Pack& pack) const {
   const HeadsView& view = from.view;
+  struct Place {
+    size_t b, i;
+  };
+  const auto place_of = [&](size_t key) {
+    if (source_ == Source::kTensors) return Place{head.batch, head.row_of_key(key)};
+    return Place{static_cast<size_t>(head.blocks[key / view.len]), key % view.len};
+  };
+  // Rows of a head lie far apart, where the hardware does not look ahead.
+  const size_t all = view.dtype == DType::kInt4 ? CeilDiv(view.dim, 2) : view.row_bytes();
+  const size_t bytes = view.dim_stride == 1 ? all : 0;
   for (size_t at = 0; at < count; at += kPanel) {
     const size_t some = std::min(kPanel, count - at);
     for (size_t j = 0; j < some; ++j) {
-      const size_t key = first + at + j;
-      float* to = rows + j * view.dim;
-      if (source_ == Source::kTensors) {
-        from.Read(*widen_, head.batch, head.row_of_key(key), head.head, to);
-      } else {
-        const auto page = static_cast<size_t>(head.blocks[key / view.len]);
-        from.Read(*widen_, page, key % view.len, head.head, to);
+      if (at + j + kPanel < count) {
+        const Place later = place_of(first + at + j + kPanel);
+        const char* row = view.at(later.b, later.i, head.head);
+        for (size_t byte = 0; byte < bytes; byte += kLineBytes) PrefetchToL1(row + byte);
       }
+      const Place place = place_of(first + at + j);
+      from.Read(*widen_, place.b, place.i, head.head, rows + j * view.dim);
     }
     pack(rows, at, some);
   }
