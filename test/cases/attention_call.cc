@@ -114,8 +114,10 @@ Status AttentionProblem::CallCache(const KvCacheConfig& config, const AttentionO
     const size_t rest = begin < kv_len - last ? kv_len - last - begin : kv_len - begin;
     const size_t end =
         begin + (begin < kv_len - last ? std::min({rest, cache->room(), size_t{50}}) : rest);
-    const Status status =
-        cache->append(k.view().slice(1, begin, end), v.view().slice(1, begin, end), context);
+    const Tensor<float>& keys = config.k_dtype == DType::kF32 ? k : given_k;
+    const Tensor<float>& values = config.v_dtype == DType::kF32 ? v : given_v;
+    const Status status = cache->append(keys.view().slice(1, begin, end),
+                                        values.view().slice(1, begin, end), context);
     if (!status.ok()) return status;
     begin = end;
   }
@@ -191,6 +193,8 @@ Status AttentionProblem::CallOn(Source source, const AttentionOptions& options, 
   config.head_dim = s.head_dim;
   config.v_head_dim = s.v_head_dim;
   config.capacity = std::max<size_t>(s.kv_len, 1);
+  config.k_dtype = given.k_dtype;
+  config.v_dtype = given.v_dtype;
   switch (source) {
     case Source::kTensors:
       break;

@@ -30,6 +30,8 @@ constexpr Feature kFeatures[] = {
     From<Source::kPages>("from pages"),
     From<Source::kPacked>("packed"),
     From<Source::kParts>("in parts"),
+    Of<&AttentionCase::k_dtype>("k_dtype"),
+    Of<&AttentionCase::v_dtype>("v_dtype"),
     Of<&AttentionCase::causal>("causal"),
     Of<&AttentionCase::top_left>("top_left"),
     Of<&AttentionCase::window>("window"),
@@ -80,6 +82,8 @@ std::ostream& operator<<(std::ostream& out, const AttentionCase& c) {
   };
   out << "; seed " << c.seed;
   number("block_size", c.block_size, c.source == Source::kPages);
+  number("k_dtype", name_of(c.k_dtype), c.k_dtype != DType::kF32);
+  number("v_dtype", name_of(c.v_dtype), c.v_dtype != DType::kF32);
   number("window", c.window, c.window > 0);
   number("sink_tokens", c.sink_tokens, c.sink_tokens > 0);
   number("scale", c.scale.value_or(0.0f), c.scale.has_value());

@@ -31,7 +31,8 @@ enum class MaskType { kNone, kBoolean, kAdditive };
 struct AttentionCase {
   AttentionShape shape = {};
   Source source = Source::kTensors;
-  size_t block_size = 16;  // of pages
+  size_t block_size = 16;                              // of pages
+  DType k_dtype = DType::kF32, v_dtype = DType::kF32;  // in a cache or ring
 
   bool causal = false, top_left = false;
   size_t window = 0, sink_tokens = 0;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "test/support/compare.h"
+#include "test/support/stored_tokens.h"
 #include "tools/conformance/random.h"
 
 namespace heed::test {
@@ -75,6 +76,13 @@ TensorView MaskView(const PlacedVector<T>& mask, const AttentionCase& c) {
                     4 - lead);
 }
 
+// Rounds tokens to what a cache of the type holds, and keeps them as they were.
+void Store(DType dtype, Tensor<float>* tokens, Tensor<float>* given) {
+  if (dtype == DType::kF32) return;
+  *given = *tokens;
+  tokens->Assign(RoundTokens(dtype, *given).Dense());
+}
+
 }  // namespace
 
 AttentionProblem::AttentionProblem(const AttentionCase& c)
@@ -82,6 +90,8 @@ AttentionProblem::AttentionProblem(const AttentionCase& c)
       q({c.shape.batch, c.shape.q_len, c.shape.num_heads, c.shape.head_dim}, c.layout),
       k({c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.head_dim}, c.layout),
       v({c.shape.batch, c.shape.kv_len, c.shape.num_kv_heads, c.shape.v_head_dim}, c.layout),
+      given_k({0}),
+      given_v({0}),
       dropout_mask(c.dropout_mask
                        ? Sizes{c.shape.batch, c.shape.num_heads, c.shape.q_len, c.shape.kv_len}
                        : Sizes{0},
@@ -91,6 +101,8 @@ AttentionProblem::AttentionProblem(const AttentionCase& c)
   q.FillNormal(random, c.q_scale);
   k.FillNormal(random);
   v.FillNormal(random);
+  Store(c.k_dtype, &k, &given_k);
+  Store(c.v_dtype, &v, &given_v);
   for (size_t i = 0; i < dropout_mask.size(); ++i) {
     dropout_mask[i] = random.Below(3) == 0 ? 0.0f : 1.5f;
   }

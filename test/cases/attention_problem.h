@@ -46,6 +46,8 @@ class AttentionProblem {
 
   AttentionCase given;
   Tensor<float> q, k, v;  // [batch, q_len, num_heads, head_dim] and so on
+  // What is appended to a cache where it stores other types than f32; k and v are what it then holds.
+  Tensor<float> given_k, given_v;
   Tensor<float> dropout_mask;
   PlacedVector<float> slopes, sinks, bias;
   PlacedVector<int32_t> prefix_lens, kv_lens;

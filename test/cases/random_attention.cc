@@ -8,6 +8,7 @@
 #include "test/cases/attention_problem.h"
 #include "test/cases/attention_reference.h"
 #include "test/support/compare.h"
+#include "test/support/stored_tokens.h"
 #include "tools/conformance/random.h"
 
 namespace heed::test {
@@ -47,6 +48,9 @@ void Legalize(AttentionCase* c) {
     c->mask = MaskType::kNone;
   } else if (c->source == Source::kRing) {
     c->source = Source::kCache;
+  }
+  if (c->source != Source::kCache && c->source != Source::kRing) {
+    c->k_dtype = c->v_dtype = DType::kF32;
   }
   if (c->source == Source::kPacked) {
     c->key_mask = c->tree_mask = c->weights = c->key_scores = c->dropout_mask = false;
@@ -102,6 +106,10 @@ AttentionCase DrawCase(uint64_t seed) {
   c.weights = one_in(4);
   c.chosen = one_in(2);
   c.key_scores = one_in(4);
+  if (!one_in(3)) {
+    c.k_dtype = kAllStored[random.Below(std::size(kAllStored))];
+    c.v_dtype = kAllStored[random.Below(std::size(kAllStored))];
+  }
   Legalize(&c);
   return c;
 }
