@@ -217,7 +217,7 @@ const BadCall kBadCalls[] = {
     {"y null", kInvalid, "y", [](Call& c) { c.y.data = nullptr; }},
     {"x of rank 1", kInvalid, "x", [](Call& c) { c.x = TensorView(&c.x_data[0], {10}); }},
     {"x of another width", kInvalid, "x", [](Call& c) { c.x.shape[2] = 9; }},
-    {"x in f16", kUnsupported, "x", [](Call& c) { c.x.dtype = DType::kF16; }},
+    {"x in i32", kUnsupported, "x", [](Call& c) { c.x.dtype = DType::kI32; }},
     {"x of endless length", kInvalid, "x", [](Call& c) { c.x.shape[1] = kHuge; }},
     {"y of another length", kInvalid, "y", [](Call& c) { c.y.shape[1] = 2; }},
     {"y of another width", kInvalid, "y", [](Call& c) { c.y.shape[2] = 11; }},
@@ -225,7 +225,7 @@ const BadCall kBadCalls[] = {
      [](Call& c) {
        c.y = MutableTensorView(&c.y_data[0], {6, 12});
      }},
-    {"y in bf16", kUnsupported, "y", [](Call& c) { c.y.dtype = DType::kBF16; }},
+    {"y in int8", kUnsupported, "y", [](Call& c) { c.y.dtype = DType::kInt8; }},
     {"y's rows share memory", kInvalid, "y", [](Call& c) { c.y.strides[1] = 0; }},
     {"y without unit stride", kInvalid, "y",
      [](Call& c) {
