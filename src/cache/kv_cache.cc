@@ -146,6 +146,25 @@ void WriteToken(DType dtype, const float* from, ptrdiff_t stride, size_t n, cons
   }
 }
 
+// The codes of a row. A key has both nibbles of its bytes, whose channels are steps; of values, whose
+// steps are tokens, it has one of each.
+void PlaceInt4(const int8_t* codes, size_t n, const KeyPlaces& to) {
+  for (size_t d = 0; d < n; d += 2) {
+    const int odd = d + 1 < n ? codes[d + 1] : 0;
+    to.panels[d / 2 * kPanel + to.first] = static_cast<uint8_t>((codes[d] & 15) | (odd & 15) << 4);
+  }
+}
+void PlaceInt4(const int8_t* codes, size_t n, const ValuePlaces& to) {
+  const size_t step = to.first / kPanel, shift = step % 2 * 4;
+  for (size_t d = 0; d < n; d += kPanel) {
+    uint8_t* pairs = to.panels + (d / kPanel * kKeyBlock + step) / 2 * kPanel;
+    for (size_t c = 0; c < std::min(kPanel, n - d); ++c) {
+      const unsigned code = static_cast<unsigned>(codes[d + c]) & 15u;
+      pairs[c] = static_cast<uint8_t>((pairs[c] & ~(15u << shift)) | code << shift);
+    }
+  }
+}
+
 // Channels that lie side by side, at most so many, which is nearly always: the same by vectors.
 constexpr size_t kRowChannels = 1024;
 
@@ -172,7 +191,7 @@ void WriteRow(const Kernels& kernels, DType dtype, const float* from, size_t n, 
       f16* const block_scales = reinterpret_cast<f16*>(scales) + token;
       for (size_t g = 0; g < CeilDiv(n, kInt4Group); ++g)
         block_scales[g * kKeyBlock] = of_groups[g];
-      return to.ForEach(codes, 1, 0, n, [&](size_t at, int8_t code) { PutInt4(to, at, code); });
+      return PlaceInt4(codes, n, to);
     }
     default:
       return WriteToken(dtype, from, 1, n, to, scales, token);
