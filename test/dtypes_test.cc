@@ -266,12 +266,12 @@ TEST_CASE("pages whose types, shapes and scales do not go together are refused b
        [](CodedPages& p) { p.kv.k_scales.data = p.out.data(); }},
   };
   Context context;
-  for (const auto& [what, code, argument, spoil] : bad) {
-    INFO(what);
+  for (const auto& call : bad) {
+    INFO(call.what);
     CodedPages pages;
-    spoil(pages);
+    call.spoil(pages);
     const std::vector<float> before = pages.out;
-    CHECK(WrongRefusal(pages.Run(context), code, argument) == "");
+    CHECK(WrongRefusal(pages.Run(context), call.code, call.argument) == "");
     CHECK(pages.out == before);
   }
   PagedKvCacheConfig config = {.num_blocks = 1, .num_kv_heads = 1, .head_dim = 8};
@@ -289,7 +289,8 @@ TEST_CASE("matmul of 16-bit operands has f32's bits, rounded once") {
   } shapes[] = {{1, 1, 1},   {1, 300, 200}, {3, 257, 65},  {5, 16, 33},
                 {6, 40, 17}, {25, 600, 70}, {430, 33, 48}, {2, 0, 5}};
   Random random(11);
-  for (const auto& [m, k, n] : shapes) {
+  for (const auto& shape : shapes) {
+    const size_t m = shape.m, k = shape.k, n = shape.n;
     for (size_t draw = 0; draw < (Quick() ? 4u : 12u); ++draw) {
       const DType types[] = {DrawFloat(random), DrawFloat(random), DrawFloat(random),
                              DrawFloat(random)};
