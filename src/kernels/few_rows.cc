@@ -172,10 +172,8 @@ struct Piece {
   }
 };
 
-// Steps of a panel before the next: two lines or four.
-constexpr size_t StepsTogether(DType dtype) {
-  return dtype == DType::kF32 ? 4 : dtype == DType::kInt4 ? 16 : 8;
-}
+// Steps of a panel before the next: at most four lines, one at least.
+constexpr size_t StepsTogether(DType dtype) { return dtype == DType::kF32 ? 4 : 8; }
 
 // Four panels of kEach vectors and one row: all sums in registers.
 template <DType kDType, size_t kEach>

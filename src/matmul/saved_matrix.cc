@@ -14,6 +14,7 @@ namespace {
 constexpr char kMagic[] = {'h', 'e', 'e', 'd', 'p', 'a', 'c', 'k'};
 constexpr uint32_t kVersion = 1;
 constexpr size_t kHeaderBytes = 64;
+constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
 static_assert(kHeaderBytes == PackedLayout::kAlignment);  // so panels are aligned as it is
 
 // Where its numbers stand.
@@ -63,19 +64,15 @@ void CopyData(const PackedLayout& layout, const uint8_t* from, uint8_t* to) {
   CopyElements(from + scales, layout.bytes() - scales, size_of(layout.scale_dtype()), to + scales);
 }
 
-template <class... Args>
-Status Refused(const char* format, Args... args) {
-  return Status::Error(StatusCode::kInvalidArgument, format, args...);
-}
-
 // Checks a header and takes from it what it says.
 Status ReadHeader(const uint8_t* header, size_t bytes, PackedLayout* layout) {
   if (bytes < kHeaderBytes) {
-    return Refused("data: has %zu bytes, must have at least the %zu of a saved matrix's header",
-                   bytes, kHeaderBytes);
+    return Status::Error(
+        kInvalid, "data: has %zu bytes, must have at least the %zu of a saved matrix's header",
+        bytes, kHeaderBytes);
   }
   if (std::memcmp(header, kMagic, sizeof(kMagic)) != 0) {
-    return Refused("data: is not a saved matrix, must begin with 'heedpack'");
+    return Status::Error(kInvalid, "data: is not a saved matrix, must begin with 'heedpack'");
   }
   const auto version = Get<uint32_t>(header + kVersionAt);
   if (version != kVersion) {
@@ -84,16 +81,19 @@ Status ReadHeader(const uint8_t* header, size_t bytes, PackedLayout* layout) {
                          size_t{kVersion});
   }
   if (Get<uint32_t>(header + kHeaderCrcAt) != Crc32c(header, kHeaderCrcAt)) {
-    return Refused("data: the header is damaged, its checksum must be that of its bytes");
+    return Status::Error(kInvalid,
+                         "data: the header is damaged, its checksum must be that of its bytes");
   }
   if (Get<uint64_t>(header + kZerosAt) != 0 || Get<uint32_t>(header + kPanelsAt) != kHeaderBytes) {
-    return Refused("data: the header is wrong, panels must begin at %zu and its end must be 0",
-                   kHeaderBytes);
+    return Status::Error(
+        kInvalid, "data: the header is wrong, panels must begin at %zu and its end must be 0",
+        kHeaderBytes);
   }
   const auto type = Get<uint32_t>(header + kTypeAt), group = Get<uint32_t>(header + kGroupAt);
   if (type >= kStoredTypes || !HasGroup(kTypes[type], group)) {
-    return Refused("data: type is %zu and group %zu, must be ones that matrices are stored in",
-                   size_t{type}, size_t{group});
+    return Status::Error(
+        kInvalid, "data: type is %zu and group %zu, must be ones that matrices are stored in",
+        size_t{type}, size_t{group});
   }
   const auto in = Get<uint64_t>(header + kInAt), out = Get<uint64_t>(header + kOutAt);
   const auto data_bytes = Get<uint64_t>(header + kBytesAt);
@@ -102,17 +102,19 @@ Status ReadHeader(const uint8_t* header, size_t bytes, PackedLayout* layout) {
   layout->in = static_cast<size_t>(in);
   layout->out = static_cast<size_t>(out);
   if (layout->in != in || layout->out != out || !layout->Fits()) {
-    return Refused("data: in and out are %llu and %llu, which exceed the address space",
-                   static_cast<unsigned long long>(in), static_cast<unsigned long long>(out));
+    return Status::Error(kInvalid,
+                         "data: in and out are %llu and %llu, which exceed the address space",
+                         static_cast<unsigned long long>(in), static_cast<unsigned long long>(out));
   }
   if (data_bytes != layout->bytes()) {
-    return Refused("data: says that %llu bytes follow the header, must be %zu for [%zu, %zu] of %s",
-                   static_cast<unsigned long long>(data_bytes), layout->bytes(), layout->in,
-                   layout->out, name_of(layout->dtype));
+    return Status::Error(
+        kInvalid, "data: says that %llu bytes follow the header, must be %zu for [%zu, %zu] of %s",
+        static_cast<unsigned long long>(data_bytes), layout->bytes(), layout->in, layout->out,
+        name_of(layout->dtype));
   }
   if (bytes - kHeaderBytes < layout->bytes()) {
-    return Refused("data: is cut off after %zu bytes, must have %zu", bytes,
-                   kHeaderBytes + layout->bytes());
+    return Status::Error(kInvalid, "data: is cut off after %zu bytes, must have %zu", bytes,
+                         kHeaderBytes + layout->bytes());
   }
   return Status();
 }
@@ -132,15 +134,16 @@ Status CheckElements(const PackedLayout& layout, const uint8_t* data) {
   const uint8_t* scales = data + layout.scales_at();
   if (layout.dtype == DType::kInt4) {
     if (AllScales<uint16_t>(scales, layout.num_scales(), 0x7C00, 0x8000)) return Status();
-    return Refused("data: a scale is NaN or infinite, must be a number");
+    return Status::Error(kInvalid, "data: a scale is NaN or infinite, must be a number");
   }
   if (!AllScales<uint32_t>(scales, layout.num_scales(), 0x7F800000, 0)) {
-    return Refused("data: a scale is NaN, infinite or negative, must be a number");
+    return Status::Error(kInvalid, "data: a scale is NaN, infinite or negative, must be a number");
   }
   const uint8_t* end = data + layout.num_panels() * layout.panel_bytes();
   bool least = false;
   for (const uint8_t* at = data; at != end; ++at) least |= *at == 0x80;
-  return least ? Refused("data: a code is -128, must be from -127 to 127") : Status();
+  return least ? Status::Error(kInvalid, "data: a code is -128, must be from -127 to 127")
+               : Status();
 }
 
 }  // namespace
@@ -148,10 +151,13 @@ Status CheckElements(const PackedLayout& layout, const uint8_t* data) {
 size_t PackedMatrix::saved_bytes() const { return impl_ ? kHeaderBytes + impl_->bytes() : 0; }
 
 Status PackedMatrix::save(void* data, size_t bytes) const {
-  if (impl_ == nullptr) return Refused("matrix: was moved from, must hold elements to save");
-  if (data == nullptr) return Refused("data: is null, must have room for %zu bytes", saved_bytes());
+  if (impl_ == nullptr)
+    return Status::Error(kInvalid, "matrix: was moved from, must hold elements to save");
+  if (data == nullptr)
+    return Status::Error(kInvalid, "data: is null, must have room for %zu bytes", saved_bytes());
   if (bytes < saved_bytes()) {
-    return Refused("bytes: is %zu, must be at least saved_bytes(), %zu", bytes, saved_bytes());
+    return Status::Error(kInvalid, "bytes: is %zu, must be at least saved_bytes(), %zu", bytes,
+                         saved_bytes());
   }
   auto* header = static_cast<uint8_t*>(data);
   CopyData(*impl_, impl_->data, header + kHeaderBytes);
@@ -170,9 +176,10 @@ Status PackedMatrix::save(void* data, size_t bytes) const {
 }
 
 Result<PackedMatrix> PackedMatrix::map(const void* data, size_t bytes, const MapOptions& options) {
-  if (data == nullptr) return Refused("data: is null, must be a saved matrix");
+  if (data == nullptr) return Status::Error(kInvalid, "data: is null, must be a saved matrix");
   if (reinterpret_cast<uintptr_t>(data) % PackedLayout::kAlignment != 0) {
-    return Refused("data: is %p, must be aligned to %zu bytes", data, PackedLayout::kAlignment);
+    return Status::Error(kInvalid, "data: is %p, must be aligned to %zu bytes", data,
+                         PackedLayout::kAlignment);
   }
   const auto* header = static_cast<const uint8_t*>(data);
   PackedLayout layout;
@@ -180,7 +187,8 @@ Result<PackedMatrix> PackedMatrix::map(const void* data, size_t bytes, const Map
   const uint8_t* panels = header + kHeaderBytes;
   if (options.check_data) {
     if (Get<uint32_t>(header + kDataCrcAt) != Crc32c(panels, layout.bytes())) {
-      return Refused("data: panels or scales are damaged, their checksum must be the header's");
+      return Status::Error(
+          kInvalid, "data: panels or scales are damaged, their checksum must be the header's");
     }
     HEED_RETURN_IF_ERROR(CheckElements(layout, panels));
   }
