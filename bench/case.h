@@ -29,7 +29,7 @@ struct Case {
   Work work;
   size_t threads = 1;
   Tier tier = Tier::kDefault;
-  std::string library_name;  // "heed"; "causal": what its problem's other cases are compared with
+  std::string library_name;  // "heed", or a baseline
   std::shared_ptr<const Library> library;
   std::function<Result<Runs>()> prepare;  // called once
 
@@ -38,8 +38,6 @@ struct Case {
   }
   std::string name() const { return problem() + "/" + library_name; }
 };
-
-inline constexpr const char* kCausal = "causal";
 
 // Runs `run`, which writes `got`, and `reference`, which writes `want`. Not ok when one is refused
 // or they differ by more than f32 sums in another order do.

@@ -255,6 +255,14 @@ std::vector<StoredCase> stored_cases() {
   return cases;
 }
 
+std::string name_of(const StoredCase& stored) {
+  std::string name = std::string("cache:") + heed::name_of(stored.k_dtype);
+  if (stored.v_dtype != stored.k_dtype) {
+    name += std::string("/values:") + heed::name_of(stored.v_dtype);
+  }
+  return name;
+}
+
 // Of a token of one head, scales included.
 double stored_bytes(DType dtype, size_t dim) {
   const auto n = static_cast<double>(dim);
@@ -307,8 +315,7 @@ void add_stored(Suite* suite) {
       Case c;
       c.operation = "feature";
       c.shape = shape_of(stored.shape);
-      c.shape.name = std::string("cache:") + name_of(stored.k_dtype) + ":" +
-                     name_of(stored.v_dtype) + "/" + c.shape.name;
+      c.shape.name = name_of(stored) + (decodes ? "/decode/" : "/prefill/") + c.shape.name;
       c.bound = decodes ? Bound::kMemory : Bound::kFlops;
       c.threads = threads;
       c.tier = Tier::kNamed;
@@ -325,7 +332,7 @@ void add_stored(Suite* suite) {
       };
       c.library = make_heed(threads, target);
       add(stored, c.library->name());
-      add({stored.shape, DType::kF32, DType::kF32}, kCausal);
+      add({stored.shape, DType::kF32, DType::kF32}, kStoredF32);
     }
   }
 }

@@ -50,7 +50,7 @@ struct StoredProblem {
 
 std::string name_of(const PackOptions& options) {
   std::string name = heed::name_of(options.dtype);
-  if (options.group > 0) name += ":" + std::to_string(options.group);
+  if (options.group > 0) name += "/group:" + std::to_string(options.group);
   return name;
 }
 
@@ -114,7 +114,7 @@ void add_stored(Suite* suite, const MatmulShape& shape) {
       };
       c.library = make_heed(threads, target);
       add(options, c.library->name());
-      add(PackOptions(), kCausal);
+      add(PackOptions(), kStoredF32);
     }
   }
 }

@@ -71,6 +71,8 @@ Row row_of(const Json& json) {
   row.limit = number_in(json, "limit_per_second");
   row.workspace_bytes = number_in(json, "workspace_bytes");
   row.vs_causal = number_in(json, "vs_causal");
+  row.vs_f32 = number_in(json, "vs_f32");
+  row.bytes_vs_f32 = number_in(json, "bytes_vs_f32");
   return row;
 }
 
@@ -132,6 +134,8 @@ Results read(const Json& document) {
 const char* name_of(Bound bound) {
   return bound == Bound::kFlops ? "flops" : bound == Bound::kL2 ? "L2" : "memory";
 }
+
+bool is_baseline(const std::string& library) { return library == kCausal || library == kStoredF32; }
 
 double limit_of(const Limits& limits, Bound bound) {
   if (bound == Bound::kFlops) return limits.flops;

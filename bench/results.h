@@ -40,6 +40,11 @@ struct Label {
 std::string label_to_json(const Label& label);
 std::string limits_to_json(const std::vector<Limits>& limits);  // of the context
 
+// In the place of a library: what its problem's other cases are compared with, which is plain causal
+// attention, or the same with keys and values, or weights, stored as f32.
+inline constexpr const char *kCausal = "causal", *kStoredF32 = "f32";
+bool is_baseline(const std::string& library);
+
 // All repetitions of one library at one problem with one number of threads.
 struct Row {
   std::string name;
@@ -50,6 +55,8 @@ struct Row {
   double limit = 0;             // per second, the best in turn with the repetitions
   double workspace_bytes = 0;   // what heed's context held after it
   double vs_causal = 0;         // cost of a visible key beside plain causal attention
+  double vs_f32 = 0;            // time beside that of the same stored as f32
+  double bytes_vs_f32 = 0;      // and what is read
   std::string error;            // not empty: refused or wrong
   double units() const { return label.bound == Bound::kFlops ? flops : bytes; }
   double rate() const { return best > 0 ? units() / best : 0; }    // units per second

@@ -151,14 +151,21 @@ double best_time(const BenchmarkRuns& runs, const std::string& name) {
   return std::isfinite(best) ? best : 0;
 }
 
-// How much a flop of `c` costs beside one of the group's plain causal attention; 0: there is none.
-double vs_causal(const Group& group, const Case& c, const BenchmarkRuns& runs) {
-  for (const Contestant& other : group.contestants) {
-    if (other.c.library_name != kCausal || c.library_name == kCausal) continue;
-    const double best = best_time(runs, c.name()), plain = best_time(runs, other.c.name());
-    return plain > 0 ? best / c.work.flops / (plain / other.c.work.flops) : 0;
+using Counters = std::vector<std::pair<std::string, double>>;
+
+// What a flop of `c` costs beside one of the group's baseline, and what `c` reads beside f32's bytes.
+void add_beside(const Group& group, const Case& c, const BenchmarkRuns& runs, Counters* counters) {
+  if (is_baseline(c.library_name)) return;
+  for (const Contestant& one : group.contestants) {
+    const Case& other = one.c;
+    const double best = best_time(runs, c.name()), plain = best_time(runs, other.name());
+    if (!is_baseline(other.library_name) || plain == 0) continue;
+    counters->emplace_back("vs_" + other.library_name,
+                           best / c.work.flops / (plain / other.work.flops));
+    if (other.library_name == kStoredF32) {
+      counters->emplace_back("bytes_vs_f32", c.work.bytes / other.work.bytes);
+    }
   }
-  return 0;
 }
 
 // What was computed and what binds it go beside the times. The name is the case's alone, without
@@ -173,7 +180,6 @@ void describe(const Group& group, BenchmarkRuns* runs) {
       }
     }
   };
-  using Counters = std::vector<std::pair<std::string, double>>;
   for (const Contestant& one : group.contestants) {
     const Case& c = one.c;
     Counters counters = {
@@ -182,8 +188,8 @@ void describe(const Group& group, BenchmarkRuns* runs) {
         {"bytes", c.work.bytes},
         {"limit_per_second", group.limit},
         {"workspace_bytes", static_cast<double>(c.library->workspace_bytes())},
-        {"vs_causal", vs_causal(group, c, *runs)},
     };
+    add_beside(group, c, *runs, &counters);
     for (const auto& [name, size] : c.shape.sizes) {
       counters.emplace_back(name, static_cast<double>(size));
     }

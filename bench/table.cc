@@ -46,6 +46,12 @@ double share_of_run(const Results& results, const Row& row) {
   return 0;
 }
 
+std::string beside_baseline(const Row& row) {
+  if (row.vs_causal > 0) return format("%.2f of causal", row.vs_causal);
+  if (row.vs_f32 == 0) return "";
+  return format("%.2f of f32", row.vs_f32) + format(", bytes %.2f", row.bytes_vs_f32);
+}
+
 std::vector<std::string> line_of(const Results& results, const Row& row) {
   std::vector<std::string> line = {row.label.shape, std::to_string(row.threads), row.label.library};
   if (!row.error.empty()) {
@@ -54,15 +60,15 @@ std::vector<std::string> line_of(const Results& results, const Row& row) {
   }
   const Bound bound = row.label.bound;
   const double of_run = share_of_run(results, row);
-  line.insert(line.end(),
-              {duration_text(row.best), duration_text(row.median), rate_text(bound, row.rate()),
-               row.share() > 0 ? format("%.2f ", row.share()) +
-                                     (bound == Bound::kFlops ? "peak" : name_of(bound))
-                               : "-",
-               of_run > 0 ? format("%.2f", of_run) : "-",
-               row.best > 0 ? format("%.2f", row.median / row.best) : "-",
-               row.workspace_bytes > 0 ? bytes_text(row.workspace_bytes) : "",
-               row.vs_causal > 0 ? format("%.2f of causal", row.vs_causal) : ""});
+  line.insert(
+      line.end(),
+      {duration_text(row.best), duration_text(row.median), rate_text(bound, row.rate()),
+       row.share() > 0
+           ? format("%.2f ", row.share()) + (bound == Bound::kFlops ? "peak" : name_of(bound))
+           : "-",
+       of_run > 0 ? format("%.2f", of_run) : "-",
+       row.best > 0 ? format("%.2f", row.median / row.best) : "-",
+       row.workspace_bytes > 0 ? bytes_text(row.workspace_bytes) : "", beside_baseline(row)});
   return line;
 }
 
@@ -134,7 +140,7 @@ std::string table_of(const Results& results) {
     Lines lines = {{operation, "thr", "library", "best", "median", "rate", "share", "of run",
                     "noise", "workspace", ""}};
     for (; i < results.rows.size() && results.rows[i].label.operation == operation; ++i) {
-      if (results.rows[i].label.library != "causal")
+      if (!is_baseline(results.rows[i].label.library))
         lines.push_back(line_of(results, results.rows[i]));
     }
     text += "\n" + aligned(lines);

@@ -53,6 +53,11 @@ default, everything, quick = names(), names("--benchmark_filter=all"), names("--
 case = "prefill/heads:4/len:64/dim:32/threads:1/"
 assert case + "heed" in default and "feature/" not in " ".join(default)
 assert set(quick) < set(default) < set(everything)
+for name in ("cache:int4/decode/heads:12/len:4096/dim:64",
+             "cache:bf16/values:int8/prefill/heads:32on8/len:1024/dim:128",
+             "weights:int4/group:32/1x4096x4096"):
+    for library in ("heed", "f32"):  # each beside f32
+        assert "feature/" + name + "/threads:1/" + library in everything, name
 only = "--benchmark_filter=^" + case + "(heed|unfused)$"
 assert names(only) == [case + "heed", case + "unfused"]
 assert set(names("--benchmark_filter=-heed$")) == {n for n in everything if not n.endswith("heed")}

@@ -7,6 +7,7 @@
 
 #include "bench/output.h"
 #include "bench/results.h"
+#include "bench/table.h"
 
 namespace heed::bench {
 namespace {
@@ -123,6 +124,24 @@ TEST_CASE("a problem's cost per flop is compared with plain causal attention's")
   const Row causal = row_of(results, "double/64/threads:1/causal");
   CHECK(heed.vs_causal == doctest::Approx(heed.best / 64 / (causal.best / 32)));
   CHECK(causal.vs_causal == 0);
+}
+
+TEST_CASE("what is stored in fewer bits is compared with f32, in time and bytes") {
+  const Settings settings = quick();
+  std::vector<Case> cases = {case_of("heed", 0), case_of(kStoredF32, 0)};
+  cases[0].work.bytes = 16;
+  cases[1].work.bytes = 64;
+  Meter meter("", {}, size_t{1} << 20);
+  const Results results = results_of(run_cases(settings, std::move(cases), &meter));
+  const Row heed = row_of(results, "double/64/threads:1/heed");
+  const Row f32 = row_of(results, "double/64/threads:1/f32");
+  CHECK(heed.vs_f32 == doctest::Approx(heed.best / f32.best));
+  CHECK(heed.bytes_vs_f32 == 0.25);
+  CHECK(heed.vs_causal == 0);
+  CHECK(f32.vs_f32 == 0);
+  const std::string table = table_of(results);
+  CHECK(table.find(" of f32, bytes 0.25\n") != std::string::npos);
+  CHECK(table.find("  f32  ") == std::string::npos);
 }
 
 }  // namespace
