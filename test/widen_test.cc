@@ -58,7 +58,8 @@ struct StoredPanels {
     f32_scales.resize(groups * (depth + panels * kPanel));
     f16_scales.resize(f32_scales.size());
     for (size_t i = 0; i < f32_scales.size(); ++i) {
-      f16_scales[i] = ToF16(0.001f * static_cast<float>(i % 777 + 1));
+      const float sign = type == DType::kInt4 && i % 3 == 0 ? -1.0f : 1.0f;
+      f16_scales[i] = ToF16(sign * 0.001f * static_cast<float>(i % 777 + 1));
       f32_scales[i] = scale_type == DType::kF16 || type == DType::kInt4  // whose scales are f16
                           ? ToFloat(f16_scales[i])
                           : 0.1f + static_cast<float>(i) / 3.0f;
@@ -100,7 +101,8 @@ struct StoredPanels {
     const size_t at = scales.axis == ScaleAxis::kColumn
                           ? p * scales.panel_stride + k / scales.group * scales.group_stride + c
                           : k + (p * kPanel + c) / scales.group * scales.group_stride;
-    return code * f32_scales[at];
+    // Of int4, whose scales may be negative, a code of 0 is +0.
+    return dtype == DType::kInt4 ? code * f32_scales[at] + 0.0f : code * f32_scales[at];
   }
 };
 

@@ -470,22 +470,22 @@ HWY_INLINE void WidenPair(DF d, const uint8_t* HWY_RESTRICT panel, size_t p, siz
     const VF codes = hn::Load(d, kInt4Codes);
     const hn::Indices512<float> first{pairs.raw}, second{hn::ShiftRight<4>(pairs).raw};
     if constexpr (ScalesOf::kPerStep) {
-      even = hn::TableLookupLanes(hn::Mul(codes, scale_even), first);
-      odd = hn::TableLookupLanes(hn::Mul(codes, scale_odd), second);
+      even = hn::TableLookupLanes(TimesScale<kDType>(codes, scale_even), first);
+      odd = hn::TableLookupLanes(TimesScale<kDType>(codes, scale_odd), second);
     } else {
-      even = hn::Mul(hn::TableLookupLanes(codes, first), scale_even);
-      odd = hn::Mul(hn::TableLookupLanes(codes, second), scale_odd);
+      even = TimesScale<kDType>(hn::TableLookupLanes(codes, first), scale_even);
+      odd = TimesScale<kDType>(hn::TableLookupLanes(codes, second), scale_odd);
     }
 #else
-    even = hn::Mul(hn::ConvertTo(d, hn::ShiftLeft<28>(pairs)), scale_even);
-    odd = hn::Mul(hn::ConvertTo(d, hn::And(pairs, hn::Set(di, ~15))), scale_odd);
+    even = TimesScale<kDType>(hn::ConvertTo(d, hn::ShiftLeft<28>(pairs)), scale_even);
+    odd = TimesScale<kDType>(hn::ConvertTo(d, hn::And(pairs, hn::Set(di, ~15))), scale_odd);
 #endif
   } else {
     even = Stored<kDType>::Load(d, panel, k * kPanel + column);
     odd = Stored<kDType>::Load(d, panel, (k + 1) * kPanel + column);
     if constexpr (HasScales(kDType)) {
-      even = hn::Mul(even, scales.Even(d, p, k, column));
-      odd = hn::Mul(odd, scales.Odd(d, p, k, column));
+      even = TimesScale<kDType>(even, scales.Even(d, p, k, column));
+      odd = TimesScale<kDType>(odd, scales.Odd(d, p, k, column));
     }
   }
 }
@@ -499,7 +499,7 @@ HWY_INLINE VF WidenStep(DF d, const uint8_t* HWY_RESTRICT panel, size_t p, size_
     return k % 2 == 0 ? even : odd;
   } else {
     const VF x = Stored<kDType>::Load(d, panel, k * kPanel + column);
-    if constexpr (HasScales(kDType)) return hn::Mul(x, scales.Even(d, p, k, column));
+    if constexpr (HasScales(kDType)) return TimesScale<kDType>(x, scales.Even(d, p, k, column));
     return x;
   }
 }

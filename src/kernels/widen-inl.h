@@ -84,6 +84,16 @@ HWY_INLINE hn::VFromD<hn::Rebind<uint16_t, D>> NarrowF16([[maybe_unused]] D d, h
 #endif
 }
 
+// code * scale, and +0 for a code of 0: the scales of int4 may be negative.
+template <DType kDType, class V>
+HWY_INLINE V TimesScale(V codes, V scale) {
+  if constexpr (kDType == DType::kInt4) {
+    return hn::MulAdd(codes, scale, hn::Zero(hn::DFromV<V>()));
+  } else {
+    return hn::Mul(codes, scale);
+  }
+}
+
 // Load(d, panel, i): elements [i, i + lanes) of a panel, counted step by step, as they are without
 // their scale; i is a multiple of the lanes.
 template <DType kDType>

@@ -71,7 +71,7 @@ void WidenPanels(const PanelWiden& t) {
         const VF scale = hn::Set(d, ScaleAt(scales, of_panel + k));
         for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
           const VF x = Stored<kDType>::Load(d, from, k * kPanel + column);
-          hn::StoreU(hn::Mul(x, scale), d, to + column);
+          hn::StoreU(TimesScale<kDType>(x, scale), d, to + column);
         }
       }
     }
@@ -149,13 +149,15 @@ void WidenInt4Row(const uint8_t* codes, size_t n, const f16* scales, float* to) 
           hn::PromoteTo(di, hn::LoadU(d8, reinterpret_cast<const int8_t*>(codes) + c / 2));
       const VF even = hn::ConvertTo(d, hn::ShiftRight<28>(hn::ShiftLeft<28>(bytes)));
       const VF odd = hn::ConvertTo(d, hn::ShiftRight<4>(bytes));
-      hn::StoreInterleaved2(hn::Mul(even, times), hn::Mul(odd, times), d, to + c);
+      hn::StoreInterleaved2(TimesScale<DType::kInt4>(even, times),
+                            TimesScale<DType::kInt4>(odd, times), d, to + c);
     }
   }
 #endif
   for (; i < n; ++i) {
     const int nibble = codes[i / 2] >> (i % 2 * 4) & 15;
-    to[i] = static_cast<float>(nibble < 8 ? nibble : nibble - 16) * ToFloat(scales[i / kInt4Group]);
+    const float code = static_cast<float>(nibble < 8 ? nibble : nibble - 16);
+    to[i] = code * ToFloat(scales[i / kInt4Group]) + 0.0f;  // as TimesScale
   }
 }
 
