@@ -187,8 +187,8 @@ Status attention(const TensorView& q, const KvCache& cache, const MutableTensorV
 //                   DType), unit stride along them; scales f16 [num_blocks, block_size,
 //                   num_kv_heads, dim / 32 rounded up], unit stride along the last dimension: one
 //                   for each 32 channels
-// A quantized element is float(code) * scale, rounded once, and the result has the bits of f32 pages
-// of those numbers.
+// A quantized element is float(code) * scale, rounded once, and +0 for a code of 0. The result has
+// the bits of f32 pages of those numbers.
 struct PagedKv {
   TensorView k;
   TensorView v;

@@ -6,10 +6,10 @@
 //   Q8_0   32 in 34 bytes    d * q          q 8 bits            int8, groups of 32: exact
 //   Q4_0   32 in 18 bytes    d * (q - 8)    q 4 bits            int4, groups of 32: exact
 //   Q6_K   256 in 210 bytes  d * s * (q - 32)  q 6, s 8 bits    int8, groups of 16: exact
-//   Q4_K   256 in 144 bytes  d * s * q - e * m  q 4, s, m 6 bits  f32: the difference is rounded
+//   Q4_K   256 in 144 bytes  d * s * q - dmin * m  q 4, s, m 6 bits  f32: the difference is rounded
 //
-// d and e are f16. The products are exact in f32, those of Q6_K with all of its 24 bits. In Q4_K a
-// group of 32 has a minimum, e * m, so an element is no integer times a scale; the subtraction
+// d and dmin are f16. The products are exact in f32, those of Q6_K with 23 of its 24 bits. In Q4_K
+// a group of 32 has a minimum, dmin * m, so an element is no integer times a scale; the subtraction
 // rounds once, to f32. To store it smaller, dequantize_gguf() and PackedMatrix::pack() with another
 // type, which rounds again; storage_error() says by how much.
 #pragma once

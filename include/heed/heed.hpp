@@ -1,6 +1,6 @@
-// heed: attention for CPUs. Matrix product, softmax and attention in f32 on the caller's memory,
-// with the same bits for any number of threads, any batch, any chunking of a sequence and any CPU
-// of a family.
+// heed: attention for CPUs. Matrix product, softmax and attention, computed in f32, on tensors of
+// f32, f16 and bf16 in the caller's memory, with the same bits for any number of threads, any
+// batch, any chunking of a sequence and any CPU of a family.
 //
 //   status.hpp                errors as values
 //   tensor.hpp                views of the caller's memory

@@ -27,10 +27,10 @@ struct KvCacheConfig {
   // bits than values.
   //   kBF16, kF16  rounded to nearest, ties to even
   //   kInt8        codes -127 ... 127 and a scale for each token and head, f32: largest / 127
-  //   kInt4        codes -7 ... 7 and a scale for each token, head and 32 channels, f16:
-  //                largest / 7
-  // A code is element / scale to nearest, ties to even. A token with a NaN or an infinity in its
-  // head, or in the 32 channels, reads as NaN there.
+  //   kInt4        codes -8 ... 7 and a scale for each token, head and 32 channels, f16: the
+  //                element of the largest magnitude / -8
+  // A code is element / scale to nearest, ties to even (heed/quantize.hpp). In these two, elements
+  // that share a scale with a NaN or an infinity read as NaN.
   DType k_dtype = DType::kF32, v_dtype = DType::kF32;
   // The values of a token are the first v_head_dim channels of its keys, as they are stored: latent
   // attention (DeepSeek, GLM) and shared keys and values. They are stored and read once; v_head_dim
@@ -48,7 +48,7 @@ struct KvCacheConfig {
 // may read it.
 //
 // What is computed from it is what f32 gives for the numbers that are stored, bit for bit: those of
-// 16 bits widened, float(code) * scale rounded once.
+// 16 bits widened, float(code) * scale rounded once and +0 for a code of 0.
 //
 // Attention with causal, window and sink_tokens within those of the config gives the same bits
 // against a ring as against a cache that holds everything.
@@ -57,7 +57,8 @@ struct KvCacheConfig {
 class KvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow, window > capacity, sink_tokens without
-  // window, v_head_dim > head_dim with values_in_keys), kUnsupported (a dtype that is not stored), kOutOfMemory.
+  // window, v_head_dim > head_dim with values_in_keys), kUnsupported (a dtype that is not stored),
+  // kOutOfMemory.
   static Result<KvCache> create(const KvCacheConfig& config);
 
   const KvCacheConfig& config() const;  // v_head_dim filled in, and v_dtype with values_in_keys

@@ -1,4 +1,5 @@
-// Matrix product in f32: the projections of attention, and whatever else a model multiplies.
+// Matrix product, computed in f32: the projections of attention, and whatever else a model
+// multiplies.
 #pragma once
 
 #include <cstddef>
@@ -20,12 +21,12 @@ enum class WeightLayout {
 // of an f32 matrix of the numbers that the elements stand for.
 struct PackOptions {
   // kF32, kF16 and kBF16: the elements themselves, rounded to nearest, ties to even, where the
-  // matrix given has more digits.
+  // matrix given has more digits; what is too large for f16 becomes infinity.
   // kInt8: code * scale, with codes from -127 to 127 and f32 scales; scale = largest magnitude /
   // 127, code = element / scale rounded to nearest, ties to even.
   // kInt4: code * scale, with codes from -8 to 7 and f16 scales; scale = the element of the largest
   // magnitude / -8 rounded to f16, code = element / scale rounded likewise. A code of 0 is +0.
-  // A scale below 2^-126 (kInt8) or 2^-25 (kInt4) becomes 0, and its codes too.
+  // A scale below 2^-126 (kInt8), or of 2^-25 or less (kInt4), becomes 0, and its codes too.
   DType dtype = DType::kF32;
 
   // Of kInt8 and kInt4: how many elements of a column, along the depth (`in`), share a scale. 16,
@@ -115,9 +116,10 @@ struct MatmulOptions {
 //   a  [m, k], any strides (a transposed view costs nothing)
 //   b  [k, n], any strides, or packed
 //   c  [m, n], unit stride along n; must not overlap a, b or bias
-// Each is f32, f16 or bf16, whatever the others are. 16-bit numbers are widened exactly, in pieces of
-// workspace (up to 16 MB for a and c, as much for b), and c is rounded once, to nearest, ties to
-// even: the result has the bits of the same numbers given as f32.
+// Each is f32, f16 or bf16, whatever the others are. 16-bit numbers are widened exactly, in pieces
+// of workspace (of a and c 16 MB or 384 rows, of b 16 MB or 64 columns a thread, whichever is
+// more), and c is rounded once, to nearest, ties to even: the result has the bits of the same
+// numbers given as f32.
 // Each c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k], b[k, j],
 // acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the layout of
 // b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the bias, or

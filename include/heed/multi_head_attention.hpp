@@ -47,7 +47,7 @@ struct LinearWeights {
   TensorView weight = {};  // [in, out] or [out, in]
   TensorView bias = {};    // f32, f16 or bf16 [out]; absent: none
   // How the layer keeps the weight. A projection gives the same bits as one that keeps the same
-  // numbers in f32. q, k and v are one product where they are kept alike.
+  // numbers in f32. Neighbours of q, k and v that are kept alike are one product.
   PackOptions storage = {};
 };
 
@@ -107,8 +107,8 @@ class MultiHeadAttention {
   // y = Attention(x).
   //   x  [batch, seq, d_in] or [seq, d_in], any strides
   //   y  [batch, seq, d_out] or [seq, d_out], unit stride along d_out
-  // Each is f32, f16 or bf16: x is widened exactly, all is computed in f32, and y is rounded once, to
-  // nearest, ties to even.
+  // Each is f32, f16 or bf16: x is widened exactly, all is computed in f32, and y is rounded once,
+  // to nearest, ties to even.
   // y and the results of `options` must not overlap each other, x or the inputs of `options`.
   // Without tokens (batch or seq is 0) nothing is written, and not all of `options` is checked.
   // With a cache the same bits come out whether a sequence is given at once, in chunks or token by

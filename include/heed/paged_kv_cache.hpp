@@ -35,9 +35,9 @@ struct PagedSequence {
 };
 
 // A pool of keys and values. All memory for them is taken at creation: num_blocks * block_size *
-// num_kv_heads * (head_dim + v_head_dim) elements as they are stored. Lists of blocks (8 bytes or less
-// for each block of a sequence) grow with the sequences and are used again, so that a cache that
-// has seen its largest load allocates nothing.
+// num_kv_heads * (head_dim + v_head_dim) elements as they are stored, and their scales. Lists of
+// blocks (8 bytes or less for each block of a sequence) grow with the sequences and are used again,
+// so that a cache that has seen its largest load allocates nothing.
 //
 // One thread at a time may call what is not const; many may read, also through a PagedKv.
 // A sequence that an argument names must be alive: kInvalidArgument otherwise. A call that is
@@ -75,8 +75,8 @@ class PagedKvCache {
   //   k  [batch, seq, num_kv_heads, head_dim]     any strides; batch: as many as sequences
   //   v  [batch, seq, num_kv_heads, v_head_dim]
   // k and v are f32, f16 or bf16, each its own. What is stored is rounded to nearest, ties to even;
-  // int8 and int4 are quantized as heed/quantize.hpp says, of one head of one token, and where there
-  // is a NaN or an infinity all that share the scale read as NaN.
+  // int8 and int4 are quantized as heed/quantize.hpp says, of one head of one token, and where
+  // there is a NaN or an infinity all that share the scale read as NaN.
   // batch may be left out when it is 1. k and v must not lie in this cache's own memory.
   // Errors: kInvalidArgument (a sequence twice, too), kUnsupported (dtype), kCapacityExceeded (more
   // blocks than free_blocks() are needed), kOutOfMemory.

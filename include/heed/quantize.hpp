@@ -2,12 +2,14 @@
 // packed matrices do the same with what they are given; these functions show it, and make and read
 // quantized numbers elsewhere.
 //
-// Elements that share a scale are a group. With m its element of the largest magnitude:
+// Elements that share a scale are a group. With m its element of the largest magnitude, of two that
+// differ in sign the positive one:
 //   kInt8  scale = |m| / 127, f32;          code = x / scale, from -127 to 127
 //   kInt4  scale = m / -8, rounded to f16;  code = x / scale, from -8 to 7
-// to nearest, ties to even; what lies beyond the range becomes its end. A scale is 0 where |m| / 127
-// is below 2^-126, or the f16 is 0; its codes are 0 then. The number that is stored is float(code) *
-// scale, rounded once, and +0 where the code is 0. The same bits come out on every CPU.
+// to nearest, ties to even; what lies beyond the range becomes its end. A scale is 0 where
+// |m| / 127 is below 2^-126, or the f16 is 0; its codes are 0 then. The number that is stored is
+// float(code) * scale, rounded once, and +0 where the code is 0; of int8 it may overflow where |m|
+// is next to the largest float. The same bits come out on every CPU.
 //
 // Where an element of a group is NaN or infinite, or its scale too large for f16, the scale is NaN
 // and the codes are 0, so that all of the group reads as NaN; so do the errors.

@@ -14,8 +14,8 @@ struct SoftmaxOptions {
 };
 
 // y[.., j] = exp(t[j] - max t) / sum over j of exp(t[j] - max t), with t = scale * x.
-//   x, y  f32, f16 or bf16, each its own, of the same shape, rank 1 to 5, unit stride along the last
-//         dimension. y may be x itself (same type, data and strides); otherwise they must not
+//   x, y  f32, f16 or bf16, each its own, of the same shape, rank 1 to 5, unit stride along the
+//         last dimension. y may be x itself (same type, data and strides); otherwise they must not
 //         overlap. 16-bit numbers are widened exactly, and y is rounded once, to nearest, ties to
 //         even.
 // -inf has weight 0; a row of nothing but -inf gives zeros, not NaN. A NaN or +inf in a row makes

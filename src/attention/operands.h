@@ -30,7 +30,7 @@ struct KeyHead {
 // [.., groups of 32 channels] of kInt4, side by side.
 struct StoredRows {
   HeadsView view, scales = {};
-  RowReader reader = {};  // of the float types
+  RowReader reader = {};  // of elements that are no codes
 
   StoredRows() = default;
   StoredRows(const WidenKernels& widen, const HeadsView& rows, const HeadsView& of_scales = {})
@@ -62,8 +62,8 @@ class KeyBlocks {
   size_t KeyScratch() const;
   size_t ValueScratch() const;
 
-  // Whether a cache holds keys and values apart, one of them of another type than f32, and both as
-  // it holds them.
+  // Whether a cache stores keys and values apart, one of them in another type than f32, so that few
+  // rows can read both as they are stored.
   bool narrow() const { return narrow_; }
   void AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const;
 

@@ -6,22 +6,13 @@
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
+#include "src/base/heads_view.h"
 #include "src/base/parallel.h"
 #include "src/base/rows.h"
 #include "src/kernels/score_units.h"
 
 namespace heed {
 namespace {
-
-// Element offset of row `index`, counted over all dimensions but the last.
-ptrdiff_t RowOffset(const TensorView& view, size_t index) {
-  ptrdiff_t offset = 0;
-  for (size_t i = view.rank - 1; i-- > 0;) {
-    offset += static_cast<ptrdiff_t>(index % view.shape[i]) * view.strides[i];
-    index /= view.shape[i];
-  }
-  return offset;
-}
 
 // How rows are shared out.
 struct Shares {

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "src/kernels/panels.h"
+
 namespace heed {
 namespace {
 
@@ -246,6 +248,12 @@ bool Product(const size_t* factors, size_t count, size_t* product) {
     if (__builtin_mul_overflow(*product, factors[i], product)) return false;
   }
   return *product <= PTRDIFF_MAX;
+}
+
+Status CheckStored(const char* name, DType dtype) {
+  if (StoredIndex(dtype) < kStoredTypes) return Status();
+  return Status::Error(StatusCode::kUnsupported, "%s: is %s, must be f32, bf16, f16, int8 or int4",
+                       name, name_of(dtype));
 }
 
 }  // namespace heed

@@ -56,4 +56,7 @@ bool SameView(const TensorView& a, const TensorView& b);
 // Product of sizes; false when it overflows.
 bool Product(const size_t* factors, size_t count, size_t* product);
 
+// That caches can store elements of this type.
+Status CheckStored(const char* name, DType dtype);
+
 }  // namespace heed

@@ -1,4 +1,4 @@
-// Views of tensors as code walks over them: heads of tokens, and single elements.
+// Views of tensors as code walks over them: heads of tokens, rows, and single elements.
 #pragma once
 
 #include <cassert>
@@ -53,6 +53,16 @@ inline HeadsView AsHeads(const TensorView& view) {  // rank 3 or 4
   h.head_stride = view.strides[first + 1];
   h.dim_stride = view.strides[first + 2];
   return h;
+}
+
+// Element offset of row `index`, counted over all dimensions but the last.
+inline ptrdiff_t RowOffset(const TensorView& view, size_t index) {
+  ptrdiff_t offset = 0;
+  for (size_t i = view.rank - 1; i-- > 0;) {
+    offset += static_cast<ptrdiff_t>(index % view.shape[i]) * view.strides[i];
+    index /= view.shape[i];
+  }
+  return offset;
 }
 
 // Element (i, j, ...) of a view; its dtype is T.

@@ -13,12 +13,6 @@
 namespace heed {
 namespace {
 
-Status CheckStored(const char* name, DType dtype) {
-  if (StoredIndex(dtype) < kStoredTypes) return Status();
-  return Status::Error(StatusCode::kUnsupported, "%s: is %s, must be f32, bf16, f16, int8 or int4",
-                       name, name_of(dtype));
-}
-
 // Bytes of the scales of a block's keys or values.
 size_t BytesOfScales(DType dtype, size_t dim) {
   if (dtype == DType::kInt8) return kKeyBlock * sizeof(float);
@@ -146,8 +140,8 @@ void WriteToken(DType dtype, const float* from, ptrdiff_t stride, size_t n, cons
   }
 }
 
-// The codes of a row. A key has both nibbles of its bytes, whose channels are steps; of values, whose
-// steps are tokens, it has one of each.
+// The codes of a row. A key has both nibbles of its bytes, whose channels are steps; of values,
+// whose steps are tokens, it has one of each.
 void PlaceInt4(const int8_t* codes, size_t n, const KeyPlaces& to) {
   for (size_t d = 0; d < n; d += 2) {
     const int odd = d + 1 < n ? codes[d + 1] : 0;
@@ -165,7 +159,7 @@ void PlaceInt4(const int8_t* codes, size_t n, const ValuePlaces& to) {
   }
 }
 
-// Channels that lie side by side, at most so many, which is nearly always: the same by vectors.
+// The same by vectors, of rows of at most so many channels that lie side by side: nearly all are.
 constexpr size_t kRowChannels = 1024;
 
 template <class To>

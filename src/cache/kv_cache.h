@@ -29,8 +29,8 @@ struct KvCache::Impl {
   // Block b (of absolute key index / kKeyBlock) of one head: kKeyBlock keys in panels
   // [key / 16][head_dim][16], values in panels [v_head_dim / 16][kKeyBlock][16], then the scales
   // of keys and of values: kInt8 [kKeyBlock] f32, kInt4 [channel / kInt4Group][kKeyBlock] f16. In a
-  // ring two blocks share a place, the later one overwriting the earlier from its front: tokens that
-  // first_held does not promise hold something else.
+  // ring two blocks share a place, the later one overwriting the earlier from its front: tokens
+  // that first_held does not promise hold something else.
   Panels Keys(size_t sequence, size_t kv_head, size_t block) const {
     Panels k, v;
     PanelsOf(Block(sequence, kv_head, block), &k, &v);

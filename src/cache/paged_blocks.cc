@@ -15,12 +15,6 @@ uint64_t NextSerial() {
   return next.fetch_add(1, std::memory_order_relaxed);
 }
 
-Status CheckStored(const char* name, DType dtype) {
-  if (StoredIndex(dtype) < kStoredTypes) return Status();
-  return Status::Error(StatusCode::kUnsupported, "%s: is %s, must be f32, bf16, f16, int8 or int4",
-                       name, name_of(dtype));
-}
-
 }  // namespace
 
 bool PagedPool::Describe(DType type, size_t num_heads, size_t head_dim, size_t tokens) {

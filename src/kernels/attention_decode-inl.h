@@ -216,9 +216,9 @@ struct StreamTile {
   }
 };
 
-// Elements of other types than f32 are widened piece by piece into panels that stay in L1, which all
-// rows then multiply: kStagedSteps of the depth in four panels. Pieces of keys begin at multiples of
-// it, so that a column has one scale in a piece in int4, too.
+// Elements of other types than f32 are widened piece by piece into panels that stay in L1, which
+// all rows then multiply: kStagedSteps of the depth in four panels. Pieces of keys begin at
+// multiples of it, so that a column has one scale in a piece in int4, too.
 constexpr size_t kStagedSteps = 32;
 static_assert(kInt4Group % kStagedSteps == 0 && kSumChunk % kStagedSteps == 0);
 
@@ -443,7 +443,8 @@ struct ColumnScales {
   }
 };
 
-// A scale for each step of four panels of values; in int4 the first two have theirs, and the others.
+// A scale for each step of four panels of values; in int4 the first two have theirs, and the
+// others.
 template <DType kDType>
 struct StepScales {
   static constexpr bool kPerStep = true;
@@ -470,22 +471,22 @@ HWY_INLINE void WidenPair(DF d, const uint8_t* HWY_RESTRICT panel, size_t p, siz
     const VF codes = hn::Load(d, kInt4Codes);
     const hn::Indices512<float> first{pairs.raw}, second{hn::ShiftRight<4>(pairs).raw};
     if constexpr (ScalesOf::kPerStep) {
-      even = hn::TableLookupLanes(TimesScale<kDType>(codes, scale_even), first);
-      odd = hn::TableLookupLanes(TimesScale<kDType>(codes, scale_odd), second);
+      even = hn::TableLookupLanes(TimesScale(codes, scale_even), first);
+      odd = hn::TableLookupLanes(TimesScale(codes, scale_odd), second);
     } else {
-      even = TimesScale<kDType>(hn::TableLookupLanes(codes, first), scale_even);
-      odd = TimesScale<kDType>(hn::TableLookupLanes(codes, second), scale_odd);
+      even = TimesScale(hn::TableLookupLanes(codes, first), scale_even);
+      odd = TimesScale(hn::TableLookupLanes(codes, second), scale_odd);
     }
 #else
-    even = TimesScale<kDType>(hn::ConvertTo(d, hn::ShiftLeft<28>(pairs)), scale_even);
-    odd = TimesScale<kDType>(hn::ConvertTo(d, hn::And(pairs, hn::Set(di, ~15))), scale_odd);
+    even = TimesScale(hn::ConvertTo(d, hn::ShiftLeft<28>(pairs)), scale_even);
+    odd = TimesScale(hn::ConvertTo(d, hn::And(pairs, hn::Set(di, ~15))), scale_odd);
 #endif
   } else {
     even = Stored<kDType>::Load(d, panel, k * kPanel + column);
     odd = Stored<kDType>::Load(d, panel, (k + 1) * kPanel + column);
     if constexpr (HasScales(kDType)) {
-      even = TimesScale<kDType>(even, scales.Even(d, p, k, column));
-      odd = TimesScale<kDType>(odd, scales.Odd(d, p, k, column));
+      even = TimesScale(even, scales.Even(d, p, k, column));
+      odd = TimesScale(odd, scales.Odd(d, p, k, column));
     }
   }
 }
@@ -499,7 +500,7 @@ HWY_INLINE VF WidenStep(DF d, const uint8_t* HWY_RESTRICT panel, size_t p, size_
     return k % 2 == 0 ? even : odd;
   } else {
     const VF x = Stored<kDType>::Load(d, panel, k * kPanel + column);
-    if constexpr (HasScales(kDType)) return TimesScale<kDType>(x, scales.Even(d, p, k, column));
+    if constexpr (HasScales(kDType)) return TimesScale(x, scales.Even(d, p, k, column));
     return x;
   }
 }
@@ -710,8 +711,8 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void MultiplyStaged(const Left& left, size_
   }
 }
 
-// sums += left * b, in chains over the steps [begin, end), ascending: widened in registers where all
-// rows go together, else piece by piece. `left` begins at step 0.
+// sums += left * b, in chains over the steps [begin, end), ascending: widened in registers where
+// all rows go together, else piece by piece. `left` begins at step 0.
 template <DType kDType, class Left, class ScalesOf>
 HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStreams& b,
                                const EveryStep& steps, const ScalesOf& scales, StreamSums* sums,
@@ -762,10 +763,10 @@ HWY_INLINE ptrdiff_t ToNext(const Panels& here, const Panels& next) {
 }
 
 // How far before they are needed lines are asked for, in bytes: a block, or as far as four panels
-// take. Keys, values and the next block of a cache lie one behind the other, so that this too covers
-// each line once and before it is read, and bf16's of a whole block would fill L1 (a tenth slower,
-// Xeon). What memory must bring quickly, int8 and int4, comes sooner with the block (a tenth faster).
-// f32 asks for lines of its own.
+// take. Keys, values and the next block of a cache lie one behind the other, so that this too
+// covers each line once and before it is read, and bf16's of a whole block would fill L1 (a tenth
+// slower, Xeon). What memory must bring quickly, int8 and int4, comes sooner with the block (a
+// tenth faster). f32 asks for lines of its own.
 HWY_INLINE ptrdiff_t StoredAhead(const QueryRows& t, const KeyBlock& block, const Panels& here,
                                  const Panels& next) {
   const DType k = block.k.dtype, v = block.v.dtype;

@@ -214,7 +214,7 @@ HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const StoredGroup& b,
         const VF a2 = hn::Set(d, a[k + 2]), a3 = hn::Set(d, a[k + 3]);
         const auto steps = [&](const uint8_t* HWY_RESTRICT from, VF x0, VF e0, VF o0, VF& s0, VF x1,
                                VF e1, VF o1, VF& s1) HEED_INLINE_LAMBDA {
-          const uint8_t* HWY_RESTRICT at = from + k / 2 * kTwoSteps;
+          const uint8_t* HWY_RESTRICT at = from + k * (kTwoSteps / 2);  // k is even
           const auto two = [&](VF even, VF odd) HEED_INLINE_LAMBDA {
             VF w0 = even, w1 = odd;
             Weights<kDType>::LoadTwo(at, 0, x0, e0, o0, w0, w1);
@@ -239,7 +239,7 @@ HWY_NOINLINE void OneRowTimesPanels(const FewRows& t, const StoredGroup& b,
         // The fewer bytes there are to a step, the less of memory the core sees ahead by itself.
         if constexpr (kDType != DType::kF32) {
           constexpr size_t kLine = 64, kAhead = 16 * kLine;
-          const size_t ahead = k * kTwoSteps / 2 + kAhead;
+          const size_t ahead = k * (kTwoSteps / 2) + kAhead;
           for (size_t i = 0; i < kSteps * kTwoSteps / 2; i += kLine) {
             PrefetchToL2(b0 + ahead + i);
             PrefetchToL2(b1 + ahead + i);

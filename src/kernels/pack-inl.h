@@ -113,8 +113,8 @@ HWY_INLINE void TilePair(D d, const float* r0, const float* r1, float* tile, siz
 
 #endif  // HEED_PACK_SQUARES
 
-// A line of each row is one vector, and six of them are six lines of a tile: a lookup in two vectors
-// costs as much as a shuffle within blocks, and what it gives is stored whole.
+// A line of each row is one vector, and six of them are six lines of a tile: a lookup in two
+// vectors costs as much as a shuffle within blocks, and what it gives is stored whole.
 #undef HEED_PACK_LINES
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
 #define HEED_PACK_LINES 1

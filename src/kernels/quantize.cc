@@ -64,8 +64,8 @@ HWY_INLINE VF AddRound(VF quotient, float least, float most) {
 }
 
 // What a storage type is to quantization. Scales() stores a vector of scales as quantize.h has them
-// and returns what was stored, of the largest magnitudes and the highest elements of as many groups;
-// the magnitude is NaN where an element is NaN or infinite.
+// and returns what was stored, of the largest magnitudes and the highest elements of as many
+// groups; the magnitude is NaN where an element is NaN or infinite.
 struct Int8 {
   using ScaleT = float;
   static constexpr float kLeast = -127.0f, kMost = 127.0f;

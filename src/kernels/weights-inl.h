@@ -23,11 +23,11 @@ HWY_INLINE VF LoadScales(const Scales& scales, size_t at) {
   return Stored<DType::kF16>::Load(d, static_cast<const uint8_t*>(scales.data), at);
 }
 
-// Four bits of a float's mantissa count in units of 2^-n of its value; put there, a nibble u of an
-// element v = u - 8 is the number offset + u, and fma(offset + u, scale, -(offset + 8) * scale) is
+// Put into the right four mantissa bits of 2^15 or 2^11, a nibble u of an element v = u - 8 is the
+// number offset + u, and fma(offset + u, scale, -(offset + 8) * scale) is
 // v * scale, exact as long as the scale is an f16: converted and multiplied at once.
 #undef HEED_NIBBLES_AS_MANTISSA
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && HWY_NATIVE_FMA
 #define HEED_NIBBLES_AS_MANTISSA 1
 #else
 #define HEED_NIBBLES_AS_MANTISSA 0
@@ -45,9 +45,7 @@ struct Weights {
   // One vector of columns at step k of a panel.
   static HWY_INLINE VF Load(const uint8_t* HWY_RESTRICT panel, size_t k, size_t column, VF scale) {
     VF x = Stored<kDType>::Load(DF(), panel, k * kPanel + column);
-    if constexpr (HasScales(kDType)) x = hn::Mul(x, scale);
-    // Scales may be negative: zeros are +0.
-    if constexpr (kDType == DType::kInt4) x = hn::Add(x, hn::Zero(DF()));
+    if constexpr (HasScales(kDType)) x = TimesScale(x, scale);
     return x;
   }
   // The same at two steps, of which the first is even and begins at `at`. `even` and `odd` are

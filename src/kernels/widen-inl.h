@@ -84,14 +84,11 @@ HWY_INLINE hn::VFromD<hn::Rebind<uint16_t, D>> NarrowF16([[maybe_unused]] D d, h
 #endif
 }
 
-// code * scale, and +0 for a code of 0: the scales of int4 may be negative.
-template <DType kDType, class V>
+// code * scale, and +0 for a code of 0: scales of int4, and those of a caller's int8 pages, may be
+// negative. With fma that costs nothing.
+template <class V>
 HWY_INLINE V TimesScale(V codes, V scale) {
-  if constexpr (kDType == DType::kInt4) {
-    return hn::MulAdd(codes, scale, hn::Zero(hn::DFromV<V>()));
-  } else {
-    return hn::Mul(codes, scale);
-  }
+  return hn::MulAdd(codes, scale, hn::Zero(hn::DFromV<V>()));
 }
 
 // Load(d, panel, i): elements [i, i + lanes) of a panel, counted step by step, as they are without

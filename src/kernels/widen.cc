@@ -71,7 +71,7 @@ void WidenPanels(const PanelWiden& t) {
         const VF scale = hn::Set(d, ScaleAt(scales, of_panel + k));
         for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
           const VF x = Stored<kDType>::Load(d, from, k * kPanel + column);
-          hn::StoreU(TimesScale<kDType>(x, scale), d, to + column);
+          hn::StoreU(TimesScale(x, scale), d, to + column);
         }
       }
     }
@@ -129,9 +129,9 @@ void WidenInt8Row(const int8_t* codes, size_t n, float scale, float* to) {
   size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     const VF x = Stored<DType::kInt8>::Load(d, reinterpret_cast<const uint8_t*>(codes), i);
-    hn::StoreU(hn::Mul(x, times), d, to + i);
+    hn::StoreU(TimesScale(x, times), d, to + i);
   }
-  for (; i < n; ++i) to[i] = static_cast<float>(codes[i]) * scale;
+  for (; i < n; ++i) to[i] = static_cast<float>(codes[i]) * scale + 0.0f;  // as TimesScale
 }
 
 void WidenInt4Row(const uint8_t* codes, size_t n, const f16* scales, float* to) {
@@ -149,8 +149,7 @@ void WidenInt4Row(const uint8_t* codes, size_t n, const f16* scales, float* to) 
           hn::PromoteTo(di, hn::LoadU(d8, reinterpret_cast<const int8_t*>(codes) + c / 2));
       const VF even = hn::ConvertTo(d, hn::ShiftRight<28>(hn::ShiftLeft<28>(bytes)));
       const VF odd = hn::ConvertTo(d, hn::ShiftRight<4>(bytes));
-      hn::StoreInterleaved2(TimesScale<DType::kInt4>(even, times),
-                            TimesScale<DType::kInt4>(odd, times), d, to + c);
+      hn::StoreInterleaved2(TimesScale(even, times), TimesScale(odd, times), d, to + c);
     }
   }
 #endif

@@ -9,7 +9,7 @@
 namespace heed {
 
 // Steps [begin, begin + depth) of `panels` panels from `first` on, as panels of f32. `begin` is
-// even, and a multiple of scales.group or less than one group long with all of them in one.
+// even. The steps begin where a group does, or all lie in one group.
 struct PanelWiden {
   Panels from;        // of the whole matrix or block
   size_t stride = 0;  // bytes between its panels

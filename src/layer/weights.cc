@@ -87,6 +87,14 @@ Status CheckConfig(MultiHeadAttentionConfig* c) {
         "config: d_in %zu, num_heads %zu, head_dim %zu, v_head_dim %zu must be at most %zu",
         c->d_in, c->num_heads, c->head_dim, c->v_head_dim, kLimit);
   }
+  const struct {
+    const char* name;
+    DType dtype;
+  } caches[] = {{"config.k_cache_dtype", c->k_cache_dtype},
+                {"config.v_cache_dtype", c->v_cache_dtype}};
+  for (const auto& cache : caches) {
+    HEED_RETURN_IF_ERROR(CheckStored(cache.name, cache.dtype));
+  }
   if (c->scale && !std::isfinite(*c->scale)) {
     return Status::Error(StatusCode::kInvalidArgument, "config.scale: is %g, must be finite",
                          static_cast<double>(*c->scale));

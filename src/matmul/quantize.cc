@@ -9,6 +9,7 @@
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
 #include "src/base/half.h"
+#include "src/base/heads_view.h"
 #include "src/base/parallel.h"
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
@@ -21,16 +22,6 @@ namespace {
 // is read at a time.
 constexpr size_t kTaskRows = 16;
 constexpr double kElementCost = 16;  // in multiply-adds
-
-// Element offset of row `index`, counted over all dimensions but the last.
-ptrdiff_t RowOffset(const TensorView& view, size_t index) {
-  ptrdiff_t offset = 0;
-  for (size_t i = view.rank - 1; i-- > 0;) {
-    offset += static_cast<ptrdiff_t>(index % view.shape[i]) * view.strides[i];
-    index /= view.shape[i];
-  }
-  return offset;
-}
 
 size_t RowsOf(const TensorView& view) {
   size_t rows = 1;
@@ -79,7 +70,7 @@ void StoreRow(const T* from, const MutableTensorView& view, size_t index) {
   for (size_t i = 0; i < n; ++i) to[static_cast<ptrdiff_t>(i) * step] = from[i];
 }
 
-size_t Groups(size_t n, size_t group) { return group == 0 ? 1 : CeilDiv(n, group); }
+size_t Groups(size_t n, size_t group) { return n == 0 ? 0 : group == 0 ? 1 : CeilDiv(n, group); }
 
 // y[i] = code * scale; the addition makes -0 of a negative scale +0.
 template <class T>
