@@ -40,8 +40,8 @@ struct Label {
 std::string label_to_json(const Label& label);
 std::string limits_to_json(const std::vector<Limits>& limits);  // of the context
 
-// In the place of a library: what its problem's other cases are compared with, which is plain causal
-// attention, or the same with keys and values, or weights, stored as f32.
+// In the place of a library: what its problem's other cases are compared with, which is plain
+// causal attention, or the same with keys and values, or weights, stored as f32.
 inline constexpr const char *kCausal = "causal", *kStoredF32 = "f32";
 bool is_baseline(const std::string& library);
 

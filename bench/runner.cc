@@ -153,7 +153,8 @@ double best_time(const BenchmarkRuns& runs, const std::string& name) {
 
 using Counters = std::vector<std::pair<std::string, double>>;
 
-// What a flop of `c` costs beside one of the group's baseline, and what `c` reads beside f32's bytes.
+// What a flop of `c` costs beside one of the group's baseline, and what `c` reads beside f32's
+// bytes.
 void add_beside(const Group& group, const Case& c, const BenchmarkRuns& runs, Counters* counters) {
   if (is_baseline(c.library_name)) return;
   for (const Contestant& one : group.contestants) {

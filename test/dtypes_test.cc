@@ -223,6 +223,35 @@ TEST_CASE("codes in pages are multiplied by their scales, the low nibble first")
   for (size_t d = 0; d < 33; ++d) CHECK(pages.out[d] == (d % 2 == 0 ? -0.25f : -0.5f));
 }
 
+// 128 keys leave a negative sum; 128 of far higher score multiply it by 0, which leaves -0, and add
+// their values: codes of 0 with a negative scale.
+TEST_CASE("a code of 0 in pages is +0, whatever the sign of its scale") {
+  constexpr size_t kKeys = 2 * kKeyBlock;
+  std::vector<int8_t> k(kKeys, 0), v(kKeys, 5);
+  std::vector<float> k_scales(kKeys, 2.0f), v_scales(kKeys, -1.0f);
+  for (size_t j = kKeyBlock; j < kKeys; ++j) {
+    k[j] = 127;
+    v[j] = 0;
+  }
+  const int32_t blocks[] = {0, 1}, length = kKeys;
+  PagedKv kv;
+  kv.k = TensorView(k.data(), {2, kKeyBlock, 1, 1});
+  kv.v = TensorView(v.data(), {2, kKeyBlock, 1, 1});
+  kv.k_scales = TensorView(k_scales.data(), {2, kKeyBlock, 1});
+  kv.v_scales = TensorView(v_scales.data(), {2, kKeyBlock, 1});
+  kv.block_table = TensorView(blocks, {1, 2});
+  kv.seq_lens = TensorView(&length, {1});
+  const float q = 1.0f;
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    float out = -1.0f;
+    const Status status = attention(TensorView(&q, {1, 1, 1, 1}), kv,
+                                    MutableTensorView(&out, {1, 1, 1, 1}), {}, *runner.context);
+    REQUIRE(std::string(status.message()) == "");
+    CHECK(SameBits(out, 0.0f));
+  }
+}
+
 TEST_CASE("pages whose types, shapes and scales do not go together are refused by name") {
   const struct {
     const char* what;

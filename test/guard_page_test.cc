@@ -140,6 +140,59 @@ TEST_CASE("packing keeps within the matrix, in every type and layout") {
   }
 }
 
+// A matrix that was saved, so that its last byte is the last of a page. It begins at a line.
+struct MappedProblem {
+  MappedProblem(size_t in, size_t out, const PackOptions& options) {
+    Random random(in * 1009 + out);
+    std::vector<float> b(in * out);
+    for (float& x : b) x = random.Normal();
+    for (size_t i = 0; i < 9 * in; ++i) a.push_back(random.Normal());
+    Context context;
+    const Result<PackedMatrix> packed =
+        PackedMatrix::pack(TensorView(b.data(), {in, out}), WeightLayout::kInOut, options, context);
+    RequireOk(packed.status());
+    REQUIRE(packed->saved_bytes() % sizeof(Line) == 0);
+    lines = PlacedVector<Line>(packed->saved_bytes() / sizeof(Line));
+    RequireOk(packed->save(lines.data(), packed->saved_bytes()));
+  }
+  std::vector<float> Run(Context& context) const {
+    std::vector<float> all;
+    for (const bool check_data : {true, false}) {
+      const Result<PackedMatrix> b =
+          PackedMatrix::map(lines.data(), lines.size() * sizeof(Line), {.check_data = check_data});
+      RequireOk(b.status());
+      for (size_t m : Sizes{1, 3, 9}) {
+        std::vector<float> c(m * b->out());
+        RequireOk(matmul(TensorView(a.data(), {m, b->in()}), *b,
+                         MutableTensorView(c.data(), {m, b->out()}), {}, context));
+        all.insert(all.end(), c.begin(), c.end());
+      }
+    }
+    return all;
+  }
+  struct alignas(64) Line {
+    uint8_t bytes[64];
+  };
+  PlacedVector<Line> lines;
+  std::vector<float> a;
+};
+
+TEST_CASE("a saved matrix is mapped and multiplied within its bytes, in every type") {
+  const PackOptions all[] = {{DType::kF32},      {DType::kF16},      {DType::kBF16},
+                             {DType::kInt8},     {DType::kInt8, 32}, {DType::kInt4, 16},
+                             {DType::kInt4, 128}};
+  struct Size {
+    size_t in, out;  // in panels of which all take whole lines, in each type
+  };
+  for (const Size& size : {Size{4, 1}, Size{1, 33}, Size{33, 50}, Size{257, 100}, Size{300, 17}}) {
+    for (const PackOptions& options : all) {
+      INFO(size.in << " x " << size.out << ", " << name_of(options.dtype) << ", group "
+                   << options.group);
+      CheckAtGuardPages<MappedProblem>(size.in, size.out, options);
+    }
+  }
+}
+
 struct SoftmaxProblem {
   SoftmaxProblem(size_t rows, size_t n, Layout layout) : x({rows, n}, layout), y_layout(layout) {
     Random random(n);

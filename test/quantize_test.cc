@@ -273,6 +273,44 @@ TEST_CASE("storage_error is the error of each output channel, whichever way a ma
   }
 }
 
+TEST_CASE("weights that can't be stored spoil the errors of their channels and of no other") {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  Context context;
+  Random random(6);
+  const auto errors_of = [&](const Tensor<float>& w, const PackOptions& options,
+                             Tensor<float>* channels) {
+    float* rows = &(*channels)[0];
+    const auto error =
+        storage_error(w.view(), WeightLayout::kOutIn, options,
+                      {MutableTensorView(rows, {9}), MutableTensorView(rows + 9, {9}),
+                       MutableTensorView(rows + 18, {9})},
+                      context);
+    RequireOk(error.status());
+    return *error;
+  };
+  for (const PackOptions options : {PackOptions{DType::kF32, 0}, PackOptions{DType::kF16, 0},
+                                    PackOptions{DType::kBF16, 0}, PackOptions{DType::kInt8, 0},
+                                    PackOptions{DType::kInt8, 32}, PackOptions{DType::kInt4, 32}}) {
+    for (const float bad : {kInf, -kInf, kNan, 1e6f}) {
+      const bool f16s = options.dtype == DType::kF16 || options.dtype == DType::kInt4;
+      if (bad == 1e6f && !f16s) continue;
+      INFO(name_of(options.dtype) << ", group " << options.group << ", a weight of " << bad);
+      Tensor<float> w = Normal({9, 70}, random), want({3, 9}), got({3, 9});
+      errors_of(w, options, &want);
+      w[4 * 70 + 37] = bad;
+      const QuantizationError error = errors_of(w, options, &got);
+      for (const float value : {error.rms, error.largest, error.relative}) {
+        CHECK(!std::isfinite(value));
+      }
+      for (size_t i = 0; i < got.size(); ++i) {
+        const bool spoiled = i % 9 == 4;
+        CHECK((spoiled ? !std::isfinite(got[i]) : SameBits(got[i], want[i])));
+      }
+    }
+  }
+}
+
 TEST_CASE("quantizers refuse what they can't take, by name, and write nothing") {
   Context context;
   Tensor<float> x({3, 64}), scales({3, 2}), rms({3}), y({3, 64});
@@ -332,21 +370,29 @@ TEST_CASE("quantizing nothing costs nothing") {
   Context context;
   float number = 1.0f;
   int8_t code = 5;
-  for (const size_t n : {0u, 8u}) {
-    const auto error =
-        quantize(TensorView(&number, {0, n}), DType::kInt8, 8, MutableTensorView(&code, {0, n}),
-                 MutableTensorView(&number, {0, n / 8}), {}, context);
-    RequireOk(error.status());
-    CHECK(error->rms == 0.0f);
-    CHECK(error->largest == 0.0f);
+  for (const DType dtype : {DType::kInt8, DType::kInt4}) {
+    for (const size_t group : {8u, 0u}) {
+      for (const size_t n : {0u, 8u}) {
+        const auto error =
+            quantize(TensorView(&number, {0, n}), dtype, group, MutableTensorView(&code, {0, n}),
+                     MutableTensorView(&number, {0, n / 8}), {}, context);
+        RequireOk(error.status());
+        CHECK(error->rms == 0.0f);
+        CHECK(error->largest == 0.0f);
+      }
+      float errors[2] = {7.0f, 7.0f};
+      const MutableTensorView no_codes(&code, {2, 0}), no_scales(&number, {2, 0});
+      const auto empty_rows =
+          quantize(TensorView(&number, {2, 0}), dtype, group, no_codes, no_scales,
+                   {MutableTensorView(errors, {2}), {}, {}}, context);
+      RequireOk(empty_rows.status());
+      CHECK(errors[0] == 0.0f);
+      CHECK(errors[1] == 0.0f);
+      RequireOk(
+          dequantize(no_codes, no_scales, group, MutableTensorView(&number, {2, 0}), context));
+    }
   }
-  float errors[2] = {7.0f, 7.0f};
-  const auto empty_rows = quantize(
-      TensorView(&number, {2, 0}), DType::kInt8, 8, MutableTensorView(&code, {2, 0}),
-      MutableTensorView(&number, {2, 0}), {MutableTensorView(errors, {2}), {}, {}}, context);
-  RequireOk(empty_rows.status());
-  CHECK(errors[0] == 0.0f);
-  CHECK(errors[1] == 0.0f);
+  CHECK(number == 1.0f);
   CHECK(code == 5);
 }
 

@@ -125,8 +125,8 @@ void AddOutputs(const Heads& heads, const Tensor<float>& k8, const Tensor<float>
   }
 }
 
-// Of scores 8-bit keys lose less than half of it. Of what attention puts out they lose 0.73: much of
-// what a rounded query adds to the scores is the same for all keys, and softmax does not see it.
+// Of scores 8-bit keys lose less than half of it. Of what attention puts out they lose 0.73: much
+// of what a rounded query adds to the scores is the same for all keys, and softmax does not see it.
 TEST_CASE("int8 keys lose half of what is lost with int8 queries as well, in squares of scores") {
   Context context;
   const std::string directory = MODEL_DIR;

@@ -212,8 +212,8 @@ TEST_CASE("options of scores and keys give f32's bits on stored types") {
   CheckSizes({1, 1, 2, 40, 24, 2, 140}, dropout, true);
 }
 
-// A stored ring and a cache of f32 that holds everything, side by side, with appends of all lengths,
-// drafts that are forgotten again, and a query after each.
+// A stored ring and a cache of f32 that holds everything, side by side, with appends of all
+// lengths, drafts that are forgotten again, and a query after each.
 TEST_CASE("rings and truncation are exact in every type") {
   const size_t stream = Quick() ? 700 : 1500;
   const Sizes s = {2, 1, 2, 35, 18, 1, stream};

@@ -16,6 +16,7 @@
 #include "tools/conformance/corpus.h"
 #ifdef HEED_HAVE_COMMAND
 #include "tools/command.h"
+#include "tools/error_chart.h"
 #include "tools/onednn_layer.h"
 #endif
 
@@ -370,22 +371,25 @@ TEST_CASE("heed run stores weights, keys and values as asked, and each shows in 
     const std::vector<float> f32 = run({});
     CHECK(Difference(run({"--weights-dtype", "f32", "--keys", "f32"}), f32) == "");
     std::vector<std::vector<float>> results = {f32};
-    const std::vector<std::string> all[] = {
-        {"--weights-dtype", "bf16"},
-        {"--weights-dtype", "f16"},
-        {"--weights-dtype", "int8"},
-        {"--weights-dtype", "int8", "--weights-group", "16"},
-        {"--weights-dtype", "int4"},
-        {"--weights-dtype", "int4", "--weights-group", "16"},
-        {"--keys", "bf16"},
-        {"--keys", "int8"},
-        {"--values", "f16"},
-        {"--values", "int4"},
-        {"--keys", "bf16", "--values", "int8", "--weights-dtype", "int8"}};
-    for (const std::vector<std::string>& options : all) {
-      results.push_back(run(options));
-      // 4 bits cost a tenth.
-      CHECK(WorstError(results.back(), {f32.begin(), f32.end()}) < 1.0);
+    struct Way {
+      std::vector<std::string> options;
+      double most;  // error, a few times what is seen
+    };
+    const Way ways[] = {{{"--weights-dtype", "bf16"}, 0.015},
+                        {{"--weights-dtype", "f16"}, 0.002},
+                        {{"--weights-dtype", "int8"}, 0.05},
+                        {{"--weights-dtype", "int8", "--weights-group", "16"}, 0.04},
+                        {{"--weights-dtype", "int4"}, 0.7},
+                        {{"--weights-dtype", "int4", "--weights-group", "16"}, 0.6},
+                        {{"--keys", "bf16"}, 0.002},
+                        {{"--keys", "int8"}, 0.006},
+                        {{"--values", "f16"}, 0.0015},
+                        {{"--values", "int4"}, 0.45},
+                        {{"--keys", "bf16", "--values", "int8", "--weights-dtype", "int8"}, 0.08}};
+    for (const Way& way : ways) {
+      results.push_back(run(way.options));
+      INFO("with " << way.options[0] << " " << way.options[1]);
+      CHECK(WorstError(results.back(), {f32.begin(), f32.end()}) < way.most);
       for (size_t i = 0; i + 1 < results.size(); ++i) {
         CHECK(Difference(results[i], results.back()) != "");
       }
@@ -470,6 +474,45 @@ TEST_CASE("heed show --errors tells what each type costs each projection") {
     if (Contains(array.name, "k_proj.weight")) array.values[3] = NAN;
   }
   CheckRefused(errors(Model(LlamaConfig(), arrays), {}), "k: the weight has elements that are NaN");
+}
+
+TEST_CASE("heed show --errors says which types a weight is too large for, and shows the others") {
+  std::vector<Array> arrays = LlamaArrays("model.layers.0.self_attn.");
+  for (Array& array : arrays) {
+    if (Contains(array.name, "q_proj.weight")) array.values[3] = 1e5f;
+    if (Contains(array.name, "k_proj.weight")) array.values[3] = -1e6f;  // for scales of f16 too
+  }
+  const Model model(LlamaConfig(), arrays);
+  const std::string svg = model.folder / "errors.svg";
+  const Outcome outcome = Run(
+      model.folder,
+      {"show", "--errors", "--weights", model.folder.path.string(), "--layer", "0", "--svg", svg});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  const std::string picture = Read(svg);
+  CHECK(Count(outcome.out, "too large for f16\n") == 5);
+  CHECK(Count(outcome.out, "k           int4") == 3);
+  CHECK(Count(picture, ">too large for f16</text>") == 5);
+  CHECK(Contains(picture, "<title>k, int4, groups of 32: too large for f16</title>"));
+  CHECK(Count(picture, "<title>") == 4 * 9);
+  CHECK(Count(picture, "<circle") <= 4 * 9 - 5);
+  for (const char* text : {"nan", "inf"}) {
+    CHECK_FALSE(Contains(outcome.out, text));
+    CHECK_FALSE(Contains(picture, text));
+  }
+}
+
+TEST_CASE("errors outside of a picture's scale have no mark in it") {
+  const auto picture = [](double rms, double largest) {
+    return tools::error_chart_svg({{"q", {DType::kF16}, 2, 0.5, rms, largest}}, "");
+  };
+  // The largest has a tick beside the line to it.
+  const size_t grid = Count(picture(0, 0), "<line");
+  CHECK(Count(picture(0.001, 0.01), "<circle") == 1);
+  CHECK(Count(picture(0.001, 0.01), "<line") == grid + 2);
+  CHECK(Count(picture(0.00001, 0.01), "<circle") == 0);
+  CHECK(Count(picture(0.00001, 0.01), "<line") == grid + 2);
+  CHECK(Count(picture(0.00001, 0.00002), "<line") == grid);
+  CHECK(Count(picture(0.5, 3), "<line") == grid + 1);
 }
 
 #ifdef MODEL_DIR

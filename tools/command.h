@@ -74,8 +74,8 @@ struct OutputFile {
 Result<LoadedWeights> load_weights(const LayerArguments& arguments, const OutputFile& output);
 Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& output);
 
-// y [batch, seq, d_out] of the input, through a cache where the arguments name one's types. `asked`:
-// what else the call shall do.
+// y [batch, seq, d_out] of the input, through a cache where the arguments name one's types.
+// `asked`: what else the call shall do.
 Result<std::vector<float>> forward(const LoadedLayer& loaded, const LayerArguments& arguments,
                                    ForwardOptions asked = {});
 

@@ -50,7 +50,7 @@ Status storage_lines(Context& context) {
     line(group == 0 ? "bytes of a weight" : "  groups of " + std::to_string(group), text);
   }
   std::string keys;
-  for (const DType dtype : kStoredTypes) {
+  for (const DType dtype : kStorageTypes) {
     const auto cache = KvCache::create({.num_kv_heads = 1,
                                         .head_dim = kHeadDim,
                                         .capacity = kKeyBlock,

@@ -22,6 +22,11 @@ double place(double share) {
   return kLeft + (kRight - kLeft) * (power - kLeastPower) / (kMostPower - kLeastPower);
 }
 
+// Whether the scale has a place for it; what lies beyond is left out.
+bool has_place(double share) {
+  return share >= std::pow(10.0, kLeastPower) && share <= std::pow(10.0, kMostPower);
+}
+
 std::string percent(double share) {
   if (share > 0 && share < 1e-6) return "&lt; 0.0001 %";
   return share == 0 ? "0" : svg_number(100 * share, share < 1e-3 ? "%.1g" : "%.2g") + " %";
@@ -47,18 +52,29 @@ std::string grid(double top, double bottom) {
 std::string row(const StorageError& error, double y) {
   const std::string colour = colour_of(error.storage.dtype);
   const std::string stroke = "stroke=\"" + colour + "\" stroke-width=\"2\"";
-  const double base = y + 4.5, rms = place(error.rms), largest = place(error.largest);
-  std::string svg = "<g><title>" + error.projection + ", " + text_of(error.storage) +
-                    ": RMS error " + percent(error.rms) + ", largest " + percent(error.largest) +
-                    ", " + std::to_string(error.bytes) + " bytes</title>\n";
+  const double base = y + 4.5;
+  const std::string problem = problem_of(error);
+  const std::string costs = "RMS error " + percent(error.rms) + ", largest " +
+                            percent(error.largest) + ", " + std::to_string(error.bytes) + " bytes";
+  std::string svg = "<g><title>" + error.projection + ", " + text_of(error.storage) + ": " +
+                    (problem.empty() ? costs : problem) + "</title>\n";
   svg += svg_text(kMargin, base, text_of(error.storage), "class=\"label\"");
+  if (!problem.empty()) {
+    return svg + svg_text(kWidth - kMargin, base, problem, "class=\"label\" text-anchor=\"end\"") +
+           "</g>\n";
+  }
   svg += svg_text(kShares, base, svg_number(error.of_f32, "%.2f"),
                   "class=\"label\" text-anchor=\"end\"");
-  if (error.rms > 0) {
-    svg += line(rms, y, largest, y, stroke + " opacity=\"0.45\"");
-    svg += line(largest, y - 5, largest, y + 5, stroke);
-    svg += "<circle cx=\"" + svg_number(rms) + "\" cy=\"" + svg_number(y) + "\" r=\"4.5\" fill=\"" +
-           colour + "\"/>\n";
+  if (has_place(error.rms) || has_place(error.largest)) {
+    svg += line(place(error.rms), y, place(error.largest), y, stroke + " opacity=\"0.45\"");
+  }
+  if (has_place(error.largest)) {
+    const double x = place(error.largest);
+    svg += line(x, y - 5, x, y + 5, stroke);
+  }
+  if (has_place(error.rms)) {
+    svg += "<circle cx=\"" + svg_number(place(error.rms)) + "\" cy=\"" + svg_number(y) +
+           "\" r=\"4.5\" fill=\"" + colour + "\"/>\n";
   }
   svg += svg_text(kWidth - kMargin, base, error.rms == 0 ? "exact" : percent(error.rms),
                   "class=\"label\" text-anchor=\"end\"");

@@ -15,6 +15,11 @@ void print(const std::vector<StorageError>& errors) {
   for (size_t i = 0; i < errors.size(); ++i) {
     const StorageError& e = errors[i];
     if (i > 0 && e.projection != errors[i - 1].projection) std::printf("\n");
+    if (e.too_large_for != nullptr) {
+      std::printf("%-10s  %-19s  %s\n", e.projection.c_str(), text_of(e.storage).c_str(),
+                  problem_of(e).c_str());
+      continue;
+    }
     std::printf("%-10s  %-19s  %12zu  %6.3f  %9.4f %%  %11.4f %%\n", e.projection.c_str(),
                 text_of(e.storage).c_str(), e.bytes, e.of_f32, 100 * e.rms, 100 * e.largest);
   }

@@ -7,13 +7,13 @@
 namespace heed::tools {
 namespace {
 
-constexpr size_t kInt4Group = 32;
+constexpr size_t kUsualInt4Group = 32;  // of weights
 
 // Null: no type that is stored.
 const DType* stored_type(const std::string& name) {
   const auto named = [&name](DType dtype) { return name == name_of(dtype); };
-  const auto found = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes), named);
-  return found == std::end(kStoredTypes) ? nullptr : found;
+  const auto found = std::find_if(std::begin(kStorageTypes), std::end(kStorageTypes), named);
+  return found == std::end(kStorageTypes) ? nullptr : found;
 }
 
 template <class To>  // DType or an optional one
@@ -52,7 +52,7 @@ Result<PackOptions> StorageOptions::weights() const {
   }
   return PackOptions{
       .dtype = weights_dtype_,
-      .group = weights_group_.value_or(weights_dtype_ == DType::kInt4 ? kInt4Group : 0)};
+      .group = weights_group_.value_or(weights_dtype_ == DType::kInt4 ? kUsualInt4Group : 0)};
 }
 
 }  // namespace heed::tools

@@ -11,8 +11,9 @@
 
 namespace heed::tools {
 
-inline constexpr DType kStoredTypes[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kInt8,
-                                         DType::kInt4};
+// What weights, keys and values can be stored as.
+inline constexpr DType kStorageTypes[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kInt8,
+                                          DType::kInt4};
 
 class StorageOptions {
  public:

@@ -1,5 +1,6 @@
 #include "tools/weight_errors.h"
 
+#include <cmath>
 #include <cstdint>
 
 #include "heed/convert.hpp"
@@ -91,6 +92,12 @@ Result<std::vector<StorageError>> storage_errors(const MultiHeadAttentionConfig&
       if (storage.dtype == DType::kF32 && error->rms != 0) {
         return refuse(projection.name, "the weight has elements that are NaN or infinite");
       }
+      if (!std::isfinite(error->rms)) {  // the scales of int4 are f16
+        const DType narrow = storage.dtype == DType::kInt4 ? DType::kF16 : storage.dtype;
+        errors.push_back({projection.name, storage});
+        errors.back().too_large_for = name_of(narrow);
+        continue;
+      }
       const Result<PackedMatrix> packed =
           PackedMatrix::pack(weight, weights.layout, storage, context);
       if (!packed.ok()) return refuse(projection.name, packed.status().message());
@@ -109,6 +116,10 @@ Result<std::vector<StorageError>> storage_errors(const MultiHeadAttentionConfig&
 std::string text_of(const PackOptions& storage) {
   return std::string(name_of(storage.dtype)) +
          (storage.group == 0 ? "" : ", groups of " + std::to_string(storage.group));
+}
+
+std::string problem_of(const StorageError& error) {
+  return error.too_large_for == nullptr ? "" : std::string("too large for ") + error.too_large_for;
 }
 
 }  // namespace heed::tools

@@ -26,6 +26,8 @@ struct StorageError {
   double of_f32 = 0;   // bytes as a share of those of f32
   double rms = 0;      // of the errors, as a share of the weights' RMS
   double largest = 0;  // error, likewise
+  // Null, or the type in which an element or a scale is infinite: the numbers above are 0 then.
+  const char* too_large_for = nullptr;
 };
 
 // Of each projection of a layer (a fused one in its parts) in each way to store it, projection by
@@ -36,5 +38,8 @@ Result<std::vector<StorageError>> storage_errors(const MultiHeadAttentionConfig&
 
 // "int8", "int4, groups of 32"
 std::string text_of(const PackOptions& storage);
+
+// "too large for f16"; empty where the weight is stored.
+std::string problem_of(const StorageError& error);
 
 }  // namespace heed::tools

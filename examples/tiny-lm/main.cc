@@ -195,6 +195,11 @@ Status print_perplexity(const Model& model, const Storage& storage, const Option
   if (!text.ok()) return text.status();
   const auto tokens = model.vocabulary().encode(*text, options.perplexity);
   if (!tokens.ok()) return tokens.status();
+  if (tokens->size() < 2) {
+    return Status::Error(heed::StatusCode::kInvalidArgument,
+                         "--perplexity: %s is too short, the loss needs 2 characters or more",
+                         options.perplexity.c_str());
+  }
   const auto stored = evaluate(model, *tokens, context);
   if (!stored.ok()) return stored.status();
   const auto f32_model = Model::load(options.model, {}, context);

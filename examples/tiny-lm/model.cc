@@ -257,8 +257,7 @@ Result<Loss> loss_of(const Model& model, const std::vector<int32_t>& tokens,
                      heed::Context& context) {
   if (tokens.size() < 2) {
     return Status::Error(StatusCode::kInvalidArgument,
-                         "the text has %zu characters, and the loss needs at least 2",
-                         tokens.size());
+                         "tokens: %zu are given, and the loss needs at least 2", tokens.size());
   }
   const size_t window = std::min<size_t>(256, tokens.size() - 1);
   const size_t vocab_size = model.config().vocab_size;

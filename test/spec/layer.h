@@ -1,5 +1,6 @@
 // The specification of a whole attention layer, on top of spec.h: projections, norms, rotary
-// embedding, attention, output projection. All arrays are row-major and contiguous; weights are [in, out].
+// embedding, attention, output projection. All arrays are row-major and contiguous; weights are
+// [in, out].
 #pragma once
 
 #include <cstddef>

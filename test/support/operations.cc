@@ -15,6 +15,7 @@ Operations::Operations() {
   for (size_t i = 0; i < 40; ++i) positions_[i] = static_cast<int32_t>(i * 1000);
   AddAttention();
   AddCaches();
+  AddPacked();
   AddOthers();
 }
 
@@ -40,6 +41,17 @@ void Operations::AddAttention() {
     return attention(q_.view().slice(1, 0, 1), k_.view(), v_.view(),
                      MutableTensorView(out, {1, 1, 4, 16}), options, c);
   });
+  Add("attention of 16 bits", 4 * 40 * 16, [this](Context& c, float* out) {
+    std::vector<f16> q(q_.size());
+    std::vector<bf16> k(k_.size()), v(v_.size()), narrow(q_.size());
+    const MutableTensorView qs(q.data(), {1, 40, 4, 16}), ks(k.data(), {1, kKeys, 2, 16}),
+        vs(v.data(), {1, kKeys, 2, 16}), result(narrow.data(), {1, 40, 4, 16});
+    HEED_RETURN_IF_ERROR(convert(q_.view(), qs, c));
+    HEED_RETURN_IF_ERROR(convert(k_.view(), ks, c));
+    HEED_RETURN_IF_ERROR(convert(v_.view(), vs, c));
+    HEED_RETURN_IF_ERROR(attention(qs, ks, vs, result, {}, c));
+    return convert(result, MutableTensorView(out, {1, 40, 4, 16}), c);
+  });
   Add("attention_partial, merge_attention", 2 * 4 * 18 + 4 * 16, [this](Context& c, float* out) {
     AttentionState state;
     state.max = MutableTensorView(out, {2, 1, 4, 1});
@@ -57,24 +69,36 @@ void Operations::AddAttention() {
   });
 }
 
+Status Operations::Product(const Result<PackedMatrix>& packed, float* out, Context& context) {
+  HEED_RETURN_IF_ERROR(packed.status());
+  return matmul(x_.view(), *packed, MutableTensorView(out, {40, 64}), {}, context);
+}
+
 void Operations::AddCaches() {
-  Add("KvCache", 4 * 16, [this](Context& c, float* out) {
+  const auto kv_cache = [this](DType keys, DType values, Context& c, float* out) {
     KvCacheConfig config;
     config.num_kv_heads = 2;
     config.head_dim = config.v_head_dim = 16;
     config.capacity = kKeys;
+    config.k_dtype = keys;
+    config.v_dtype = values;
     Result<KvCache> cache = KvCache::create(config);
     HEED_RETURN_IF_ERROR(cache.status());
     HEED_RETURN_IF_ERROR(cache->append(k_.view(), v_.view(), c));
     return attention(q_.view().slice(1, 0, 1), *cache, MutableTensorView(out, {1, 1, 4, 16}), {},
                      c);
-  });
-  Add("PagedKvCache", 4 * 16, [this](Context& c, float* out) {
+  };
+  Add("KvCache", 4 * 16,
+      [=](Context& c, float* out) { return kv_cache(DType::kF32, DType::kF32, c, out); });
+  Add("KvCache of int8 keys and int4 values", 4 * 16,
+      [=](Context& c, float* out) { return kv_cache(DType::kInt8, DType::kInt4, c, out); });
+  const auto paged = [this](DType dtype, Context& c, float* out) {
     PagedKvCacheConfig config;
     config.num_kv_heads = 2;
     config.head_dim = config.v_head_dim = 16;
     config.block_size = 100;
     config.num_blocks = kKeys / config.block_size;
+    config.k_dtype = config.v_dtype = dtype;
     Result<PagedKvCache> cache = PagedKvCache::create(config);
     HEED_RETURN_IF_ERROR(cache.status());
     const Result<PagedSequence> sequence = cache->add();
@@ -83,6 +107,46 @@ void Operations::AddCaches() {
     const Result<PagedKv> view = cache->view(std::span(&*sequence, 1));
     HEED_RETURN_IF_ERROR(view.status());
     return attention(q_.view().slice(1, 0, 1), *view, MutableTensorView(out, {1, 1, 4, 16}), {}, c);
+  };
+  Add("PagedKvCache", 4 * 16, [=](Context& c, float* out) { return paged(DType::kF32, c, out); });
+  Add("PagedKvCache of int8", 4 * 16,
+      [=](Context& c, float* out) { return paged(DType::kInt8, c, out); });
+}
+
+void Operations::AddPacked() {
+  Add("PackedMatrix", 40 * 64, [this](Context& c, float* out) {
+    f16 halves[64 * 64] = {};
+    const MutableTensorView narrow(halves, {64, 64});
+    HEED_RETURN_IF_ERROR(convert(weight_.view(), narrow, c));
+    HEED_RETURN_IF_ERROR(convert(x_.view(), narrow.slice(0, 0, 40), c));
+    return Product(PackedMatrix::pack(narrow, WeightLayout::kInOut, c), out, c);
+  });
+  for (const PackOptions& options : {PackOptions{DType::kInt8, 0}, PackOptions{DType::kInt4, 32}}) {
+    const char* name =
+        options.dtype == DType::kInt8 ? "PackedMatrix of int8" : "PackedMatrix of int4";
+    Add(name, 40 * 64, [this, options](Context& c, float* out) {
+      return Product(PackedMatrix::pack(weight_.view(), WeightLayout::kInOut, options, c), out, c);
+    });
+  }
+  Add("pack_quantized", 40 * 64, [this](Context& c, float* out) {
+    int8_t codes[64 * 64];
+    for (size_t i = 0; i < 64 * 64; ++i) {
+      codes[i] = static_cast<int8_t>(static_cast<int>(i * 7 % 255) - 127);
+    }
+    const QuantizedView b = {TensorView(codes, {64, 64}), weight_.view().slice(0, 0, 2)};
+    return Product(PackedMatrix::pack_quantized(&b, 1, WeightLayout::kInOut, {DType::kInt8, 32}, c),
+                   out, c);
+  });
+  Add("dequantize_gguf, pack_gguf", 64 * 64 + 40 * 64, [this](Context& c, float* out) {
+    uint8_t blocks[64 * 2][34];  // of Q8_0: an f16, subnormal in some, and 32 codes
+    for (size_t i = 0; i < 64 * 2; ++i) {
+      blocks[i][0] = 1;
+      blocks[i][1] = static_cast<uint8_t>(i % 60);
+      for (size_t j = 0; j < 32; ++j) blocks[i][2 + j] = static_cast<uint8_t>((i + j) % 128);
+    }
+    const GgufMatrix matrix = {blocks, sizeof(blocks), GgufType::kQ8_0, 64, 64};
+    HEED_RETURN_IF_ERROR(dequantize_gguf(matrix, MutableTensorView(out, {64, 64}), c));
+    return Product(pack_gguf(matrix, c), out + 64 * 64, c);
   });
 }
 
@@ -99,15 +163,6 @@ void Operations::AddOthers() {
   Add("matmul of one row", 640, [this](Context& c, float* out) {
     const TensorView wide(static_cast<const float*>(weight_.view().data), {64, 640}, {4, 1});
     return matmul(x_.view().slice(0, 3, 4), wide, MutableTensorView(out, {1, 640}), {}, c);
-  });
-  Add("PackedMatrix", 40 * 64, [this](Context& c, float* out) {
-    f16 halves[64 * 64] = {};
-    const MutableTensorView narrow(halves, {64, 64});
-    HEED_RETURN_IF_ERROR(convert(weight_.view(), narrow, c));
-    HEED_RETURN_IF_ERROR(convert(x_.view(), narrow.slice(0, 0, 40), c));
-    const Result<PackedMatrix> packed = PackedMatrix::pack(narrow, WeightLayout::kInOut, c);
-    HEED_RETURN_IF_ERROR(packed.status());
-    return matmul(x_.view(), *packed, MutableTensorView(out, {40, 64}), {}, c);
   });
   Add("rope", 40 * 4 * 16, [this](Context& c, float* out) {
     return rope(q_.view(), TensorView(positions_, {40}), MutableTensorView(out, {1, 40, 4, 16}), {},

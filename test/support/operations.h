@@ -33,7 +33,10 @@ class Operations {
   void Add(const char* name, size_t floats, std::function<Status(Context&, float* out)> call);
   void AddAttention();
   void AddCaches();
+  void AddPacked();
   void AddOthers();
+  // Of x_ with a matrix that was packed.
+  Status Product(const Result<PackedMatrix>& packed, float* out, Context& context);
 
   static constexpr size_t kKeys = 1300;  // two segments
   Random random_{5};

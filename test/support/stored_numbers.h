@@ -20,7 +20,9 @@ inline void RoundGroup(DType dtype, float* x, size_t stride, size_t n) {
     if (dtype == DType::kBF16) value = ToFloat(ToBf16(value));
     if (dtype == DType::kF16) value = ToFloat(ToF16(value));
     if (dtype == DType::kInt8) value = static_cast<float>(Int8Code(value, int8_scale)) * int8_scale;
-    if (dtype == DType::kInt4) value = static_cast<float>(Int4Code(value, int4_scale)) * int4_scale;
+    if (dtype == DType::kInt4) {  // a code of 0 is +0, whatever the scale's sign
+      value = static_cast<float>(Int4Code(value, int4_scale)) * int4_scale + 0.0f;
+    }
   }
 }
 
