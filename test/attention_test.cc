@@ -140,8 +140,9 @@ TEST_CASE("attention equals its specification bit for bit at the shapes of laten
 
 // One row is then more than a task's share of the cache.
 TEST_CASE("attention equals its specification bit for bit at a head_dim without end") {
-  CheckProblem({1, 2, 3, 1, 1, 400000, 2}, {.lse = true});
-  CheckProblem({1, 2, 3, 1, 1, 2, 400000}, {.lse = true});
+  // 24 rows of it are more than a thread's stack.
+  CheckProblem({1, 2, 3, 1, 1, 100000, 2}, {.lse = true});
+  CheckProblem({1, 2, 3, 1, 1, 2, 100000}, {.lse = true});
 }
 
 TEST_CASE("cross-attention reads an encoder's keys that a cache keeps between calls") {
