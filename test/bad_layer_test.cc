@@ -347,17 +347,21 @@ TEST_CASE("forward refuses tokens that do not fit the cache, and caches of anoth
   CHECK(call.y_data.AllUntouched());
 }
 
-TEST_CASE("forward refuses a ring that forgets what the layer sees") {
+TEST_CASE("forward refuses a ring that forgets what the layer sees, and values kept in keys") {
   Context context;
   Call call;
-  KvCacheConfig config = call.cache.config();
-  config.window = 4;
-  Result<KvCache> ring = KvCache::create(config);
-  REQUIRE(ring.ok());
-  call.options.cache = &*ring;
-  CHECK(WrongRefusal(call.Run(context), kInvalid, "cache") == "");
-  CHECK(ring->length() == 0);
-  CHECK(call.y_data.AllUntouched());
+  KvCacheConfig ring = call.cache.config(), shared = ring;
+  ring.window = 4;
+  shared.values_in_keys = true;
+  for (const KvCacheConfig& config : {ring, shared}) {
+    INFO("window " << config.window);
+    Result<KvCache> cache = KvCache::create(config);
+    REQUIRE(cache.ok());
+    call.options.cache = &*cache;
+    CHECK(WrongRefusal(call.Run(context), kInvalid, "cache") == "");
+    CHECK(cache->length() == 0);
+    CHECK(call.y_data.AllUntouched());
+  }
 }
 
 TEST_CASE("create_cache refuses what KvCache refuses") {

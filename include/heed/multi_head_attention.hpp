@@ -72,7 +72,7 @@ struct MultiHeadAttentionWeights {
 
 struct ForwardOptions {
   // Past tokens. x's tokens are appended and their queries see them and everything before. Without
-  // a cache x is the whole sequence.
+  // a cache x is the whole sequence. The cache holds values apart from keys (no values_in_keys).
   KvCache* cache = nullptr;
 
   // i32 [batch, seq] or [seq], for RoPE; absent: cache length + 0, 1, 2 ... (from 0 without a
