@@ -16,14 +16,13 @@ constexpr char kUsage[] =
     "bits\n"
     "with those on record for its family. A group on an instruction set counts as one.\n"
     "  --target NAME  on this instruction set alone\n"
-    "  --force NAME   on this one even if the CPU does not report it\n"
     "  --list         the instruction sets of this CPU, best first, and nothing else\n"
     "  --record       record.h with the digests as they are now, and nothing else\n"
     "  --flip-a-bit   flips a bit of each group's results: all must fail\n";
 
 struct Arguments {
   bool understood = true, help = false, list = false, record = false, flip_a_bit = false;
-  std::string target, force;
+  std::string target;
 };
 
 Arguments Parse(const std::vector<std::string>& all) {
@@ -39,8 +38,6 @@ Arguments Parse(const std::vector<std::string>& all) {
       parsed.flip_a_bit = true;
     } else if (all[i] == "--target" && i + 1 < all.size()) {
       parsed.target = all[++i];
-    } else if (all[i] == "--force" && i + 1 < all.size()) {
-      parsed.force = all[++i];
     } else {
       parsed.understood = false;
     }
@@ -97,10 +94,6 @@ int RunCommand(const std::vector<std::string>& arguments) {
   if (!parsed.understood || parsed.help) {
     std::fprintf(parsed.help ? stdout : stderr, "%s", kUsage);
     return parsed.help ? 0 : 2;
-  }
-  if (!parsed.force.empty() && !Force(parsed.force)) {
-    std::fprintf(stderr, "heed-bits: %s is not compiled in\n", parsed.force.c_str());
-    return 2;
   }
   if (parsed.record) return PrintRecord();
   if (parsed.list) {

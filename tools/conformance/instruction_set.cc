@@ -16,15 +16,4 @@ size_t VectorBits(const std::string& target) {
   return bits;
 }
 
-bool Force(const std::string& target) {
-  for (int64_t left = HWY_TARGETS; left != 0; left &= left - 1) {
-    const int64_t lowest = left & -left;
-    if (target == TargetName(lowest)) {
-      hwy::SetSupportedTargetsForTest(lowest);
-      return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace heed::bits

@@ -9,9 +9,4 @@ namespace heed::bits {
 // The width of this CPU's vectors.
 size_t VectorBits(const std::string& target);
 
-// Makes heed take this CPU for one that reports `target` and no other: for those that have its
-// instructions and don't report them, as AVX3_ZEN4 is reported by AMD's alone. False when it is not
-// compiled in.
-bool Force(const std::string& target);
-
 }  // namespace heed::bits
