@@ -31,6 +31,17 @@ AttentionShape SmallShape(Run& run) {
   return shape;
 }
 
+AttentionShape StreamShape(Run& run, size_t tokens) {
+  AttentionShape shape;
+  shape.batch = run.Between(1, 2);
+  shape.q_len = shape.kv_len = tokens;
+  shape.num_kv_heads = run.Between(1, 2);
+  shape.group = run.Between(1, 2);
+  shape.head_dim = run.Between(1, 12);
+  shape.v_head_dim = run.Between(1, 20);
+  return shape;
+}
+
 AttentionProblem::AttentionProblem(Run& run, const AttentionShape& s, Layout layout)
     : shape(s),
       q(run.Normal({s.batch, s.q_len, s.heads(), s.head_dim}, layout)),
@@ -173,6 +184,18 @@ void AttentionProblem::AddKeyScores() {
   if (packed()) return;
   key_scores_ = Tensor<float>({shape.batch, shape.heads(), shape.kv_len});
   options.key_scores = key_scores_.mutable_view();
+}
+
+void AttentionProblem::AddTypes() {
+  const auto stored = [&](const Tensor<float>& values) {
+    const DType dtype = run_.OneOf(kFloatTypes);
+    const Layout layout = run_.AnyLayout();
+    return run_.Stored(dtype, values, layout);
+  };
+  stored_q_ = stored(q);
+  stored_k_ = stored(k);
+  stored_v_ = stored(v);
+  out_dtype_ = run_.OneOf(kFloatTypes);
 }
 
 }  // namespace heed::bits

@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "heed/attention.hpp"
+#include "heed/kv_cache.hpp"
 #include "tools/conformance/run.h"
 
 namespace heed::bits {
@@ -18,6 +20,7 @@ struct AttentionShape {
 };
 
 AttentionShape SmallShape(Run& run);
+AttentionShape StreamShape(Run& run, size_t tokens);  // each with its query
 
 class AttentionProblem {
  public:
@@ -42,22 +45,33 @@ class AttentionProblem {
   void AddDropout();
   void AddWeights();
   void AddKeyScores();
+  void AddTypes();  // of q, k, v and the output; q, k and v stay as they are from here on
 
   // Each calls heed once and adds all results: the output, the log-sum-exp and what was asked for.
   void Attend();
   void AttendCached();  // against a KvCache that got the keys in pieces
   void AttendPaged();   // against a PagedKvCache that holds kv_lens keys
 
+  // A cache for all of the tokens.
+  KvCacheConfig CacheConfig() const;
+  // Gives the tokens to a cache in chunks, often of one, each with its queries; adds each output.
+  void AttendStream(const KvCacheConfig& config, size_t longest_chunk);
+
   AttentionShape shape;
   AttentionOptions options;
   Tensor<float> q, k, v;
+  DType k_cache_dtype = DType::kF32, v_cache_dtype = DType::kF32;  // of caches and pages
+  bool values_in_keys = false;                                     // of a KvCache
 
  private:
   bool packed() const { return !options.cu_seqlens_q.absent(); }
   bool causal_at_the_end() const;
   size_t sequences() const { return packed() ? cu_q_.size() - 1 : shape.batch; }
   Tensor<int32_t> DrawOffsets(size_t total, size_t pieces);
-  Status Call(const MutableTensorView& out);
+  TensorView q_view() const { return stored_q_ ? stored_q_->view() : q.view(); }
+  TensorView k_view() const { return stored_k_ ? stored_k_->view() : k.view(); }
+  TensorView v_view() const { return stored_v_ ? stored_v_->view() : v.view(); }
+  void Append(KvCache* cache, size_t begin, size_t end);
   template <class CallHeed>
   void Collect(CallHeed call);
 
@@ -67,6 +81,8 @@ class AttentionProblem {
   std::vector<uint8_t> key_mask_, mask_, tree_mask_;
   Tensor<float> additive_{{0}}, alibi_{{0}}, sinks_{{0}}, multipliers_{{0}};
   Tensor<float> weights_{{0}}, key_scores_{{0}};
+  std::optional<FloatTensor> stored_q_, stored_k_, stored_v_;
+  DType out_dtype_ = DType::kF32;
 };
 
 }  // namespace heed::bits

@@ -11,40 +11,6 @@
 namespace heed::bits {
 namespace {
 
-// Gives the tokens of `p` to the cache in chunks, often of one, each with its queries.
-void Stream(Run& run, AttentionProblem& p, Result<KvCache> cache, size_t longest_chunk) {
-  if (!run.Expect(cache.status())) return;
-  for (size_t begin = 0, end = 0; begin < p.shape.kv_len; begin = end) {
-    const size_t chunk = run.OneIn(2) ? 1 : run.Between(1, longest_chunk);
-    end = std::min(p.shape.kv_len, begin + chunk);
-    run.Expect(cache->append(p.k.view().slice(1, begin, end), p.v.view().slice(1, begin, end),
-                             run.context));
-    Tensor<float> out({p.shape.batch, end - begin, p.shape.heads(), p.shape.v_head_dim});
-    run.Expect(attention(p.q.view().slice(1, begin, end), *cache, out.mutable_view(), p.options,
-                         run.context));
-    run.Add(out);
-  }
-}
-
-AttentionShape StreamShape(Run& run, size_t tokens) {
-  AttentionShape shape;
-  shape.batch = run.Between(1, 2);
-  shape.q_len = shape.kv_len = tokens;
-  shape.num_kv_heads = run.Between(1, 2);
-  shape.group = run.Between(1, 2);
-  shape.head_dim = run.Between(1, 12);
-  shape.v_head_dim = run.Between(1, 20);
-  return shape;
-}
-
-KvCacheConfig ConfigFor(const AttentionShape& shape) {
-  return {.batch = shape.batch,
-          .num_kv_heads = shape.num_kv_heads,
-          .head_dim = shape.head_dim,
-          .v_head_dim = shape.v_head_dim,
-          .capacity = shape.kv_len};
-}
-
 struct State {
   State(const AttentionShape& s, size_t segments)
       : max({segments, s.batch, s.heads(), s.q_len}),
@@ -85,7 +51,7 @@ void Cache(Run& run) {
     p.options.causal = true;
     if (i % 3 == 1) p.AddAlibi();
     if (i % 3 == 2) p.AddWindow();
-    Stream(run, p, KvCache::create(ConfigFor(p.shape)), 60);
+    p.AttendStream(p.CacheConfig(), 60);
   }
 }
 
@@ -96,11 +62,11 @@ void Ring(Run& run) {
     p.options.causal = true;
     p.options.window = run.Between(1, 60);
     p.options.sink_tokens = i % 2 == 0 ? 0 : run.Between(1, 10);
-    KvCacheConfig config = ConfigFor(p.shape);
+    KvCacheConfig config = p.CacheConfig();
     config.capacity = p.options.window + 39;
     config.window = p.options.window;
     config.sink_tokens = p.options.sink_tokens;
-    Stream(run, p, KvCache::create(config), 40);
+    p.AttendStream(config, 40);
   }
 }
 

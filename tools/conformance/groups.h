@@ -11,10 +11,20 @@ void PackedMatmul(Run& run);
 void Packed16BitMatmul(Run& run);
 void LargerMatmul(Run& run);
 
+void Matmul16BitOperands(Run& run);
+void PackedInt8Matmul(Run& run);
+void PackedInt4Matmul(Run& run);
+void SavedMatmul(Run& run);
+void Gguf(Run& run);
+
 void Convert(Run& run);
 void Softmax(Run& run);
 void Exp2(Run& run);
 void Tanh(Run& run);
+
+void QuantizeInt8(Run& run);
+void QuantizeInt4(Run& run);
+void Hadamard(Run& run);
 
 void RopeHalf(Run& run);
 void RopeInterleaved(Run& run);
@@ -52,12 +62,19 @@ void LongKeys(Run& run);
 void Parts(Run& run);
 void MergedResults(Run& run);
 
+void Tensors16Bit(Run& run);
+void Cache16Bit(Run& run);
+void CacheQuantized(Run& run);
+void ValuesInKeys(Run& run);
+void PagesStored(Run& run);
+
 void Layer(Run& run);
 void LayerNorms(Run& run);
 void LayerRope(Run& run);
 void LayerOptions(Run& run);
 void LayerCallOptions(Run& run);
 void LayerCache(Run& run);
+void StoredLayer(Run& run);
 
 void Subnormals(Run& run);
 

@@ -66,13 +66,30 @@ class LayerProblem {
     if (run_.OneIn(3)) weights_.alibi_slopes = Stored({config.num_heads}, 0.05f);
   }
 
+  // Of weights, caches, x and y.
+  void AddStorage() {
+    for (LinearWeights* linear :
+         {&weights_.q, &weights_.k, &weights_.v, &weights_.qkv, &weights_.out}) {
+      PackOptions& storage = linear->storage;
+      storage.dtype = run_.OneOf(kStoredTypes);
+      if (storage.dtype == DType::kInt4) storage.group = run_.OneOf<size_t>({16, 32, 64});
+      if (storage.dtype == DType::kInt8) storage.group = run_.OneOf<size_t>({0, 16, 32});
+    }
+    config.k_cache_dtype = run_.OneOf(kStoredTypes);
+    config.v_cache_dtype = run_.OneOf(kStoredTypes);
+    x_dtype_ = run_.OneOf(kFloatTypes);
+    y_dtype_ = run_.OneOf(kFloatTypes);
+  }
+
   // A batch of whole sequences, with all optional results.
   void Forward(bool with_call_options = false) {
     const size_t batch = run_.Between(1, 2);
     const size_t seq = run_.Between(1, 24);
     if (!Create()) return;
-    const Tensor<float> x = run_.Normal({batch, seq, config.d_in}, run_.AnyLayout());
-    Tensor<float> y({batch, seq, layer_->d_out()});
+    const Layout layout = run_.AnyLayout();
+    const FloatTensor x =
+        run_.Stored(x_dtype_, run_.Normal({batch, seq, config.d_in}, layout), layout);
+    FloatTensor y(y_dtype_, {batch, seq, layer_->d_out()});
     Tensor<float> lse({batch, config.num_heads, seq});
     Tensor<float> weights({batch, config.num_heads, seq, seq});
     Tensor<float> heads({batch, seq, config.num_heads * config.v_head_dim});
@@ -82,7 +99,8 @@ class LayerProblem {
     options.weights = weights.mutable_view();
     options.context = heads.mutable_view();
     run_.Expect(layer_->forward(x.view(), y.mutable_view(), options, run_.context));
-    for (const Tensor<float>* result : {&y, &lse, &weights, &heads}) run_.Add(*result);
+    run_.Add(y);
+    for (const Tensor<float>* result : {&lse, &weights, &heads}) run_.Add(*result);
   }
 
   // A prompt, then chunks and single tokens.
@@ -92,8 +110,8 @@ class LayerProblem {
     if (!Create()) return;
     Result<KvCache> cache = layer_->create_cache(1, kTokens);
     if (!run_.Expect(cache.status())) return;
-    const Tensor<float> x = run_.Normal({kTokens, config.d_in});
-    Tensor<float> y({kTokens, layer_->d_out()});
+    const FloatTensor x = run_.Stored(x_dtype_, run_.Normal({kTokens, config.d_in}));
+    FloatTensor y(y_dtype_, {kTokens, layer_->d_out()});
     for (size_t begin = 0, end = 17; begin < kTokens; begin = end, end += 1 + end % 4) {
       end = std::min(end, kTokens);
       run_.Expect(layer_->forward(x.view().slice(0, begin, end),
@@ -153,6 +171,7 @@ class LayerProblem {
   std::optional<MultiHeadAttention> layer_;
   Tensor<int32_t> positions_{{0}}, kv_lens_{{0}};
   std::vector<uint8_t> key_mask_;
+  DType x_dtype_ = DType::kF32, y_dtype_ = DType::kF32;
 };
 
 // use(problem) with weights of each dtype in turn.
@@ -209,6 +228,17 @@ void LayerCache(Run& run) {
     layer.AddNorms();
     layer.AddRope();
     layer.AddOptions();
+    layer.ForwardCached();
+  });
+}
+
+void StoredLayer(Run& run) {
+  ForLayers(run, 6, [](auto& layer) {
+    layer.AddNorms();
+    layer.AddRope();
+    layer.AddOptions();
+    layer.AddStorage();
+    layer.Forward();
     layer.ForwardCached();
   });
 }

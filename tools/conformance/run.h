@@ -8,12 +8,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "heed/context.hpp"
+#include "heed/convert.hpp"
 #include "heed/status.hpp"
 #include "tools/conformance/digest.h"
+#include "tools/conformance/float_tensor.h"
 #include "tools/conformance/random.h"
 #include "tools/conformance/tensor.h"
 
@@ -44,6 +47,12 @@ class Run {
                        float scale = 1.0f) {
     return test::Normal(std::move(shape), random_, layout, scale);
   }
+  FloatTensor Stored(DType dtype, const Tensor<float>& values,
+                     Layout layout = Layout::kContiguous) {
+    FloatTensor stored(dtype, values.shape(), layout);
+    Expect(convert(values.view(), stored.mutable_view(), context));
+    return stored;
+  }
   std::vector<uint8_t> Mask(size_t n, size_t one_hidden_in) {
     std::vector<uint8_t> mask(n);
     for (uint8_t& x : mask) x = OneIn(one_hidden_in) ? 0 : 1;
@@ -61,11 +70,20 @@ class Run {
   void Add(const Tensor<T>& results) {
     for (const T& x : results.Dense()) {
       if constexpr (sizeof(T) == 4) {
-        AddBits(std::bit_cast<uint32_t>(x), 4, 0x7F800000u);
+        AddFloat(std::bit_cast<uint32_t>(x), 4, 0x7F800000u);
+      } else if constexpr (sizeof(T) == 1) {
+        AddBits(static_cast<uint8_t>(x), 1);
       } else {
-        AddBits(x.bits, 2, DTypeOf<T>::value == DType::kF16 ? 0x7C00u : 0x7F80u);
+        AddFloat(x.bits, 2, DTypeOf<T>::value == DType::kF16 ? 0x7C00u : 0x7F80u);
       }
     }
+  }
+  void Add(const FloatTensor& results) {
+    results.With([&](const auto& tensor) { Add(tensor); });
+  }
+  void Add(float result) { AddFloat(std::bit_cast<uint32_t>(result), 4, 0x7F800000u); }
+  void Add(std::span<const uint8_t> bytes) {
+    for (uint8_t byte : bytes) AddBits(byte, 1);
   }
 
   const Status& status() const { return status_; }
@@ -75,11 +93,12 @@ class Run {
 
  private:
   // A NaN is a NaN: heed/numerics.hpp leaves its sign and payload open.
-  void AddBits(uint32_t bits, size_t bytes, uint32_t infinity) {
+  void AddFloat(uint32_t bits, size_t bytes, uint32_t infinity) {
     const uint32_t sign = 1u << (8 * bytes - 1);
     if ((bits & ~sign) > infinity) bits = infinity | infinity >> 1;
-    digest_.Add(bits ^ std::exchange(flip_, 0u), bytes);
+    AddBits(bits, bytes);
   }
+  void AddBits(uint32_t bits, size_t bytes) { digest_.Add(bits ^ std::exchange(flip_, 0u), bytes); }
 
   test::Random random_;
   Digest digest_;

@@ -35,9 +35,9 @@ inline constexpr Layout kAllLayouts[] = {Layout::kContiguous, Layout::kPadded,
 // What untouched memory holds: a NaN, so that what heed should not read shows in the result.
 inline constexpr uint32_t kUntouched = 0x7FC0BEEF;
 
-// A tensor of T (float, f16, bf16 or int32_t), at first full of kUntouched, as are the gaps between
-// its elements and (unless a guard page or a sanitizer watches the ends) a guard zone on either
-// side.
+// A tensor of T (float, f16, bf16, int32_t or int8_t), at first full of kUntouched or its last byte,
+// as are the gaps between its elements and (unless a guard page or a sanitizer watches the ends) a
+// guard zone on either side.
 template <class T>
 class Tensor {
  public:
@@ -100,6 +100,8 @@ class Tensor {
   static T Untouched() {
     if constexpr (sizeof(T) == 4) {
       return std::bit_cast<T>(kUntouched);
+    } else if constexpr (sizeof(T) == 1) {
+      return std::bit_cast<T>(static_cast<uint8_t>(kUntouched));
     } else {
       return T{static_cast<uint16_t>(kUntouched >> 16)};
     }
@@ -107,6 +109,8 @@ class Tensor {
   static bool Same(T a, T b) {
     if constexpr (sizeof(T) == 4) {
       return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
+    } else if constexpr (sizeof(T) == 1) {
+      return a == b;
     } else {
       return a.bits == b.bits;
     }

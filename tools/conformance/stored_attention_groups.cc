@@ -1,0 +1,160 @@
+// Attention over numbers that are stored in fewer bits than they are computed in.
+#include <algorithm>
+#include <utility>
+
+#include "heed/attention_state.hpp"
+#include "heed/numerics.hpp"
+#include "tools/conformance/attention_problem.h"
+#include "tools/conformance/groups.h"
+
+namespace heed::bits {
+namespace {
+
+// Channels beside the panels of 16 and the groups of 32.
+size_t DrawHeadDim(Run& run) { return run.OneOf<size_t>({1, 8, 16, 17, 31, 32, 33, 48, 64, 65}); }
+
+AttentionShape StoredShape(Run& run) {
+  AttentionShape shape = SmallShape(run);
+  shape.head_dim = DrawHeadDim(run);
+  shape.v_head_dim = DrawHeadDim(run);
+  return shape;
+}
+
+// One row, or many, over keys appended in pieces, then whole streams, one of them through a ring.
+template <class SetTypes>
+void AttendCaches(Run& run, size_t count, SetTypes set_types) {
+  for (size_t i = 0; i < count; ++i) {
+    AttentionShape shape = StoredShape(run);
+    if (i % 2 == 0) shape.q_len = 1;
+    if (i % 12 == 10) shape.kv_len = kSegmentKeys + run.Below(200);
+    AttentionProblem p(run, shape);
+    set_types(p);
+    if (run.OneIn(3)) p.AddTypes();
+    if (i % 4 != 3) p.AddCausal();
+    if (run.OneIn(3)) p.AddWindow();
+    if (run.OneIn(3)) p.AddKvLens();
+    p.AttendCached();
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    const bool ring = i == 2;
+    AttentionShape shape = StreamShape(run, ring ? 330 : run.Between(100, 150));
+    shape.batch = 1;
+    shape.head_dim = std::max(DrawHeadDim(run), shape.v_head_dim);
+    AttentionProblem p(run, shape);
+    set_types(p);
+    p.AddTypes();
+    p.options.causal = true;
+    if (ring) p.options.window = run.Between(1, 60), p.options.sink_tokens = run.Between(1, 10);
+    KvCacheConfig config = p.CacheConfig();
+    if (ring) config.capacity = p.options.window + 39;
+    config.window = p.options.window;
+    config.sink_tokens = p.options.sink_tokens;
+    p.AttendStream(config, 40);
+  }
+}
+
+FloatTensor DrawTensor(Run& run, const std::vector<size_t>& shape) {
+  const DType dtype = run.OneOf(kFloatTypes);
+  const Layout layout = run.AnyLayout();
+  return run.Stored(dtype, run.Normal(shape), layout);
+}
+
+// What the keys contribute, the output that is made of it, and the output of other keys merged in.
+void AttendPartAndMerge(Run& run) {
+  const AttentionShape s = StoredShape(run);
+  const std::vector<size_t> shape = {s.batch, s.q_len, s.heads(), s.v_head_dim};
+  const std::vector<size_t> rows = {s.batch, s.heads(), s.q_len};
+  const FloatTensor q = DrawTensor(run, {s.batch, s.q_len, s.heads(), s.head_dim});
+  const FloatTensor k = DrawTensor(run, {s.batch, s.kv_len, s.num_kv_heads, s.head_dim});
+  const FloatTensor v = DrawTensor(run, {s.batch, s.kv_len, s.num_kv_heads, s.v_head_dim});
+  Tensor<float> max({1, s.batch, s.heads(), s.q_len}), sum(max.shape());
+  Tensor<float> acc({1, s.batch, s.q_len, s.heads(), s.v_head_dim});
+  const AttentionState part = {max.mutable_view(), sum.mutable_view(), acc.mutable_view()};
+  run.Expect(attention_partial(q.view(), k.view(), v.view(), 0, s.kv_len, part, {}, run.context));
+  run.Add(max);
+  run.Add(sum);
+  run.Add(acc);
+
+  FloatTensor out(run.OneOf(kFloatTypes), shape), merged(run.OneOf(kFloatTypes), shape);
+  Tensor<float> lse(rows), merged_lse(rows);
+  run.Expect(merge_attention(&part, 1, {}, out.mutable_view(), lse.mutable_view(), run.context));
+  const FloatTensor other = DrawTensor(run, shape);
+  const Tensor<float> other_lse = run.Normal(rows, Layout::kContiguous, 3.0f);
+  run.Expect(merge_attention(out.view(), lse.view(), other.view(), other_lse.view(),
+                             merged.mutable_view(), merged_lse.mutable_view(), run.context));
+  run.Add(out);
+  run.Add(merged);
+  run.Add(merged_lse);
+}
+
+}  // namespace
+
+void Tensors16Bit(Run& run) {
+  for (size_t i = 0; i < 42; ++i) {
+    AttentionShape shape = StoredShape(run);
+    if (i % 3 == 0) shape.q_len = 1;
+    if (i % 6 == 5) shape.batch = 1;
+    AttentionProblem p(run, shape);
+    if (i % 6 == 5) p.AddPackedBatch();
+    if (i % 4 != 0) p.AddCausal();
+    if (run.OneIn(3)) p.AddWindow();
+    if (run.OneIn(3)) p.AddKvLens();
+    if (run.OneIn(3)) p.AddKeyMask();
+    p.AddTypes();
+    p.Attend();
+  }
+  for (size_t i = 0; i < 10; ++i) AttendPartAndMerge(run);
+}
+
+// Each with a type of its own.
+void Cache16Bit(Run& run) {
+  AttendCaches(run, 24, [&](AttentionProblem& p) {
+    p.k_cache_dtype = run.OneOf({DType::kF16, DType::kBF16});
+    p.v_cache_dtype = run.OneOf(kFloatTypes);
+    if (run.OneIn(2)) std::swap(p.k_cache_dtype, p.v_cache_dtype);
+  });
+}
+
+void CacheQuantized(Run& run) {
+  AttendCaches(run, 36, [&](AttentionProblem& p) {
+    p.k_cache_dtype = run.OneOf(kStoredTypes);
+    p.v_cache_dtype = run.OneOf({DType::kInt8, DType::kInt4});
+    if (run.OneIn(2)) std::swap(p.k_cache_dtype, p.v_cache_dtype);
+  });
+}
+
+void ValuesInKeys(Run& run) {
+  const auto set_types = [&](AttentionProblem& p) {
+    p.k_cache_dtype = run.OneOf(kStoredTypes);
+    p.values_in_keys = true;
+    p.shape.v_head_dim = std::min(p.shape.head_dim, p.shape.v_head_dim);
+  };
+  AttendCaches(run, 24, set_types);
+  for (size_t i = 0; i < 6; ++i) {  // many query heads to a key head, as latent attention has them
+    AttentionShape shape = StoredShape(run);
+    shape.num_kv_heads = 1;
+    shape.group = run.Between(6, 13);
+    shape.q_len = run.Between(1, 2);
+    AttentionProblem p(run, shape);
+    set_types(p);
+    p.AddCausal();
+    p.AttendCached();
+  }
+}
+
+void PagesStored(Run& run) {
+  for (size_t i = 0; i < 40; ++i) {
+    AttentionShape shape = StoredShape(run);
+    if (i % 2 == 0) shape.q_len = 1;
+    AttentionProblem p(run, shape);
+    p.k_cache_dtype = run.OneOf(kStoredTypes);
+    p.v_cache_dtype = run.OneOf(kStoredTypes);
+    if (run.OneIn(3)) p.AddTypes();
+    if (i % 4 != 3) p.AddCausal();
+    if (run.OneIn(3)) p.AddWindow();
+    if (run.OneIn(3)) p.AddKvLens();
+    p.AttendPaged();
+  }
+}
+
+}  // namespace heed::bits
