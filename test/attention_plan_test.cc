@@ -9,17 +9,22 @@
 #include "test/cases/attention_problem.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
+#include "test/support/stored_tensor.h"
 #include "tools/conformance/guarded.h"
 
 namespace heed::test {
 namespace {
 
 // attention() in two steps, in memory that ends at a guard page after exactly the plan's bytes.
-Status RunAtGuardPage(const AttentionProblem& p, const AttentionOptions& options, Context& context,
+Status RunAtGuardPage(const AttentionProblem& p, AttentionOptions options, Context& context,
                       Tensor<float>* out) {
   Context::Impl& impl = *Context::Impl::Of(context);
   AttentionPlan plan;
-  const KeySource source = {p.k.view(), p.v.view()};
+  const StoredTensor k(p.given.k_dtype, p.k.shape(), Layout::kContiguous, p.k.Dense());
+  const StoredTensor v(p.given.v_dtype, p.v.shape(), Layout::kContiguous, p.v.Dense());
+  options.k_scales = k.scales_view();
+  options.v_scales = v.scales_view();
+  const KeySource source = {k.view(), v.view()};
   const MutableTensorView view = out->mutable_view();
   const NamedView outputs[] = {{"out", &view}};
   const Status status = PlanAttention(p.q.view(), source, view, outputs, options, impl, &plan);
@@ -36,8 +41,12 @@ TEST_CASE("a run of attention keeps within the bytes of its plan, and takes no o
       {1, 150, 150, 3, 3, 33, 17},             // several groups of rows
       {1, 2, 3 * kSegmentKeys, 4, 2, 16, 20},  // split into segments
   };
-  const AttentionCase kSettings[] = {
-      {}, {.causal = true, .weights = true}, {.dropout = 0.3f}, {.dropout_mask = true}};
+  const AttentionCase kSettings[] = {{},
+                                     {.causal = true, .weights = true},
+                                     {.dropout = 0.3f},
+                                     {.dropout_mask = true},
+                                     {.k_dtype = DType::kInt8, .v_dtype = DType::kInt4},
+                                     {.k_dtype = DType::kF16}};
   for (const AttentionShape& shape : kShapes) {
     for (const AttentionCase& settings : kSettings) {
       const AttentionProblem problem(shape, settings);

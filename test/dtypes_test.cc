@@ -1,10 +1,13 @@
-// Tensors of f16 and bf16: what heed gives is what it gives for the same numbers in f32, rounded
-// once to the type of the result. Random calls of attention (random_attention_test.cc) have all
-// types, too.
+// Tensors of f16 and bf16, keys and values of int8 and int4 too: what heed gives is what it gives
+// for the same numbers in f32, rounded once to the type of the result. Random calls of attention
+// (random_attention_test.cc) have all types, too.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -26,8 +29,8 @@ constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
 
 TEST_CASE("every combination of types of q, k, v and out gives f32's bits, rounded once") {
   for (const DType q : kFloats) {
-    for (const DType k : kFloats) {
-      for (const DType v : kFloats) {
+    for (const DType k : kAllStored) {
+      for (const DType v : kAllStored) {
         for (const DType out : kFloats) {
           AttentionCase c;
           c.shape = {1, 3, 37, 4, 2, 19, 21};
@@ -58,6 +61,123 @@ TEST_CASE("attention of 16-bit tensors has f32's bits in every size and layout")
         INFO(Text(c));
         CHECK(AttentionProblem(c).Fault() == "");
       }
+    }
+  }
+}
+
+TEST_CASE("attention of int8 and int4 tensors has f32's bits in every size and layout") {
+  const AttentionShape shapes[] = {{1, 1, 1, 1, 1, 1, 1},     {1, 1, 300, 2, 1, 64, 64},
+                                   {2, 8, 129, 2, 2, 33, 17}, {1, 70, 257, 6, 2, 32, 48},
+                                   {1, 25, 128, 1, 1, 80, 5}, {1, 2, 1100, 3, 1, 16, 16}};
+  const DType pairs[][2] = {{DType::kInt8, DType::kInt4}, {DType::kInt4, DType::kInt8}};
+  for (const AttentionShape& shape : shapes) {
+    for (const Layout layout : kAllLayouts) {
+      for (const auto& [k_dtype, v_dtype] : pairs) {
+        for (const Source source : {Source::kTensors, Source::kPacked, Source::kParts}) {
+          AttentionCase c;
+          c.shape = shape;
+          c.layout = layout;
+          c.source = source;
+          c.causal = c.lse = true;
+          c.kv_lens = source == Source::kPacked;
+          c.k_dtype = k_dtype, c.v_dtype = v_dtype;
+          INFO(Text(c));
+          CHECK(AttentionProblem(c).Fault() == "");
+        }
+      }
+    }
+  }
+}
+
+// What the quantizers don't write: codes of -128, scales below 0, of 0 and infinite ones.
+TEST_CASE("every code and scale in tensors is float(code) * scale") {
+  constexpr size_t kKeys = 300, kDim = 40, kGroups = 2;
+  Random random(19);
+  std::vector<int8_t> int8(kKeys * kDim);
+  std::vector<uint8_t> int4(kKeys * kDim / 2);
+  std::vector<float> int8_scales(kKeys), k(kKeys * kDim), v(kKeys * kDim);
+  std::vector<f16> int4_scales(kKeys * kGroups);
+  const auto element = [](int code, float scale) {
+    const bool zero = code == 0 && std::isfinite(scale);
+    return zero ? 0.0f : static_cast<float>(code) * scale;
+  };
+  for (size_t j = 0; j < kKeys; ++j) {
+    int8_scales[j] = j % 9 == 0 ? 0.0f : 0.02f * random.Normal();
+    for (size_t g = 0; g < kGroups; ++g) {
+      const bool infinite = j == 290 && g == 1;
+      int4_scales[j * kGroups + g] = infinite ? f16{0x7C00u} : ToF16(random.Normal());
+    }
+    for (size_t d = 0; d < kDim; ++d) {
+      const size_t at = j * kDim + d;
+      const int code = static_cast<int>(random.Below(256)) - 128;
+      int8[at] = static_cast<int8_t>(code);
+      k[at] = element(code, int8_scales[j]);
+      const int nibble = static_cast<int>(random.Below(16)) - 8;
+      const unsigned bits = static_cast<unsigned>(nibble) & 15u;
+      int4[at / 2] = static_cast<uint8_t>(d % 2 == 0 ? bits : int4[at / 2] | bits << 4);
+      v[at] = element(nibble, ToFloat(int4_scales[j * kGroups + d / 32]));
+    }
+  }
+  const size_t int4_shape[] = {1, kKeys, 1, kDim / 2};
+  AttentionOptions options;
+  options.k_scales = TensorView(int8_scales.data(), {1, kKeys, 1});
+  options.v_scales = TensorView(int4_scales.data(), {1, kKeys, 1, kGroups});
+  for (const size_t q_len : {1u, 30u}) {
+    const Tensor<float> q = Normal({1, q_len, 1, kDim}, random);
+    for (Runner& runner : Runners()) {
+      INFO(runner.name << ", " << q_len << " queries");
+      Tensor<float> got({1, q_len, 1, kDim}), want({1, q_len, 1, kDim});
+      RequireOk(attention(q.view(), TensorView(int8.data(), {1, kKeys, 1, kDim}),
+                          TensorView(int4.data(), DType::kInt4, int4_shape, 4), got.mutable_view(),
+                          options, *runner.context));
+      RequireOk(attention(q.view(), TensorView(k.data(), {1, kKeys, 1, kDim}),
+                          TensorView(v.data(), {1, kKeys, 1, kDim}), want.mutable_view(), {},
+                          *runner.context));
+      CHECK(Difference(got.Dense(), want.Dense()) == "");
+    }
+  }
+}
+
+// Scales of f32 and f16 of NaN, which what they multiply can't hide.
+TEST_CASE("scales of hidden keys in tensors don't leak") {
+  constexpr size_t kBatch = 2, kQueries = 5, kKeys = 300, kDim = 33, kLength = 290;
+  Random random(23);
+  for (const DType dtype : {DType::kInt8, DType::kInt4}) {
+    Tensor<float> k = Normal({kBatch, kKeys, 1, kDim}, random);
+    Tensor<float> v = Normal({kBatch, kKeys, 1, kDim}, random);
+    std::vector<uint8_t> key_mask(kBatch * kKeys, 1);
+    for (size_t j = 0; j < kBatch * kKeys; j += 7) key_mask[j] = 0;
+    const std::vector<int32_t> lengths(kBatch, kLength);
+    const auto stored = [&](const Tensor<float>& of, bool spoil) {
+      std::vector<float> dense = of.Dense();
+      for (size_t i = 0; i < dense.size() && spoil; ++i) {  // NaN makes the scale NaN
+        const size_t token = i / kDim, j = token % kKeys;
+        const bool hidden = key_mask[token] == 0 || j >= kLength || j <= kLength - kQueries - 100;
+        if (hidden) dense[i] = std::numeric_limits<float>::quiet_NaN();
+      }
+      return StoredTensor(dtype, of.shape(), Layout::kPadded, dense);
+    };
+    const Tensor<float> q = Normal({kBatch, kQueries, 2, kDim}, random);
+    const StoredTensor good_k = stored(k, false), good_v = stored(v, false);
+    const StoredTensor bad_k = stored(k, true), bad_v = stored(v, true);
+    AttentionOptions options;
+    options.causal = true;
+    options.window = 100;
+    options.key_mask = TensorView(key_mask.data(), {kBatch, kKeys});
+    options.kv_lens = TensorView(lengths.data(), {kBatch});
+    for (Runner& runner : Runners()) {
+      INFO(runner.name << ", " << name_of(dtype));
+      const auto run = [&](const StoredTensor& keys, const StoredTensor& values) {
+        Tensor<float> out({kBatch, kQueries, 2, kDim});
+        options.k_scales = keys.scales_view();
+        options.v_scales = values.scales_view();
+        RequireOk(attention(q.view(), keys.view(), values.view(), out.mutable_view(), options,
+                            *runner.context));
+        return out.Dense();
+      };
+      const std::vector<float> want = run(good_k, good_v);
+      CHECK(Difference(run(bad_k, bad_v), want) == "");
+      CHECK(std::all_of(want.begin(), want.end(), [](float x) { return std::isfinite(x); }));
     }
   }
 }
@@ -194,10 +314,12 @@ TEST_CASE("pages take the bytes that their types say") {
   CHECK(bytes(DType::kInt4) == rows * (32 + 4));
 }
 
-// Pages of codes in the caller's memory, of a block, 2 slots, 1 head of 33 channels.
-struct CodedPages {
+// Codes in the caller's memory, of 2 keys, 1 head of 33 channels: pages of one block, or tensors,
+// which look the same.
+struct CodedOperands {
   std::vector<int8_t> int8 = std::vector<int8_t>(2 * 33, 3);
   std::vector<uint8_t> int4 = std::vector<uint8_t>(2 * 17, 0x21);
+  std::vector<float> f32 = std::vector<float>(2 * 33, 3.0f);
   std::vector<float> int8_scales = std::vector<float>(2, 0.5f);
   std::vector<f16> int4_scales = std::vector<f16>(4, ToF16(-0.25f));
   std::vector<int32_t> table = {0}, lens = {2};
@@ -210,22 +332,41 @@ struct CodedPages {
                 .k_scales = TensorView(int8_scales.data(), {1, 2, 1}),
                 .v_scales = TensorView(int4_scales.data(), {1, 2, 1, 2})};
 
-  Status Run(Context& context) {
-    return attention(TensorView(q.data(), {1, 1, 1, 33}), kv,
-                     MutableTensorView(out.data(), {1, 1, 1, 33}), {}, context);
+  Status Run(bool as_pages, Context& context) {
+    const TensorView queries(q.data(), {1, 1, 1, 33});
+    const MutableTensorView result(out.data(), {1, 1, 1, 33});
+    if (as_pages) return attention(queries, kv, result, {}, context);
+    AttentionOptions options;
+    options.k_scales = kv.k_scales;
+    options.v_scales = kv.v_scales;
+    return attention(queries, kv.k, kv.v, result, options, context);
   }
 };
 
-TEST_CASE("codes in pages are multiplied by their scales, the low nibble first") {
-  CodedPages pages;
+TEST_CASE("codes are multiplied by their scales, the low nibble first") {
   Context context;
-  CHECK(std::string(pages.Run(context).message()) == "");
-  for (size_t d = 0; d < 33; ++d) CHECK(pages.out[d] == (d % 2 == 0 ? -0.25f : -0.5f));
+  for (const bool as_pages : {false, true}) {
+    CodedOperands operands;
+    CHECK(std::string(operands.Run(as_pages, context).message()) == "");
+    for (size_t d = 0; d < 33; ++d) CHECK(operands.out[d] == (d % 2 == 0 ? -0.25f : -0.5f));
+  }
+}
+
+TEST_CASE("without keys of codes the output is zeros") {
+  Context context;
+  CodedOperands operands;
+  for (TensorView* view :
+       {&operands.kv.k, &operands.kv.v, &operands.kv.k_scales, &operands.kv.v_scales}) {
+    view->shape[1] = 0;
+    view->data = nullptr;
+  }
+  RequireOk(operands.Run(/*as_pages=*/false, context));
+  CHECK(operands.out == std::vector<float>(33, 0.0f));
 }
 
 // 128 keys leave a negative sum; 128 of far higher score multiply it by 0, which leaves -0, and add
 // their values: codes of 0 with a negative scale.
-TEST_CASE("a code of 0 in pages is +0, whatever the sign of its scale") {
+TEST_CASE("a code of 0 is +0, whatever the sign of its scale") {
   constexpr size_t kKeys = 2 * kKeyBlock;
   std::vector<int8_t> k(kKeys, 0), v(kKeys, 5);
   std::vector<float> k_scales(kKeys, 2.0f), v_scales(kKeys, -1.0f);
@@ -244,64 +385,77 @@ TEST_CASE("a code of 0 in pages is +0, whatever the sign of its scale") {
   const float q = 1.0f;
   for (Runner& runner : Runners()) {
     INFO(runner.name);
+    const TensorView query(&q, {1, 1, 1, 1});
     float out = -1.0f;
-    const Status status = attention(TensorView(&q, {1, 1, 1, 1}), kv,
-                                    MutableTensorView(&out, {1, 1, 1, 1}), {}, *runner.context);
-    REQUIRE(std::string(status.message()) == "");
+    const MutableTensorView result(&out, {1, 1, 1, 1});
+    RequireOk(attention(query, kv, result, {}, *runner.context));
+    CHECK(SameBits(out, 0.0f));
+    out = -1.0f;
+    AttentionOptions options;
+    options.k_scales = TensorView(k_scales.data(), {1, kKeys, 1});
+    options.v_scales = TensorView(v_scales.data(), {1, kKeys, 1});
+    RequireOk(attention(query, TensorView(k.data(), {1, kKeys, 1, 1}),
+                        TensorView(v.data(), {1, kKeys, 1, 1}), result, options, *runner.context));
     CHECK(SameBits(out, 0.0f));
   }
 }
 
-TEST_CASE("pages whose types, shapes and scales do not go together are refused by name") {
+TEST_CASE("codes whose types, shapes and scales do not go together are refused by name") {
   const struct {
     const char* what;
     StatusCode code;
     const char* argument;
-    void (*spoil)(CodedPages&);
+    void (*spoil)(CodedOperands&);
   } bad[] = {
       {"no scales of int8", StatusCode::kInvalidArgument, "k_scales",
-       [](CodedPages& p) { p.kv.k_scales = {}; }},
+       [](CodedOperands& p) { p.kv.k_scales = {}; }},
       {"no scales of int4", StatusCode::kInvalidArgument, "v_scales",
-       [](CodedPages& p) { p.kv.v_scales = {}; }},
+       [](CodedOperands& p) { p.kv.v_scales = {}; }},
       {"scales of f32", StatusCode::kInvalidArgument, "k_scales",
-       [](CodedPages& p) {
-         p.kv.k = TensorView(p.q.data(), {1, 1, 1, 33});
+       [](CodedOperands& p) {
+         p.kv.k = TensorView(p.f32.data(), {1, 2, 1, 33});
        }},
       {"f32 scales of int4", StatusCode::kUnsupported, "v_scales",
-       [](CodedPages& p) { p.kv.v_scales.dtype = DType::kF32; }},
+       [](CodedOperands& p) { p.kv.v_scales.dtype = DType::kF32; }},
       {"f16 scales of int8", StatusCode::kUnsupported, "k_scales",
-       [](CodedPages& p) { p.kv.k_scales.dtype = DType::kF16; }},
+       [](CodedOperands& p) { p.kv.k_scales.dtype = DType::kF16; }},
       {"a slot too few", StatusCode::kInvalidArgument, "k_scales",
-       [](CodedPages& p) { p.kv.k_scales.shape[1] = 1; }},
+       [](CodedOperands& p) { p.kv.k_scales.shape[1] = 1; }},
       {"a group too few", StatusCode::kInvalidArgument, "v_scales",
-       [](CodedPages& p) { p.kv.v_scales.shape[3] = 1; }},
+       [](CodedOperands& p) { p.kv.v_scales.shape[3] = 1; }},
       {"scales of int8 by groups", StatusCode::kInvalidArgument, "k_scales",
-       [](CodedPages& p) {
+       [](CodedOperands& p) {
          p.kv.k_scales = TensorView(p.int8_scales.data(), {1, 2, 1, 1});
        }},
+      {"scales without a batch", StatusCode::kInvalidArgument, "k_scales",
+       [](CodedOperands& p) {
+         p.kv.k_scales = TensorView(p.int8_scales.data(), {2, 1});
+       }},
       {"null scales", StatusCode::kInvalidArgument, "k_scales",
-       [](CodedPages& p) { p.kv.k_scales.data = nullptr; }},
+       [](CodedOperands& p) { p.kv.k_scales.data = nullptr; }},
       {"codes that are not side by side", StatusCode::kInvalidArgument, "k",
-       [](CodedPages& p) { p.kv.k.strides[3] = 2; }},
+       [](CodedOperands& p) { p.kv.k.strides[3] = 2; }},
       {"scales that are not side by side", StatusCode::kInvalidArgument, "v_scales",
-       [](CodedPages& p) { p.kv.v_scales.strides[3] = 2; }},
+       [](CodedOperands& p) { p.kv.v_scales.strides[3] = 2; }},
       {"a byte for each code of int4", StatusCode::kInvalidArgument, "v",
-       [](CodedPages& p) { p.kv.v.shape[3] = 33; }},
+       [](CodedOperands& p) { p.kv.v.shape[3] = 33; }},
       {"unsigned bytes", StatusCode::kUnsupported, "k",
-       [](CodedPages& p) { p.kv.k.dtype = DType::kU8; }},
+       [](CodedOperands& p) { p.kv.k.dtype = DType::kU8; }},
       {"a type that does not exist", StatusCode::kUnsupported, "v",
-       [](CodedPages& p) { p.kv.v.dtype = static_cast<DType>(77); }},
+       [](CodedOperands& p) { p.kv.v.dtype = static_cast<DType>(77); }},
       {"scales in the result", StatusCode::kInvalidArgument, "k_scales",
-       [](CodedPages& p) { p.kv.k_scales.data = p.out.data(); }},
+       [](CodedOperands& p) { p.kv.k_scales.data = p.out.data(); }},
   };
   Context context;
   for (const auto& call : bad) {
-    INFO(call.what);
-    CodedPages pages;
-    call.spoil(pages);
-    const std::vector<float> before = pages.out;
-    CHECK(WrongRefusal(pages.Run(context), call.code, call.argument) == "");
-    CHECK(pages.out == before);
+    for (const bool as_pages : {false, true}) {
+      INFO(call.what << (as_pages ? ", pages" : ", tensors"));
+      CodedOperands operands;
+      call.spoil(operands);
+      const std::vector<float> before = operands.out;
+      CHECK(WrongRefusal(operands.Run(as_pages, context), call.code, call.argument) == "");
+      CHECK(operands.out == before);
+    }
   }
   PagedKvCacheConfig config = {.num_blocks = 1, .num_kv_heads = 1, .head_dim = 8};
   config.v_dtype = DType::kU8;

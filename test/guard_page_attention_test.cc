@@ -35,6 +35,8 @@ constexpr AttentionCase kSettings[] = {
      .out_layout = Layout::kBackwards},
     {.lse = true, .layout = Layout::kLastFirst},
     {.causal = true, .layout = Layout::kScattered},
+    {.causal = true, .k_dtype = DType::kInt8, .v_dtype = DType::kInt4},
+    {.k_dtype = DType::kInt4, .v_dtype = DType::kInt8, .layout = Layout::kBackwards},
 };
 
 TEST_CASE("attention keeps within its operands and results at awkward sizes") {

@@ -67,6 +67,8 @@ enum class CausalAlignment : uint8_t {
 //   weights_heads     x                    x              x
 //   weights_queries   x                    x              x
 //   key_scores        x                    x              x
+//   k_scales                      x        x     x
+//   v_scales                      x        x     x
 struct AttentionOptions {
   std::optional<float> scale = {};  // multiplies q.k; finite; unset: 1 / sqrt(head_dim)
   // c > 0: score = c tanh(score / c) (Gemma 2, arXiv 2408.00118), from 2^-60 to 2^60. 0: none.
@@ -130,6 +132,14 @@ struct AttentionOptions {
   // the queries, ascending, before dropout: what cache eviction ranks keys by (Zhang et al., arXiv
   // 2306.14048).
   MutableTensorView key_scores = {};
+
+  // Of k and v in tensors where they are int8 or int4, and only there; any numbers, NaN too:
+  //   int8  f32 [batch, kv_len, num_kv_heads], any strides
+  //   int4  f16 [batch, kv_len, num_kv_heads, dim / 32 rounded up], unit stride along the last
+  //         dimension: one for each 32 channels, dim being head_dim or v_head_dim
+  // without batch where k or v is.
+  TensorView k_scales = {};
+  TensorView v_scales = {};
 };
 
 // out = softmax(scale * q k^T) v, head by head.
@@ -137,9 +147,13 @@ struct AttentionOptions {
 //   k    [batch, kv_len, num_kv_heads, head_dim]     any strides
 //   v    [batch, kv_len, num_kv_heads, v_head_dim]   any strides
 //   out  [batch, q_len,  num_heads,    v_head_dim]   unit stride along v_head_dim
-// Each is f32, f16 or bf16, whatever the others are. 16-bit numbers are widened exactly and all is
-// computed in f32; out is rounded once, to nearest, ties to even. So the result has the bits of the
-// same numbers given as f32. v_head_dim may differ from head_dim.
+// Each is f32, f16 or bf16, whatever the others are, and k and v may also be
+//   int8  unit stride along the last dimension
+//   int4  the same, of (head_dim + 1) / 2 or (v_head_dim + 1) / 2 bytes of two codes (see DType)
+// with options.k_scales and v_scales. 16-bit numbers are widened exactly, a quantized element is
+// float(code) * scale, rounded once, and +0 for a code of 0, and all is computed in f32; out is
+// rounded once, to nearest, ties to even. So the result has the bits of the same numbers given as
+// f32. v_head_dim may differ from head_dim.
 //
 // All four may leave out batch together (rank 3). num_heads % num_kv_heads == 0: query head h reads
 // kv head h / (num_heads / num_kv_heads). Any size may be 0 where that makes sense: without queries
@@ -158,15 +172,16 @@ struct AttentionOptions {
 // batch or alone, as a whole, in chunks or token by token (kv_len growing), with any number of
 // threads.
 //
-// Workspace: bounded per thread by the tile, with 6 rows of a 16-bit q and 16 of a 16-bit k or v,
-// plus (v_head_dim rounded up to 32, plus 2) * 4 bytes for each query, head and segment where few
-// queries meet many keys, plus 8 bytes for each query and head where weights or key_scores are
-// asked for, plus 56 bytes for each sequence, 4 for each entry of block_table, and 4 for each of
-// weights_heads and weights_queries.
+// Workspace: bounded per thread by the tile, with 6 rows of a 16-bit q and 16 of a k or v that is
+// not f32, plus (v_head_dim rounded up to 32, plus 2) * 4 bytes for each query, head and segment
+// where few queries meet many keys, plus 8 bytes for each query and head where weights or
+// key_scores are asked for, plus 56 bytes for each sequence, 4 for each entry of block_table, and 4
+// for each of weights_heads and weights_queries.
 //
 // Errors: kInvalidArgument (shapes that disagree, heads that do not divide, null data, overflow,
 // overlap, scale not finite, options that contradict each other or the kind of call, lengths that
-// are negative, decrease or do not fit), kUnsupported (dtype, a size of 2^31), kOutOfMemory.
+// are negative, decrease or do not fit, scales that are missing or given for k or v that has none),
+// kUnsupported (dtype, a size of 2^31), kOutOfMemory.
 Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
                  const MutableTensorView& out, const AttentionOptions& options, Context& context);
 
@@ -179,16 +194,8 @@ Status attention(const TensorView& q, const KvCache& cache, const MutableTensorV
 // Keys and values in blocks of a pool (Kwon et al., "PagedAttention", arXiv 2309.06180), in the
 // caller's memory or a PagedKvCache's.
 //
-// k and v are each of its own type, dim being head_dim or v_head_dim:
-//   f32, f16, bf16  [num_blocks, block_size, num_kv_heads, dim], any strides
-//   int8            the same, unit stride along dim; scales f32 [num_blocks, block_size,
-//                   num_kv_heads], any strides
-//   int4            [num_blocks, block_size, num_kv_heads, (dim + 1) / 2] bytes of two codes (see
-//                   DType), unit stride along them; scales f16 [num_blocks, block_size,
-//                   num_kv_heads, dim / 32 rounded up], unit stride along the last dimension: one
-//                   for each 32 channels
-// A quantized element is float(code) * scale, rounded once, and +0 for a code of 0. The result has
-// the bits of f32 pages of those numbers.
+// k, v and their scales have the types and strides of those in tensors, with [num_blocks,
+// block_size, ...] instead of [batch, kv_len, ...].
 struct PagedKv {
   TensorView k;
   TensorView v;

@@ -23,10 +23,11 @@ struct AttentionState {
   MutableTensorView acc;
 };
 
-// attention() over keys [first_key, first_key + k's kv_len) of a sequence of kv_len keys in all: k
-// and v hold those keys alone, while positions, rules and masks of `options` are those of the
-// whole. segments = k's kv_len / kSegmentKeys, rounded up.
-//   q  [batch, q_len, num_heads, head_dim], k and v: types and strides as in attention()
+// attention() over keys [first_key, first_key + k's kv_len) of a sequence of kv_len keys in all: k,
+// v and their scales hold those keys alone, while positions, rules and masks of `options` are those
+// of the whole. segments = k's kv_len / kSegmentKeys, rounded up.
+//   q  [batch, q_len, num_heads, head_dim], k, v and their scales: types and strides as in
+//      attention()
 // first_key is a multiple of kSegmentKeys, and so is the end unless it is kv_len. Options of the
 // whole are refused, see the table at AttentionOptions: sinks are given to merge_attention(). The
 // views of `state` must not overlap each other or anything that the call reads. Errors: as

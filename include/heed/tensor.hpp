@@ -9,9 +9,9 @@
 namespace heed {
 
 // kInt8 and kInt4 are quantized elements: codes, whose scales lie beside them. Caches and packed
-// matrices store them. Of views, those of pages (PagedKv) and of codes (heed/matmul.hpp) have them;
-// an element of a view of kInt4 is a byte of two codes in two's complement, the first in the low
-// nibble, so that n codes are (n + 1) / 2 of them.
+// matrices store them. Of views, those of keys and values (attention()) and of codes
+// (heed/matmul.hpp) have them; an element of a view of kInt4 is a byte of two codes in two's
+// complement, the first in the low nibble, so that n codes are (n + 1) / 2 of them.
 enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
 
 // 16-bit storage formats. heed widens them to f32 exactly when it loads them.

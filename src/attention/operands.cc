@@ -30,8 +30,8 @@ void StoredRows::Read(const WidenKernels& widen, size_t b, size_t i, size_t h, f
 }
 
 KeyBlocks KeyBlocks::OfTensors(const PackKernels& pack, const WidenKernels& widen,
-                               const HeadsView& k, const HeadsView& v) {
-  KeyBlocks blocks = OfPages(pack, widen, StoredRows(widen, k), StoredRows(widen, v));
+                               const StoredRows& k, const StoredRows& v) {
+  KeyBlocks blocks = OfPages(pack, widen, k, v);
   blocks.source_ = Source::kTensors;
   return blocks;
 }
@@ -194,8 +194,7 @@ void KeyBlocks::ForEachWidened(const StoredRows& from, const KeyHead& head, size
     return Place{static_cast<size_t>(head.blocks[key / view.len]), key % view.len};
   };
   // Rows of a head lie far apart, where the hardware does not look ahead.
-  const size_t all = view.dtype == DType::kInt4 ? CeilDiv(view.dim, 2) : view.row_bytes();
-  const size_t bytes = view.dim_stride == 1 ? all : 0;
+  const size_t bytes = view.dim_stride == 1 ? view.row_bytes() : 0;
   for (size_t at = 0; at < count; at += kPanel) {
     const size_t some = std::min(kPanel, count - at);
     for (size_t j = 0; j < some; ++j) {

@@ -42,8 +42,8 @@ struct StoredRows {
 class KeyBlocks {
  public:
   KeyBlocks() = default;
-  static KeyBlocks OfTensors(const PackKernels& pack, const WidenKernels& widen, const HeadsView& k,
-                             const HeadsView& v);
+  static KeyBlocks OfTensors(const PackKernels& pack, const WidenKernels& widen,
+                             const StoredRows& k, const StoredRows& v);
   // [block, slot, ...]
   static KeyBlocks OfPages(const PackKernels& pack, const WidenKernels& widen, const StoredRows& k,
                            const StoredRows& v);

@@ -23,7 +23,7 @@ const char* TextOf(uint32_t forms) {
   if ((forms & kPacked) != 0) return "with cu_seqlens";
   if ((forms & kRing) != 0) return "with a ring cache";
   if ((forms & kCache) != 0) return "with a KvCache";
-  if ((forms & kPages) != 0) return "with pages, whose seq_lens say the lengths";
+  if ((forms & kPages) != 0) return "with pages, which have lengths and scales of their own";
   return "for a part of the keys";
 }
 
@@ -50,6 +50,7 @@ size_t SizeOf(Extent extent, const AttentionPlan& plan) {
     case Extent::kChosenQueries:
       return ChosenSize(o.weights_queries, plan.q_len);
     case Extent::kNone:
+    case Extent::kAsCodes:
     case Extent::kAny:
       break;
   }
@@ -67,7 +68,7 @@ Status CheckUse(const OptionView& row, const TensorView& view, DType dtype, size
 // That a view is absent, or has the dtype and shape of its row.
 Status CheckView(const OptionView& row, const AttentionPlan& plan) {
   const TensorView& view = row.of(plan.options);
-  if (view.absent()) return Status();
+  if (view.absent() || row.extents[0] == Extent::kAsCodes) return Status();
   size_t extents = 0;
   while (extents < std::size(row.extents) && row.extents[extents] != Extent::kNone) ++extents;
   const bool batch = row.lead == Lead::kBatch || row.lead == Lead::kMaybeBatch ||

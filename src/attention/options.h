@@ -40,6 +40,7 @@ enum class Extent : uint8_t {
   kKeys,
   kChosenHeads,    // as many as weights_heads names; absent: kHeads
   kChosenQueries,  // likewise
+  kAsCodes,        // scales, which are checked with the codes that they belong to
   kAny,
 };
 
@@ -103,6 +104,10 @@ inline constexpr OptionView kOptionViews[] = {
     {"key_scores", Option<&AttentionOptions::key_scores>, Use::kRowOutput,
      DType::kF32, DType::kF32, Lead::kBatch, {Extent::kHeads, Extent::kKeys},
      kPacked | kRing | kPartOfKeys},
+    {"k_scales", Option<&AttentionOptions::k_scales>, Use::kInput,
+     DType::kF32, DType::kF16, Lead::kNone, {Extent::kAsCodes}, kCache | kPages},
+    {"v_scales", Option<&AttentionOptions::v_scales>, Use::kInput,
+     DType::kF32, DType::kF16, Lead::kNone, {Extent::kAsCodes}, kCache | kPages},
 };
 // clang-format on
 

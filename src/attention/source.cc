@@ -8,6 +8,83 @@
 namespace heed {
 namespace {
 
+// Keys or values in tensors or pages.
+struct StoredOperand {
+  const char *name, *scales_name;
+  const TensorView &view, &scales;
+  size_t channels;  // of a head, as q or out has them
+
+  bool quantized() const { return HasScales(view.dtype); }
+};
+
+Status CheckUnitStride(const char* name, const TensorView& view, DType of) {
+  const size_t last = view.rank - 1;
+  if (view.shape[last] <= 1 || view.strides[last] == 1) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "%s: stride of the last dimension is %td, must be 1 with %s", name,
+                       view.strides[last], name_of(of));
+}
+
+// That codes have the scales that their type needs, and nothing else has any.
+Status CheckScales(const StoredOperand& of) {
+  const DType dtype = of.view.dtype;
+  if (!of.quantized()) {
+    if (of.scales.absent()) return Status();
+    return Status::Error(StatusCode::kInvalidArgument, "%s: are given, but %s is %s and has none",
+                         of.scales_name, of.name, name_of(dtype));
+  }
+  if (of.scales.absent()) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s: are missing, must be given for %s of %s", of.scales_name, of.name,
+                         name_of(dtype));
+  }
+  const bool int8 = dtype == DType::kInt8;
+  const size_t rank = of.view.rank - (int8 ? 1 : 0);
+  HEED_RETURN_IF_ERROR(
+      CheckInput(of.scales_name, of.scales, int8 ? DType::kF32 : DType::kF16, rank, rank));
+  if (!int8) HEED_RETURN_IF_ERROR(CheckUnitStride(of.scales_name, of.scales, dtype));
+  size_t want[kMaxRank] = {};
+  std::copy_n(of.view.shape, of.view.rank - 1, want);
+  if (!int8) want[rank - 1] = CeilDiv(of.channels, kInt4Group);
+  if (std::equal(want, want + rank, of.scales.shape)) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be %s", of.scales_name,
+                       ShapeText(of.scales).text,
+                       ShapeText(TensorView(nullptr, DType::kF32, want, rank)).text);
+}
+
+Status CheckStoredOperand(const StoredOperand& of, size_t min_rank) {
+  const DType dtype = of.view.dtype;
+  HEED_RETURN_IF_ERROR(CheckInput(of.name, of.view, dtype, min_rank, 4));
+  if (StoredIndex(dtype) == kStoredTypes) {
+    return Status::Error(StatusCode::kUnsupported,
+                         "%s: dtype is %s, must be f32, f16, bf16, int8 or int4", of.name,
+                         name_of(dtype));
+  }
+  if (of.quantized()) HEED_RETURN_IF_ERROR(CheckUnitStride(of.name, of.view, dtype));
+  if (dtype == DType::kInt4 && of.view.shape[of.view.rank - 1] != CeilDiv(of.channels, 2)) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s: shape is %s, must end in %zu bytes for %zu codes of int4", of.name,
+                         ShapeText(of.view).text, CeilDiv(of.channels, 2), of.channels);
+  }
+  return CheckScales(of);
+}
+
+// What AsHeads gives, of codes with as many channels as there are.
+StoredRows RowsOf(const StoredOperand& of, const WidenKernels& widen) {
+  HeadsView view = AsHeads(of.view), scales;
+  if (of.view.dtype == DType::kInt4) view.dim = of.channels;
+  if (of.quantized()) {
+    scales.data = of.scales.data;
+    scales.dtype = of.scales.dtype;
+    scales.element_bytes = static_cast<ptrdiff_t>(size_of(of.scales.dtype));
+    const size_t first = of.view.rank - 3;
+    if (first == 1) scales.batch_stride = of.scales.strides[0];
+    scales.len_stride = of.scales.strides[first];
+    scales.head_stride = of.scales.strides[first + 1];
+  }
+  return StoredRows(widen, view, scales);
+}
+
 // The tensors hold only some of the keys.
 Status PlanPart(const KeySource& source, AttentionPlan* plan) {
   const size_t first = source.first_key, total = source.total_keys;
@@ -23,12 +100,19 @@ Status PlanPart(const KeySource& source, AttentionPlan* plan) {
   return Status();
 }
 
-Status PlanTensors(const KeySource& source, AttentionPlan* plan) {
-  HEED_RETURN_IF_ERROR(CheckFloatInput("k", source.k, 3, 4));
-  plan->k = AsHeads(source.k);
-  HEED_RETURN_IF_ERROR(CheckHeads("k", source.k, plan->q.batch, plan->k.heads));
-  HEED_RETURN_IF_ERROR(CheckHeads("v", source.v, plan->q.batch, plan->k.heads));
-  plan->v = AsHeads(source.v);
+Status PlanTensors(const Context::Impl& context, const KeySource& source, AttentionPlan* plan) {
+  const AttentionOptions& o = plan->options;
+  const StoredOperand k = {"k", "k_scales", source.k, o.k_scales, plan->q.dim};
+  const StoredOperand v = {"v", "v_scales", source.v, o.v_scales, plan->out.dim};
+  HEED_RETURN_IF_ERROR(CheckStoredOperand(k, 3));
+  const size_t num_kv_heads = AsHeads(source.k).heads;
+  HEED_RETURN_IF_ERROR(CheckHeads("k", source.k, plan->q.batch, num_kv_heads));
+  HEED_RETURN_IF_ERROR(CheckStoredOperand(v, 3));
+  HEED_RETURN_IF_ERROR(CheckHeads("v", source.v, plan->q.batch, num_kv_heads));
+  const StoredRows keys = RowsOf(k, *context.widen), values = RowsOf(v, *context.widen);
+  plan->k = keys.view;
+  plan->v = values.view;
+  plan->keys = KeyBlocks::OfTensors(*context.pack, *context.widen, keys, values);
   if (plan->v.len != plan->k.len) {
     return Status::Error(StatusCode::kInvalidArgument, "v: has %zu keys, k has %zu", plan->v.len,
                          plan->k.len);
@@ -64,87 +148,11 @@ Status PlanCache(const KvCache& cache, size_t new_tokens, AttentionPlan* plan) {
   return Status();
 }
 
-// Pages of keys or values.
-struct PagedOperand {
-  const char *name, *scales_name;
-  const TensorView &view, &scales;
-  size_t channels;  // of a head, as q or out has them
-
-  bool quantized() const { return HasScales(view.dtype); }
-};
-
-Status CheckUnitStride(const char* name, const TensorView& view, DType of) {
-  const size_t last = view.rank - 1;
-  if (view.shape[last] <= 1 || view.strides[last] == 1) return Status();
-  return Status::Error(StatusCode::kInvalidArgument,
-                       "%s: stride of the last dimension is %td, must be 1 with %s", name,
-                       view.strides[last], name_of(of));
-}
-
-// That codes have the scales that their type needs, and nothing else has any.
-Status CheckScales(const PagedOperand& of) {
-  const DType dtype = of.view.dtype;
-  if (!of.quantized()) {
-    if (of.scales.absent()) return Status();
-    return Status::Error(StatusCode::kInvalidArgument, "%s: are given, but %s is %s and has none",
-                         of.scales_name, of.name, name_of(dtype));
-  }
-  if (of.scales.absent()) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "%s: are missing, must be given for %s of %s", of.scales_name, of.name,
-                         name_of(dtype));
-  }
-  const bool int8 = dtype == DType::kInt8;
-  const size_t rank = int8 ? 3 : 4;
-  HEED_RETURN_IF_ERROR(
-      CheckInput(of.scales_name, of.scales, int8 ? DType::kF32 : DType::kF16, rank, rank));
-  if (!int8) HEED_RETURN_IF_ERROR(CheckUnitStride(of.scales_name, of.scales, dtype));
-  const size_t* s = of.view.shape;
-  const size_t want[] = {s[0], s[1], s[2], CeilDiv(of.channels, kInt4Group)};
-  if (std::equal(want, want + rank, of.scales.shape)) return Status();
-  return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be %s", of.scales_name,
-                       ShapeText(of.scales).text,
-                       ShapeText(TensorView(nullptr, DType::kF32, want, rank)).text);
-}
-
-Status CheckPagedOperand(const PagedOperand& of) {
-  const DType dtype = of.view.dtype;
-  if (StoredIndex(dtype) == kStoredTypes) {
-    HEED_RETURN_IF_ERROR(CheckInput(of.name, of.view, dtype, 4, 4));
-    return Status::Error(StatusCode::kUnsupported,
-                         "%s: dtype is %s, must be f32, f16, bf16, int8 or int4", of.name,
-                         name_of(dtype));
-  }
-  HEED_RETURN_IF_ERROR(CheckInput(of.name, of.view, dtype, 4, 4));
-  if (of.quantized()) HEED_RETURN_IF_ERROR(CheckUnitStride(of.name, of.view, dtype));
-  if (dtype == DType::kInt4 && of.view.shape[3] != CeilDiv(of.channels, 2)) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "%s: shape is %s, must end in %zu bytes for %zu codes of int4", of.name,
-                         ShapeText(of.view).text, CeilDiv(of.channels, 2), of.channels);
-  }
-  return CheckScales(of);
-}
-
-// What AsHeads gives of pages, of codes with as many channels as there are.
-StoredRows RowsOf(const PagedOperand& of, const WidenKernels& widen) {
-  HeadsView view = AsHeads(of.view), scales;
-  if (of.view.dtype == DType::kInt4) view.dim = of.channels;
-  if (of.quantized()) {
-    scales.data = of.scales.data;
-    scales.dtype = of.scales.dtype;
-    scales.element_bytes = static_cast<ptrdiff_t>(size_of(of.scales.dtype));
-    scales.batch_stride = of.scales.strides[0];
-    scales.len_stride = of.scales.strides[1];
-    scales.head_stride = of.scales.strides[2];
-  }
-  return StoredRows(widen, view, scales);
-}
-
 Status PlanPages(const Context::Impl& context, const PagedKv& paged, AttentionPlan* plan) {
-  const PagedOperand k = {"k", "k_scales", paged.k, paged.k_scales, plan->q.dim};
-  const PagedOperand v = {"v", "v_scales", paged.v, paged.v_scales, plan->out.dim};
-  HEED_RETURN_IF_ERROR(CheckPagedOperand(k));
-  HEED_RETURN_IF_ERROR(CheckPagedOperand(v));
+  const StoredOperand k = {"k", "k_scales", paged.k, paged.k_scales, plan->q.dim};
+  const StoredOperand v = {"v", "v_scales", paged.v, paged.v_scales, plan->out.dim};
+  HEED_RETURN_IF_ERROR(CheckStoredOperand(k, 4));
+  HEED_RETURN_IF_ERROR(CheckStoredOperand(v, 4));
   HEED_RETURN_IF_ERROR(CheckInput("block_table", paged.block_table, DType::kI32, 2, 2));
   HEED_RETURN_IF_ERROR(CheckInput("seq_lens", paged.seq_lens, DType::kI32, 1, 1));
   if (!std::equal(paged.k.shape, paged.k.shape + 3, paged.v.shape) || paged.k.shape[1] == 0) {
@@ -290,7 +298,6 @@ Status ReadPacked(AttentionPlan* plan, Sequence* sequences) {
 }  // namespace
 
 Status CheckHeads(const char* name, const TensorView& view, size_t batch, size_t heads) {
-  HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, 3, 4));
   const HeadsView h = AsHeads(view);
   if (h.batch != batch || h.heads != heads) {
     return Status::Error(StatusCode::kInvalidArgument,
@@ -324,12 +331,8 @@ Status PlanKeys(const Context::Impl& context, const KeySource& source, Attention
     plan->keys = KeyBlocks::OfCache(*context.pack, *context.widen, *source.cache);
     return PlanCache(*source.cache, source.new_tokens, plan);
   }
-  if (source.paged != nullptr) {
-    return PlanPages(context, *source.paged, plan);
-  }
-  HEED_RETURN_IF_ERROR(PlanTensors(source, plan));
-  plan->keys = KeyBlocks::OfTensors(*context.pack, *context.widen, plan->k, plan->v);
-  return Status();
+  if (source.paged != nullptr) return PlanPages(context, *source.paged, plan);
+  return PlanTensors(context, source, plan);
 }
 
 Status ReadLengths(Context::Impl& context, AttentionPlan* plan) {

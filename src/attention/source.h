@@ -6,7 +6,7 @@
 
 namespace heed {
 
-// That a tensor is f32, f16 or bf16 and has `batch` sequences and `heads` heads.
+// That a tensor of rank 3 or 4 has `batch` sequences and `heads` heads.
 Status CheckHeads(const char* name, const TensorView& view, size_t batch, size_t heads);
 
 // Finds the batch and the queries. Of packed sequences their lengths are not known yet.

@@ -8,7 +8,7 @@
 
 namespace heed {
 
-// [batch, len, heads, dim] with or without the batch.
+// [batch, len, heads, dim] with or without the batch. Two elements of kInt4 lie in a byte.
 struct HeadsView {
   const void* data = nullptr;
   DType dtype = DType::kF32;
@@ -29,10 +29,12 @@ struct HeadsView {
     return reinterpret_cast<const float*>(at(b, i, h));
   }
 
-  size_t row_bytes() const { return dim * static_cast<size_t>(element_bytes); }  // of unit stride
+  size_t row_bytes() const {  // of unit stride
+    return (dtype == DType::kInt4 ? (dim + 1) / 2 : dim) * static_cast<size_t>(element_bytes);
+  }
   double bytes() const {
     return static_cast<double>(batch * heads) * static_cast<double>(len) *
-           static_cast<double>(dim) * static_cast<double>(element_bytes);
+           static_cast<double>(row_bytes());
   }
 };
 

@@ -26,6 +26,8 @@ class Operand {
     view_ = stored_->view();
   }
   const TensorView& view() const { return view_; }
+  bool quantized() const { return HasScales(view_.dtype); }
+  TensorView scales() const { return stored_ ? stored_->scales_view() : TensorView(); }
 
  private:
   std::optional<StoredTensor> stored_;
@@ -75,6 +77,8 @@ struct Pages {
               v_dense);
     view.k = k->view();
     view.v = v->view();
+    view.k_scales = k->scales_view();
+    view.v_scales = v->scales_view();
     view.block_table = TensorView(table.data(), {s.batch, per_sequence});
     view.seq_lens = TensorView(seq_lens.data(), {s.batch});
   }
@@ -179,6 +183,8 @@ Status AttentionProblem::CallPacked(AttentionOptions options, Results* results,
                             packed_k);
   const StoredTensor v_rows(given.v_dtype, {total_k, s.num_kv_heads, s.v_head_dim}, given.layout,
                             packed_v);
+  options.k_scales = k_rows.scales_view();
+  options.v_scales = v_rows.scales_view();
   options.cu_seqlens_q = TensorView(cu_q.data(), {cu_q.size()});
   options.cu_seqlens_k = TensorView(cu_k.data(), {cu_k.size()});
   return attention(q_rows.view(), k_rows.view(), v_rows.view(), results->out.mutable_view(),
@@ -201,6 +207,8 @@ Status AttentionProblem::CallParts(AttentionOptions options, Results* results,
     const size_t end = std::min(kv_len, begin + (states.size() % 2 + 1) * kSegmentKeys);
     states.emplace_back((end - begin + kSegmentKeys - 1) / kSegmentKeys, given.shape);
     parts.push_back(states.back().view());
+    if (of.k.quantized()) options.k_scales = of.k.scales().slice(1, begin, end);
+    if (of.v.quantized()) options.v_scales = of.v.scales().slice(1, begin, end);
     const Status status = attention_partial(of.q.view(), of.k.view().slice(1, begin, end),
                                             of.v.view().slice(1, begin, end), begin, kv_len,
                                             parts.back(), options, context);
@@ -238,7 +246,10 @@ Status AttentionProblem::CallOn(Source source, const AttentionOptions& options, 
       return CallParts(options, results, context);
   }
   const Operands of(*this);
-  return attention(of.q.view(), of.k.view(), of.v.view(), results->out.mutable_view(), options,
+  AttentionOptions with_scales = options;
+  with_scales.k_scales = of.k.scales();
+  with_scales.v_scales = of.v.scales();
+  return attention(of.q.view(), of.k.view(), of.v.view(), results->out.mutable_view(), with_scales,
                    context);
 }
 

@@ -53,7 +53,8 @@ struct AttentionCase {
   uint64_t seed = 0;          // of dropout and of the data
   bool dropout_mask = false;  // random multipliers instead
 
-  // In which heed is given the tensors: f32, f16 or bf16.
+  // In which heed is given the tensors: f32, f16 or bf16, keys and values that are in no cache also
+  // int8 or int4.
   DType q_dtype = DType::kF32, k_dtype = DType::kF32, v_dtype = DType::kF32;
   DType out_dtype = DType::kF32;
 

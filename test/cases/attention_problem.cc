@@ -98,8 +98,8 @@ AttentionProblem::AttentionProblem(const AttentionCase& c)
   k.FillNormal(random);
   v.FillNormal(random);
   RoundAll(q, c.q_dtype);
-  RoundAll(k, c.k_dtype);
-  RoundAll(v, c.v_dtype);
+  RoundRows(k, c.k_dtype);
+  RoundRows(v, c.v_dtype);
   for (size_t i = 0; i < dropout_mask.size(); ++i) {
     dropout_mask[i] = random.Below(3) == 0 ? 0.0f : 1.5f;
   }

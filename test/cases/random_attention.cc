@@ -5,6 +5,7 @@
 #include <iterator>
 #include <vector>
 
+#include "src/kernels/panels.h"
 #include "test/cases/attention_problem.h"
 #include "test/cases/attention_reference.h"
 #include "test/support/compare.h"
@@ -47,6 +48,11 @@ void Legalize(AttentionCase* c) {
     c->mask = MaskType::kNone;
   } else if (c->source == Source::kRing) {
     c->source = Source::kCache;
+  }
+  if (c->source == Source::kCache ||
+      c->source == Source::kRing) {  // quantized as they are appended
+    if (HasScales(c->k_dtype)) c->k_dtype = DType::kF32;
+    if (HasScales(c->v_dtype)) c->v_dtype = DType::kF32;
   }
   if (c->source == Source::kPacked) {
     c->key_mask = c->tree_mask = c->weights = c->key_scores = c->dropout_mask = false;
@@ -104,6 +110,9 @@ AttentionCase DrawCase(uint64_t seed) {
   c.key_scores = one_in(4);
   for (DType* dtype : {&c.q_dtype, &c.k_dtype, &c.v_dtype, &c.out_dtype}) {
     if (one_in(3)) *dtype = one_in(2) ? DType::kBF16 : DType::kF16;
+  }
+  for (DType* dtype : {&c.k_dtype, &c.v_dtype}) {
+    if (one_in(3)) *dtype = one_in(2) ? DType::kInt8 : DType::kInt4;
   }
   Legalize(&c);
   return c;

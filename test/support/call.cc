@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "tools/conformance/tensor.h"
@@ -48,6 +50,7 @@ size_t SizeOf(Extent extent, uint32_t forms) {
     case Extent::kChosenQueries:
     case Extent::kAny:
       return 2;
+    case Extent::kAsCodes:
     case Extent::kNone:
       break;
   }
@@ -57,6 +60,10 @@ size_t SizeOf(Extent extent, uint32_t forms) {
 std::vector<size_t> ShapeOf(const OptionView& row, uint32_t forms, const AttentionOptions& o) {
   std::vector<size_t> shape;
   const bool packed = (forms & kPacked) != 0;
+  if (row.extents[0] == Extent::kAsCodes) {
+    return packed ? std::vector<size_t>{kPackedKeys, kKvHeads}
+                  : std::vector<size_t>{kBatch, kKeys, kKvHeads};
+  }
   if (row.lead != Lead::kNone && !(row.lead == Lead::kBatchUnlessPacked && packed)) {
     shape.push_back(kBatch);
   }
@@ -242,8 +249,17 @@ std::unique_ptr<Call> AttentionCall(uint32_t forms,
   } else if ((forms & kCache) != 0) {
     c.cache.emplace(CacheOf((forms & kRing) != 0));
   } else {
-    c.AddIn("k", c.k, with_batch(kKeys, kPackedKeys, kKvHeads));
-    c.AddIn("v", c.v, with_batch(kKeys, kPackedKeys, kKvHeads));
+    // Codes where their scales are given.
+    const auto dtype_of = [&](const char* scales) {
+      const auto of_name = [&](const OptionView& row) {
+        return std::strcmp(row.name, scales) == 0;
+      };
+      const OptionView* row =
+          std::find_if(std::begin(kOptionViews), std::end(kOptionViews), of_name);
+      return wanted(*row) ? DType::kInt8 : DType::kF32;
+    };
+    c.Add("k", c.k, dtype_of("k_scales"), with_batch(kKeys, kPackedKeys, kKvHeads), false);
+    c.Add("v", c.v, dtype_of("v_scales"), with_batch(kKeys, kPackedKeys, kKvHeads), false);
   }
   AddOptions(forms, wanted, &c);
   if ((forms & kPartOfKeys) != 0) return PartCall(std::move(call));
