@@ -68,8 +68,9 @@ std::vector<float> NormalVector(size_t n) {
 // A Llama-like layer: 8 heads on 2 kv heads of 32, RoPE.
 constexpr size_t kWidth = 256, kPrompt = 200, kTokens = 20, kBatch = 2;
 
-MultiHeadAttention MakeLayer(size_t window = 0) {
+MultiHeadAttention MakeLayer(size_t window = 0, bool hadamard = false) {
   MultiHeadAttentionConfig config;
+  config.hadamard = hadamard;
   config.window = window;
   config.d_in = kWidth;
   config.num_heads = 8;
@@ -113,11 +114,11 @@ Counts Generate(const MultiHeadAttention& layer, const ForwardOptions& given, Kv
   return counts;
 }
 
-void CheckForward(size_t num_threads, const ForwardOptions& options) {
+void CheckForward(size_t num_threads, const ForwardOptions& options, bool hadamard = false) {
   ContextOptions context_options;
   context_options.num_threads = num_threads;
   Context context(context_options);
-  const MultiHeadAttention layer = MakeLayer();
+  const MultiHeadAttention layer = MakeLayer(/*window=*/0, hadamard);
   Result<KvCache> cache = layer.create_cache(kBatch, kPrompt + kTokens);
   REQUIRE(cache.ok());
   const Counts first = Generate(layer, options, *cache, context);
@@ -144,6 +145,11 @@ TEST_CASE("forward with dropout allocates nothing after the first prefill and de
   options.dropout.probability = 0.1f;
   CheckForward(1, options);
   CheckForward(2, options);
+}
+
+TEST_CASE("forward with a Hadamard turn allocates nothing after the first prefill and decode") {
+  CheckForward(1, {}, /*hadamard=*/true);
+  CheckForward(2, {}, /*hadamard=*/true);
 }
 
 TEST_CASE("operations allocate nothing once they have seen a size, on one and two threads") {

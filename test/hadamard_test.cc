@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "heed/attention.hpp"
+#include "heed/kv_cache.hpp"
 #include "test/spec/hadamard.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
@@ -86,6 +87,46 @@ TEST_CASE("turned twice, a row is what it was, and turned queries and keys have 
       CHECK(turned == doctest::Approx(plain).epsilon(1e-5).scale(1.0));
     }
   }
+}
+
+// One channel of 128 is 30 times as large as the others and sets the scale of all, or of its 32.
+TEST_CASE("turned keys with outliers lose less in 8 and 4 bits") {
+  constexpr size_t kKeys = 300, kDim = 128;
+  Random random(4);
+  const Tensor<float> q = Normal({1, 20, 2, kDim}, random), v = Normal({1, kKeys, 2, 16}, random);
+  Tensor<float> k = Normal({1, kKeys, 2, kDim}, random), turned_q(q.shape()), turned_k(k.shape());
+  for (size_t i = 77; i < k.size(); i += kDim) k[i] *= 30.0f;
+  Context context;
+  RequireOk(hadamard(q.view(), turned_q.mutable_view(), context));
+  RequireOk(hadamard(k.view(), turned_k.mutable_view(), context));
+  const auto attended = [&](const Tensor<float>& queries, const Tensor<float>& keys, DType dtype) {
+    KvCacheConfig config;
+    config.num_kv_heads = 2;
+    config.head_dim = kDim;
+    config.v_head_dim = 16;
+    config.capacity = kKeys;
+    config.k_dtype = dtype;
+    Result<KvCache> cache = KvCache::create(config);
+    REQUIRE(cache.ok());
+    RequireOk(cache->append(keys.view(), v.view(), context));
+    Tensor<float> out({1, 20, 2, 16});
+    RequireOk(attention(queries.view(), *cache, out.mutable_view(), {}, context));
+    return out.Dense();
+  };
+  const std::vector<float> exact = attended(q, k, DType::kF32);
+  const auto loss = [&](const std::vector<float>& of) {
+    double sum = 0.0;
+    for (size_t i = 0; i < of.size(); ++i) {
+      const double error = static_cast<double>(of[i]) - static_cast<double>(exact[i]);
+      sum += error * error;
+    }
+    return std::sqrt(sum / static_cast<double>(of.size()));
+  };
+  const auto share = [&](DType dtype) {
+    return loss(attended(turned_q, turned_k, dtype)) / loss(attended(q, k, dtype));
+  };
+  CHECK(share(DType::kInt8) < 0.2);
+  CHECK(share(DType::kInt4) < 0.8);
 }
 
 // A float of each row lies at a guard page on either side.

@@ -5,10 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "heed/hadamard.hpp"
 #include "heed/multi_head_attention.hpp"
 #include "test/support/compare.h"
 #include "test/support/layer.h"
 #include "test/support/mode.h"
+#include "test/support/placements.h"
+#include "tools/conformance/tensor.h"
 
 namespace heed::test {
 namespace {
@@ -97,6 +100,71 @@ TEST_CASE("keys and values go through a cache of any types with the bits of what
           CHECK(Difference(p.RunWithCache(chunk, *runner.context), want[runner.family].y) == "");
         }
       }
+    }
+  }
+}
+
+// 20 is turned in parts of 4, 64 at once, 33 not at all.
+TEST_CASE("a layer turns queries and keys after norms and RoPE, before its cache") {
+  const size_t batch = 2, seq = 30;
+  for (const size_t head_dim : {20u, 64u, 33u}) {
+    LayerForm form = Form();
+    form.head_dim = head_dim;
+    form.q_norm = form.k_norm = true;
+    if (head_dim % 2 != 0) form.rope = {};
+    form.k_cache_dtype = DType::kInt8;
+    form.v_cache_dtype = DType::kF16;
+    const LayerProblem plain(form, batch, seq);
+    form.hadamard = true;
+    CheckForm(form);
+    const LayerProblem p(form, batch, seq);
+    const PerFamily<spec::LayerResult> want(
+        [&](Family family) { return p.Expected(family, true); });
+    for (Runner& runner : Runners()) {
+      const std::vector<float>& y = want[runner.family].y;
+      for (size_t chunk : {seq, size_t{7}, size_t{1}}) {
+        INFO(form << "; chunks of " << chunk << "; " << runner.name);
+        CHECK(Difference(p.RunWithCache(chunk, *runner.context), y) == "");
+      }
+      const bool same = Difference(plain.RunWithCache(seq, *runner.context), y).empty();
+      CHECK(same == (head_dim == 33));
+    }
+  }
+}
+
+// Queries, keys and values are the input itself, and without an output projection the heads are the
+// result.
+TEST_CASE("a layer's turn is heed::hadamard's, and changes what its cache stores") {
+  constexpr size_t kDim = 64, kSeq = 9;
+  std::vector<float> one(kDim * kDim, 0.0f);
+  for (size_t i = 0; i < kDim; ++i) one[i * kDim + i] = 1.0f;
+  MultiHeadAttentionWeights weights;
+  weights.q.weight = weights.k.weight = weights.v.weight = TensorView(one.data(), {kDim, kDim});
+  MultiHeadAttentionConfig config = {.d_in = kDim, .num_heads = 1, .head_dim = kDim};
+  config.k_cache_dtype = DType::kInt4;
+  Random random(29);
+  Tensor<float> x = Normal({1, kSeq, kDim}, random);
+  for (size_t i = 3; i < x.size(); i += kDim) x[i] *= 20.0f;  // a channel of outliers
+  const TensorView heads(&x[0], {1, kSeq, 1, kDim});
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    Tensor<float> turned({1, kSeq, 1, kDim}), want({1, kSeq, 1, kDim});
+    RequireOk(hadamard(heads, turned.mutable_view(), *runner.context));
+    for (const bool on : {false, true}) {
+      config.hadamard = on;
+      const auto layer = MultiHeadAttention::create(config, weights, *runner.context);
+      REQUIRE(layer.ok());
+      Result<KvCache> cache = layer->create_cache(1, kSeq), by_hand = layer->create_cache(1, kSeq);
+      REQUIRE(cache.ok());
+      REQUIRE(by_hand.ok());
+      Tensor<float> y({1, kSeq, kDim});
+      RequireOk(layer->forward(x.view(), y.mutable_view(), *cache, *runner.context));
+      const TensorView rows = on ? turned.view() : heads;
+      RequireOk(by_hand->append(rows, heads, *runner.context));
+      const std::vector<float> before = want.Dense();
+      RequireOk(attention(rows, *by_hand, want.mutable_view(), {.causal = true}, *runner.context));
+      CHECK(Difference(y.Dense(), want.Dense()) == "");
+      CHECK(Difference(before, want.Dense()) != "");
     }
   }
 }

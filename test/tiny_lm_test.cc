@@ -169,6 +169,7 @@ TEST_CASE("tiny-lm: perplexity with weights and caches in fewer bits") {
       {{{DType::kInt8, 64}}, 5e-3},
       {{{DType::kInt8, 128}}, 5e-3},
       {{{}, DType::kInt8, DType::kInt8}, 3e-3},
+      {{{}, DType::kInt8, DType::kInt8, /*hadamard=*/true}, 3e-3},
       {{{}, DType::kBF16, DType::kInt8}, 3e-3},
       {{{DType::kInt4, 32}}, 4e-2},
       {{{DType::kInt4, 64}}, 4e-2},

@@ -383,6 +383,7 @@ TEST_CASE("heed run stores weights, keys and values as asked, and each shows in 
                         {{"--weights-dtype", "int4", "--weights-group", "16"}, 0.6},
                         {{"--keys", "bf16"}, 0.002},
                         {{"--keys", "int8"}, 0.006},
+                        {{"--keys", "int8", "--hadamard"}, 0.006},
                         {{"--values", "f16"}, 0.0015},
                         {{"--values", "int4"}, 0.45},
                         {{"--keys", "bf16", "--values", "int8", "--weights-dtype", "int8"}, 0.08}};

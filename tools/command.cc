@@ -123,6 +123,7 @@ Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& outp
   if (!loaded.ok()) return loaded.status();
   loaded->config.attention.k_cache_dtype = arguments.storage.keys();
   loaded->config.attention.v_cache_dtype = arguments.storage.values();
+  loaded->config.attention.hadamard = arguments.storage.hadamard();
   MultiHeadAttentionWeights& weights = loaded->weights;
   for (LinearWeights* linear : {&weights.q, &weights.k, &weights.v, &weights.qkv, &weights.out}) {
     linear->storage = *storage;

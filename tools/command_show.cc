@@ -144,8 +144,9 @@ Action add_show(CLI::App* app) {
   CLI::Option* errors = command->add_flag(
       "--errors", arguments->errors,
       "instead: how far each projection's weights move in each type they can be stored in");
-  for (const char* other : {"--input", "--tensor", "--head", "--labels", "--text",
-                            "--weights-dtype", "--weights-group", "--keys", "--values"}) {
+  for (const char* other :
+       {"--input", "--tensor", "--head", "--labels", "--text", "--weights-dtype", "--weights-group",
+        "--keys", "--values", "--hadamard"}) {
     errors->excludes(command->get_option(other));
   }
   command->final_callback([command, errors] {

@@ -41,6 +41,9 @@ void StorageOptions::add_to(CLI::App* command) {
   add_type(command, "--keys", &keys_,
            "how a cache stores keys: f32, bf16, f16, int8 or int4 [f32]");
   add_type(command, "--values", &values_, "how a cache stores values, likewise [f32]");
+  command->add_flag("--hadamard", hadamard_,
+                    "turn queries and keys by a Hadamard matrix before keys are stored: for int8 "
+                    "and int4 keys with outliers");
 }
 
 Result<PackOptions> StorageOptions::weights() const {

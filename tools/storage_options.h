@@ -28,11 +28,14 @@ class StorageOptions {
   DType keys() const { return keys_.value_or(DType::kF32); }
   DType values() const { return values_.value_or(DType::kF32); }
   bool names_cache() const { return keys_ || values_; }
+  // --hadamard: MultiHeadAttentionConfig::hadamard.
+  bool hadamard() const { return hadamard_; }
 
  private:
   DType weights_dtype_ = DType::kF32;
   std::optional<size_t> weights_group_;
   std::optional<DType> keys_, values_;
+  bool hadamard_ = false;
 };
 
 }  // namespace heed::tools

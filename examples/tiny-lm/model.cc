@@ -75,6 +75,7 @@ Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const C
   config.rope = heed::RopeOptions{.theta = c.rope_theta};
   config.k_cache_dtype = storage.keys;
   config.v_cache_dtype = storage.values;
+  config.hadamard = storage.hadamard;
   return heed::MultiHeadAttention::create(config, weights, context);
 }
 

@@ -51,6 +51,7 @@ struct Storage {
   heed::PackOptions weights = {};  // of every product
   heed::DType keys = heed::DType::kF32;
   heed::DType values = heed::DType::kF32;
+  bool hadamard = false;  // turns queries and keys
 };
 
 // What happened in one attention layer during a call.

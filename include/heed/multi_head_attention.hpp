@@ -37,6 +37,13 @@ struct MultiHeadAttentionConfig {
   float norm_eps = 1e-6f;  // finite, at least 0
   float norm_weight_offset = 0.0f;
 
+  // Queries and keys are turned by hadamard(), after norms and RoPE and before the cache, which then
+  // holds turned keys: only a layer that turns its queries can read it. The output stays the same
+  // but for rounding. It pays where keys are stored as int8 or int4 and few channels of a head are
+  // much larger than the others: they set the scale, and the turn spreads them over all channels.
+  // Elsewhere it is time for nothing.
+  bool hadamard = false;
+
   // Of create_cache(): KvCacheConfig::k_dtype and v_dtype.
   DType k_cache_dtype = DType::kF32;
   DType v_cache_dtype = DType::kF32;

@@ -1,16 +1,61 @@
-#include "heed/hadamard.hpp"
+#include "src/layer/hadamard.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "src/base/check.h"
-#include "src/base/context.h"
 #include "src/base/float_environment.h"
 #include "src/base/heads_view.h"
 #include "src/base/parallel.h"
+#include "src/kernels/hadamard.h"
+#include "src/kernels/layout.h"
 
 namespace heed {
+namespace {
+
+float* Scratch(const HadamardPlan& plan, Arena* arena) {
+  return arena->Take<float>(plan.workers, 2 * plan.part);
+}
+
+}  // namespace
+
+void PlanHadamard(const TensorView& x, const MutableTensorView& y, const Context::Impl& context,
+                  HadamardPlan* plan) {
+  plan->x = x;
+  plan->y = y;
+  const size_t count = x.num_elements(), n = x.shape[x.rank - 1];
+  if (count == 0) return;
+  plan->part = n & (~n + 1);
+  plan->scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(plan->part)));
+  constexpr size_t kTaskElements = 16384;
+  plan->task_rows = CeilDiv(kTaskElements, n);
+  plan->tasks = CeilDiv(count / n, plan->task_rows);
+  constexpr double kElementCost = 16;  // in multiply-adds
+  plan->workers = WorkersFor(context, plan->tasks, static_cast<double>(count) * kElementCost);
+  Arena counted;
+  Scratch(*plan, &counted);
+  plan->bytes = counted.used();
+}
+
+Status RunHadamard(const HadamardPlan& plan, Arena arena, const Context::Impl& context) {
+  if (plan.tasks == 0) return Status();
+  const size_t n = plan.x.shape[plan.x.rank - 1], rows = plan.x.num_elements() / n;
+  float* scratch = Scratch(plan, &arena);
+  return ForEachTask(context, plan.tasks, plan.workers, [&](size_t task, size_t worker) {
+    const size_t end = std::min(rows, (task + 1) * plan.task_rows);
+    for (size_t row = task * plan.task_rows; row < end; ++row) {
+      const float* from = static_cast<const float*>(plan.x.data) + RowOffset(plan.x, row);
+      float* to = static_cast<float*>(plan.y.mutable_data()) + RowOffset(plan.y, row);
+      if (plan.part > 1) {
+        context.hadamard->row(from, n, plan.part, plan.scale, scratch + worker * 2 * plan.part, to);
+      } else if (from != to) {
+        std::memcpy(to, from, n * sizeof(float));
+      }
+    }
+  });
+}
+
 Status hadamard(const TensorView& x, const MutableTensorView& y, Context& context) {
   const FloatEnvironment environment;
   HEED_RETURN_IF_ERROR(CheckContext(context));
@@ -27,30 +72,12 @@ Status hadamard(const TensorView& x, const MutableTensorView& y, Context& contex
                          x.strides[x.rank - 1]);
   }
   if (!SameView(x, y)) HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "x", x));
-  const size_t count = x.num_elements();
-  if (count == 0) return Status();
   Context::Impl& impl = *Context::Impl::Of(context);
-  const size_t part = n & (~n + 1), rows = count / n;
-  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(part)));
-  constexpr size_t kTaskElements = 16384;
-  const size_t task_rows = CeilDiv(kTaskElements, n), tasks = CeilDiv(rows, task_rows);
-  constexpr double kElementCost = 16;  // in multiply-adds
-  const size_t workers = WorkersFor(impl, tasks, static_cast<double>(count) * kElementCost);
-  Arena counted, arena;
-  counted.Take<float>(workers, 2 * part);
-  HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
-  float* scratch = arena.Take<float>(workers, 2 * part);
-  return ForEachTask(impl, tasks, workers, [&](size_t task, size_t worker) {
-    for (size_t row = task * task_rows; row < std::min(rows, (task + 1) * task_rows); ++row) {
-      const float* from = static_cast<const float*>(x.data) + RowOffset(x, row);
-      float* to = static_cast<float*>(y.mutable_data()) + RowOffset(y, row);
-      if (part > 1) {
-        impl.hadamard->row(from, n, part, scale, scratch + worker * 2 * part, to);
-      } else if (from != to) {
-        std::memcpy(to, from, n * sizeof(float));
-      }
-    }
-  });
+  HadamardPlan plan;
+  PlanHadamard(x, y, impl, &plan);
+  Arena arena;
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
+  return RunHadamard(plan, arena, impl);
 }
 
 }  // namespace heed

@@ -234,15 +234,16 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
     column = end;
   }
   const KvCache* cache = options.cache;
+  const MutableTensorView turned =
+      Writable(HeadsOf(projected, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
   if (c.rope) {
-    const MutableTensorView turned =
-        Writable(HeadsOf(projected, batch, seq, 0, c.num_heads + c.num_kv_heads, c.head_dim));
     const size_t past = cache != nullptr ? cache->length() : 0;
     HEED_RETURN_IF_ERROR(
         options.positions.absent()
             ? PlanRope(turned, past, turned, *c.rope, context, &plan->rope)
             : PlanRope(turned, options.positions, turned, *c.rope, context, &plan->rope));
   }
+  if (c.hadamard) PlanHadamard(turned, turned, context, &plan->hadamard);
   KeySource source;
   if (cache == nullptr) {
     source.k = plan->k;
@@ -260,8 +261,8 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
         PlanProjection(heads, out_weights, out_bias.get(), y, batch, seq, context, &plan->out));
   }
   const size_t own = arena.used();
-  const size_t steps =
-      std::max({projection_bytes, plan->rope.bytes, plan->attention.bytes, plan->out.matmul.bytes});
+  const size_t steps = std::max({projection_bytes, plan->rope.bytes, plan->hadamard.bytes,
+                                 plan->attention.bytes, plan->out.matmul.bytes});
   if (__builtin_add_overflow(own, steps, &plan->bytes)) plan->bytes = SIZE_MAX;
   return Status();
 }
@@ -302,6 +303,7 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const Mutab
     HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm.get(), config.norm_eps, impl));
   }
   HEED_RETURN_IF_ERROR(RunRope(plan.rope, arena, impl));
+  HEED_RETURN_IF_ERROR(RunHadamard(plan.hadamard, arena, impl));
   if (options.cache != nullptr) {
     HEED_RETURN_IF_ERROR(options.cache->append(plan.k, plan.v, context));
   }

@@ -1,5 +1,5 @@
 // The room of the layer: its weights (weights.cc), rotary embedding (rope.h, rope_scaling.cc),
-// and here what a MultiHeadAttention holds, and a forward pass in two steps.
+// Hadamard turn (hadamard.h), and here what a MultiHeadAttention holds, and a forward pass in two steps.
 #pragma once
 
 #include <memory>
@@ -9,6 +9,7 @@
 #include "src/attention/plan.h"
 #include "src/base/arena.h"
 #include "src/base/context.h"
+#include "src/layer/hadamard.h"
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
 
@@ -27,6 +28,7 @@ struct ForwardPlan {
   TensorView q, k, v;     // [batch, seq, heads, dim], side by side as the projection leaves them
   ProjectionPlan qkv[3];  // of Impl::qkv
   RopePlan rope;
+  HadamardPlan hadamard;
   AttentionPlan attention;
   ProjectionPlan out;
   size_t bytes = 0;  // of memory that the run takes

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "test/spec/hadamard.h"
 #include "test/spec/rope.h"
 #include "test/spec/spec.h"
 
@@ -27,6 +28,7 @@ struct Layer {
   std::vector<float> q_norm, k_norm;  // [head_dim], or empty
   float norm_eps = 0.0f, norm_weight_offset = 0.0f;
   std::optional<RopeOptions> rope;
+  bool hadamard = false;
   size_t window = 0, sink_tokens = 0;
   float logits_soft_cap = 0.0f;
   std::vector<float> sinks, alibi_slopes;  // [num_heads], or empty
@@ -50,7 +52,7 @@ std::vector<float> Project(const Linear& linear, const std::vector<float>& x, si
   return y;
 }
 
-// Norms, then rotates, every head of every token of x.
+// Norms, rotates, then turns every head of every token of x.
 template <Family kFamily>
 void Prepare(const Layer& layer, const std::vector<float>& norm,
              const std::vector<int32_t>& positions, size_t heads, std::vector<float>* x) {
@@ -62,6 +64,7 @@ void Prepare(const Layer& layer, const std::vector<float>& norm,
                          layer.norm_eps);
       }
       if (layer.rope) Rope<kFamily>(row, positions[token], layer.head_dim, *layer.rope);
+      if (layer.hadamard) Hadamard(row, layer.head_dim);
     }
   }
 }

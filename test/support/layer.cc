@@ -38,6 +38,7 @@ MultiHeadAttentionConfig ConfigOf(const LayerForm& form) {
   config.causal = form.causal;
   config.scale = form.scale;
   config.rope = form.rope;
+  config.hadamard = form.hadamard;
   config.window = form.window;
   config.sink_tokens = form.sink_tokens;
   config.logits_soft_cap = form.logits_soft_cap;
@@ -58,6 +59,7 @@ spec::Layer SpecOf(const LayerForm& form) {
       form.scale ? double{*form.scale} : 1.0 / std::sqrt(static_cast<double>(form.head_dim));
   layer.causal = form.causal;
   layer.rope = form.rope;
+  layer.hadamard = form.hadamard;
   layer.window = form.window;
   layer.sink_tokens = form.sink_tokens;
   layer.logits_soft_cap = form.logits_soft_cap;
@@ -79,12 +81,13 @@ std::ostream& operator<<(std::ostream& out, const LayerForm& f) {
              << NameOf(f.v_storage) << " " << NameOf(f.out_storage) << ", cache "
              << name_of(f.k_cache_dtype) << " " << name_of(f.v_cache_dtype)
              << (f.bias ? ", bias" : "") << (f.rope ? ", rope" : "")
-             << (f.has_output ? "" : ", no output projection") << (f.q_norm ? ", q_norm" : "")
-             << (f.k_norm ? ", k_norm" : "") << ", window " << f.window << "/" << f.sink_tokens
-             << ", soft cap " << f.logits_soft_cap << (f.sinks ? ", sinks" : "")
-             << (f.alibi_slopes ? ", ALiBi" : "") << (f.kv_lens ? ", kv_lens" : "")
-             << (f.key_mask ? ", key_mask" : "") << ", heads " << f.num_heads << "/"
-             << f.num_kv_heads << ", head_dim " << f.head_dim << "/" << f.v_head_dim;
+             << (f.hadamard ? ", hadamard" : "") << (f.has_output ? "" : ", no output projection")
+             << (f.q_norm ? ", q_norm" : "") << (f.k_norm ? ", k_norm" : "") << ", window "
+             << f.window << "/" << f.sink_tokens << ", soft cap " << f.logits_soft_cap
+             << (f.sinks ? ", sinks" : "") << (f.alibi_slopes ? ", ALiBi" : "")
+             << (f.kv_lens ? ", kv_lens" : "") << (f.key_mask ? ", key_mask" : "") << ", heads "
+             << f.num_heads << "/" << f.num_kv_heads << ", head_dim " << f.head_dim << "/"
+             << f.v_head_dim;
 }
 
 LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)

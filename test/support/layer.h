@@ -24,6 +24,7 @@ struct LayerForm {
   bool causal = true;
   std::optional<float> scale = {};
   std::optional<RopeOptions> rope = {};
+  bool hadamard = false;
   float dropout = 0.0f;
   bool mask = false;
   bool q_norm = false, k_norm = false;
