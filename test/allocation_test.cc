@@ -159,6 +159,9 @@ TEST_CASE("operations allocate nothing once they have seen a size, on one and tw
   Result<PackedMatrix> packed =
       PackedMatrix::pack(TensorView(q.data(), {256, 300}), WeightLayout::kInOut, packing);
   REQUIRE(packed.ok());
+  const Result<PackedMatrix> int8 = PackedMatrix::pack(
+      TensorView(q.data(), {256, 300}), WeightLayout::kInOut, {DType::kInt8}, packing);
+  REQUIRE(int8.ok());
   const std::vector<int32_t> positions(300, 7);
   for (size_t threads : {size_t{1}, size_t{2}}) {
     ContextOptions options;
@@ -176,6 +179,9 @@ TEST_CASE("operations allocate nothing once they have seen a size, on one and tw
                 .ok();
       ok &= matmul(TensorView(q.data(), {200, 256}), *packed,
                    MutableTensorView(out.data(), {200, 300}), {}, context)
+                .ok();
+      ok &= matmul(TensorView(q.data(), {200, 256}), *int8,
+                   MutableTensorView(out.data(), {200, 300}), {.compute = Compute::kInt16}, context)
                 .ok();
       ok &= matmul(TensorView(q.data(), {1, 64}), TensorView(k.data(), {64, 3000}),
                    MutableTensorView(out.data(), {1, 3000}), {}, context)

@@ -41,7 +41,7 @@ TEST_CASE("memory at a guard page can be read up to the page and no further") {
 
 struct MatmulForm {
   Layout a = Layout::kContiguous, b = Layout::kContiguous, c = Layout::kContiguous;
-  bool bias = false, packed = false;
+  bool bias = false, packed = false, int16 = false;
 };
 
 constexpr MatmulForm kMatmulForms[] = {
@@ -52,6 +52,8 @@ constexpr MatmulForm kMatmulForms[] = {
     {.a = Layout::kBackwards, .b = Layout::kBackwards},
     {.bias = true, .packed = true},
     {.a = Layout::kLastFirst, .c = Layout::kPadded, .packed = true},
+    {.bias = true, .packed = true, .int16 = true},
+    {.a = Layout::kLastFirst, .c = Layout::kPadded, .packed = true, .int16 = true},
 };
 
 struct MatmulProblem {
@@ -65,8 +67,10 @@ struct MatmulProblem {
     MatmulOptions options;
     if (form.bias) options.bias = bias.view();
     if (form.packed) {
+      if (form.int16) options.compute = Compute::kInt16;
+      const PackOptions storage = {form.int16 ? DType::kInt8 : DType::kF32};
       const Result<PackedMatrix> packed =
-          PackedMatrix::pack(b.view(), WeightLayout::kInOut, context);
+          PackedMatrix::pack(b.view(), WeightLayout::kInOut, storage, context);
       RequireOk(packed.status());
       RequireOk(matmul(a.view(), *packed, c.mutable_view(), options, context));
     } else {
@@ -162,10 +166,14 @@ struct MappedProblem {
           PackedMatrix::map(lines.data(), lines.size() * sizeof(Line), {.check_data = check_data});
       RequireOk(b.status());
       for (size_t m : Sizes{1, 3, 9}) {
-        std::vector<float> c(m * b->out());
-        RequireOk(matmul(TensorView(a.data(), {m, b->in()}), *b,
-                         MutableTensorView(c.data(), {m, b->out()}), {}, context));
-        all.insert(all.end(), c.begin(), c.end());
+        for (const Compute compute : {Compute::kF32, Compute::kInt16}) {
+          if (compute == Compute::kInt16 && !HasScales(b->dtype())) continue;
+          std::vector<float> c(m * b->out());
+          RequireOk(matmul(TensorView(a.data(), {m, b->in()}), *b,
+                           MutableTensorView(c.data(), {m, b->out()}), {.compute = compute},
+                           context));
+          all.insert(all.end(), c.begin(), c.end());
+        }
       }
     }
     return all;

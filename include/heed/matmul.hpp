@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "heed/context.hpp"
@@ -108,8 +109,27 @@ class PackedMatrix {
   std::unique_ptr<Impl, Destroy> impl_;
 };
 
+// What a product with an int8 or int4 matrix is computed in.
+enum class Compute : uint8_t {
+  // The numbers that the elements stand for, in f32.
+  kF32,
+  // Integers, for many rows: it is faster, and gives the same bits in both families of instruction
+  // sets. Each row of a is quantized to int16 in every chunk of kSumChunk, by its largest magnitude
+  // there:
+  //   x_scale = max |a[i, k]| / 32767;  x[k] = a[i, k] * (32767 / max |a[i, k]|), to nearest even
+  //   c[i, j] = 0;  for each chunk: t = 0;  for each group in it: t = t + float(sum) * b_scale;
+  //                                 c[i, j] = c[i, j] + t * x_scale
+  // with sum the exact integer sum of x[k] * code of b[k, j] over the chunk's part of the group,
+  // then rounded to f32, and every operation rounded by itself. The bias is added last. Where
+  // x_scale is below 2^-126 it and the codes are 0; NaN or infinity in a row of a makes its row of
+  // c NaN. The error of a product a[i, k] * b[k, j] is that of a[i, k], at most 0.51 * x_scale, and
+  // sums are rounded as in f32, as long as scales of b are at most 2^97.
+  kInt16,
+};
+
 struct MatmulOptions {
-  TensorView bias = {};  // f32, f16 or bf16 [n], added to every row of c; absent: none
+  TensorView bias = {};             // f32, f16 or bf16 [n], added to every row of c; absent: none
+  Compute compute = Compute::kF32;  // kInt16: b is a packed matrix of kInt8 or kInt4
 };
 
 // c = a b (+ bias).

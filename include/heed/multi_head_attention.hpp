@@ -56,6 +56,9 @@ struct LinearWeights {
   // How the layer keeps the weight. A projection gives the same bits as one that keeps the same
   // numbers in f32. Neighbours of q, k and v that are kept alike are one product.
   PackOptions storage = {};
+  // How the projection is computed (MatmulOptions); kInt16 is for int8 and int4 storage. Prefill,
+  // chunks and decode have the same bits then too, and decode is slower than with kF32.
+  Compute compute = Compute::kF32;
 };
 
 // Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along

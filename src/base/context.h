@@ -17,6 +17,7 @@
 #include "src/kernels/few_rows.h"
 #include "src/kernels/hadamard.h"
 #include "src/kernels/matmul.h"
+#include "src/kernels/matmul_int16.h"
 #include "src/kernels/norm.h"
 #include "src/kernels/pack.h"
 #include "src/kernels/quantize.h"
@@ -48,6 +49,7 @@ struct Kernels {
   const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
   const HadamardKernels* hadamard = &KernelsOf<HadamardKernels>(target);
   const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
+  const MatmulInt16Kernels* matmul_int16 = &KernelsOf<MatmulInt16Kernels>(target);
   const PackKernels* pack = &KernelsOf<PackKernels>(target);
   const QuantizeKernels* quantize = &KernelsOf<QuantizeKernels>(target);
   const WidenKernels* widen = &KernelsOf<WidenKernels>(target);

@@ -59,6 +59,22 @@ inline int8_t Code(float x, float scale, float least, float most) {
   return static_cast<int8_t>((limited + kRound) - kRound);
 }
 
+// Rows of a matrix that is multiplied in int16, a chunk at a time: scale = |m| / 32767, code = x *
+// (32767 / |m|) rounded, in [-32767, 32767]. The product may miss x / scale by 0.004.
+inline constexpr float kInt16Most = 32767.0f;
+struct Int16Scale {
+  float scale, inverse = 0.0f;
+
+  // Of the largest magnitude, which may be NaN or infinite.
+  explicit Int16Scale(float magnitude)
+      : scale(magnitude <= std::numeric_limits<float>::max()
+                  ? magnitude / kInt16Most
+                  : std::numeric_limits<float>::quiet_NaN()) {
+    if (scale < std::numeric_limits<float>::min()) scale = 0.0f;
+    if (scale > 0.0f) inverse = kInt16Most / magnitude;
+  }
+};
+
 inline int8_t Int8Code(float x, float scale) { return Code(x, scale, -127.0f, 127.0f); }
 inline int8_t Int4Code(float x, float scale) { return Code(x, scale, -8.0f, 7.0f); }
 

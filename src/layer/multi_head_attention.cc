@@ -38,10 +38,11 @@ MutableTensorView Writable(const TensorView& view) {
 }
 
 // `bias` may be null.
-Status PlanProjection(const TensorView& from, const PackedMatrix& weights, const float* bias,
-                      const TensorView& to, size_t batch, size_t seq, const Context::Impl& context,
-                      ProjectionPlan* plan) {
+Status PlanProjection(const TensorView& from, const PackedMatrix& weights, Compute compute,
+                      const float* bias, const TensorView& to, size_t batch, size_t seq,
+                      const Context::Impl& context, ProjectionPlan* plan) {
   MatmulOptions options;
+  options.compute = compute;
   if (bias != nullptr) options.bias = TensorView(bias, {weights.out()});
   TensorView one_from, one_to;
   if (!Flatten(from, batch, seq, &one_from) || !Flatten(to, batch, seq, &one_to)) {
@@ -227,9 +228,9 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   size_t column = 0, projection_bytes = 0;
   for (size_t i = 0; i < qkv.count; ++i) {
     const size_t end = column + qkv.parts[i].out();
-    HEED_RETURN_IF_ERROR(
-        PlanProjection(x, qkv.parts[i], qkv_bias ? qkv_bias.get() + column : nullptr,
-                       projected.slice(2, column, end), batch, seq, context, &plan->qkv[i]));
+    HEED_RETURN_IF_ERROR(PlanProjection(
+        x, qkv.parts[i], qkv.compute[i], qkv_bias ? qkv_bias.get() + column : nullptr,
+        projected.slice(2, column, end), batch, seq, context, &plan->qkv[i]));
     projection_bytes = std::max(projection_bytes, plan->qkv[i].matmul.bytes);
     column = end;
   }
@@ -257,8 +258,8 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   HEED_RETURN_IF_ERROR(
       PlanAttention(plan->q, source, out, outputs, OptionsFor(options), context, &plan->attention));
   if (has_out) {
-    HEED_RETURN_IF_ERROR(
-        PlanProjection(heads, out_weights, out_bias.get(), y, batch, seq, context, &plan->out));
+    HEED_RETURN_IF_ERROR(PlanProjection(heads, out_weights, out_compute, out_bias.get(), y, batch,
+                                        seq, context, &plan->out));
   }
   const size_t own = arena.used();
   const size_t steps = std::max({projection_bytes, plan->rope.bytes, plan->hadamard.bytes,

@@ -40,6 +40,7 @@ struct ForwardPlan {
 // stored alike are one matrix.
 struct QkvWeights {
   PackedMatrix parts[3];
+  Compute compute[3] = {};  // of each part
   size_t count = 0;
 
   std::span<const PackedMatrix> all() const { return {parts, count}; }
@@ -51,6 +52,7 @@ struct MultiHeadAttention::Impl {
   MultiHeadAttentionConfig config;
   QkvWeights qkv;
   PackedMatrix out_weights;
+  Compute out_compute = Compute::kF32;
   // Null: none.
   std::unique_ptr<float[]> qkv_bias;
   std::unique_ptr<float[]> out_bias;

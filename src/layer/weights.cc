@@ -10,6 +10,7 @@
 #include "src/base/float_environment.h"
 #include "src/layer/multi_head_attention.h"
 #include "src/layer/rope.h"
+#include "src/matmul/matmul.h"
 
 namespace heed {
 namespace {
@@ -31,6 +32,8 @@ Status CheckProjection(const Projection& p, WeightLayout layout) {
                          name, ShapeText(p.weights->weight).text, in_dim == 0 ? p.in : p.out,
                          in_dim == 0 ? p.out : p.in, in_dim == 0 ? "in, out" : "out, in");
   }
+  std::snprintf(name, sizeof(name), "%s.compute", p.name);
+  HEED_RETURN_IF_ERROR(CheckCompute(name, p.weights->compute, p.weights->storage.dtype));
   if (p.weights->bias.absent()) return Status();
   std::snprintf(name, sizeof(name), "%s.bias", p.name);
   HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->bias, 1, 1));
@@ -140,8 +143,9 @@ Status CopyVector(const char* name, const TensorView& view, size_t size, float o
   return Status();
 }
 
-bool StoredAlike(const PackOptions& a, const PackOptions& b) {
-  return a.dtype == b.dtype && a.group == b.group;
+bool OneProduct(const LinearWeights& a, const LinearWeights& b) {
+  return a.storage.dtype == b.storage.dtype && a.storage.group == b.storage.group &&
+         a.compute == b.compute;
 }
 
 // `packed` = the projections' weights side by side; an error names the projection.
@@ -182,10 +186,10 @@ Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
   }
   for (size_t first = 0, end; first < count; first = end) {
     end = first + 1;
-    while (end < count &&
-           StoredAlike(projections[first].weights->storage, projections[end].weights->storage)) {
+    while (end < count && OneProduct(*projections[first].weights, *projections[end].weights)) {
       ++end;
     }
+    packed->compute[packed->count] = projections[first].weights->compute;
     HEED_RETURN_IF_ERROR(Pack(projections + first, end - first, weights.layout, context,
                               &packed->parts[packed->count++]));
   }
@@ -236,6 +240,7 @@ Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights
     return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
   }
   HEED_RETURN_IF_ERROR(PackQkv(c, weights, context, &qkv, &qkv_bias));
+  out_compute = weights.out.compute;
   return has_out ? PackOut(c, weights, context, &out_weights, &out_bias) : Status();
 }
 

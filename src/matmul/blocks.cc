@@ -5,6 +5,7 @@
 
 #include "src/base/parallel.h"
 #include "src/kernels/matmul.h"
+#include "src/matmul/int16.h"
 
 namespace heed {
 namespace {
@@ -19,33 +20,24 @@ constexpr size_t kTasksPerThread = 4;
 constexpr double kTaskFlops = 5e7;
 constexpr size_t kMinTaskRows = 96, kMaxTaskRows = 384;
 
-// Columns of what is multiplied at a time, for one chunk of k, at most. Of a matrix that is not
-// packed, units are wider, since a row of them is read at a time, and a worker holds two in panels:
+// Of a matrix that is not packed, units are wider than a register tile, since a row of them is read at a time, and a worker holds two in panels:
 // one is multiplied while the next is copied. Of one that is not stored in f32 it holds one that is
 // as wide as a register tile, widened just before it is multiplied, so that it stays in L1.
-constexpr size_t kUnitColumns = 64;
 constexpr size_t kUnitFloats = kUnitColumns * kSumChunk;
 
 // Of a matrix that is not packed in f32, all threads together hold at most so many floats of panels
 // for the rows that come later; the context keeps the memory.
 constexpr size_t kStripeFloats = size_t{2} << 20;
 
-// Floats of packed rows of a that stay in L2 while panels of b and tiles of c pass through.
-size_t NearFloats(const Context::Impl& context) { return context.l2_bytes / 8 * 3 / sizeof(float); }
+bool IsInt16(const MatmulPlan& plan) { return plan.compute == Compute::kInt16; }
+
+// Elements of packed rows of a that stay in L2 while panels of b and tiles of c pass through.
+size_t NearElements(const MatmulPlan& plan, const Context::Impl& context) {
+  return context.l2_bytes / 8 * 3 / (IsInt16(plan) ? sizeof(int16_t) : sizeof(float));
+}
 
 size_t RowBlocks(const MatmulPlan& plan) { return CeilDiv(plan.p.m, plan.rows); }
 size_t ColumnBlocks(const MatmulPlan& plan) { return CeilDiv(plan.p.n, plan.columns); }
-
-// What a task computes: c[row .. row_end, column .. column_end).
-struct Task {
-  size_t row, row_end, column, column_end;
-
-  Task(const MatmulPlan& plan, size_t row_block, size_t column_block)
-      : row(row_block * plan.rows),
-        row_end(std::min(row + plan.rows, plan.p.m)),
-        column(column_block * plan.columns),
-        column_end(std::min(column + plan.columns, plan.p.n)) {}
-};
 
 // Of the unit that begins there. Of a plain matrix the first is narrow, since nothing is multiplied
 // while it is copied.
@@ -222,7 +214,7 @@ size_t TasksFor(double flops, size_t threads) {
 // columns, and then fewer rows, where threads would be idle.
 void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
   const Product2d& p = plan->p;
-  const size_t near = NearFloats(context), threads = context.num_threads;
+  const size_t near = NearElements(*plan, context), threads = context.num_threads;
   plan->order = ProductOrder::kBlocks;
   plan->unit_columns = MostUnitColumns(*plan, context);
   plan->depth = near / p.k >= std::min(p.m, kStretchRows) ? p.k : kStretch;
@@ -237,12 +229,14 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
   plan->rows = RoundUp(CeilDiv(p.m, row_blocks), kMaxRegisterRows);
   // Panels that several tasks of a worker can read are kept, as far as there is room.
   const size_t room = kStripeFloats / threads / p.k / kUnitColumns * kUnitColumns;
-  plan->keeps_panels = FormOf(*plan) != Form::kPanels && room >= 2 * kUnitColumns &&
-                       row_blocks * column_blocks >= 2 * threads && row_blocks > 1;
+  plan->keeps_panels = FormOf(*plan) != Form::kPanels && !IsInt16(*plan) &&
+                       room >= 2 * kUnitColumns && row_blocks * column_blocks >= 2 * threads &&
+                       row_blocks > 1;
   if (plan->keeps_panels) column_blocks = std::max(column_blocks, CeilDiv(p.n, room));
   plan->columns = RoundUp(CeilDiv(p.n, column_blocks), kUnitColumns);
   plan->workers = WorkersFor(context, RowBlocks(*plan) * ColumnBlocks(*plan), Flops(p));
-  plan->worker_floats = TileFloats(*plan) + PanelFloats(*plan);
+  plan->worker_floats =
+      IsInt16(*plan) ? Int16Floats(*plan) : TileFloats(*plan) + PanelFloats(*plan);
 }
 
 // A worker takes rows for the columns that it had before, whose panels are near or kept, as long as
@@ -262,10 +256,13 @@ Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Conte
     }
     const Task task(plan, row_block, block);
     float* tiles = memory.workers + worker * plan.worker_floats;
-    RunTask(plan, task,
-            {plan.depth >= plan.p.k && kept.row == task.row,
-             plan.keeps_panels && kept.column == task.column},
-            tiles, tiles + TileFloats(plan), context);
+    const bool keeps_rows = plan.depth >= plan.p.k && kept.row == task.row;
+    if (IsInt16(plan)) {
+      RunInt16Task(plan, task, keeps_rows, tiles, context);
+    } else {
+      RunTask(plan, task, {keeps_rows, plan.keeps_panels && kept.column == task.column}, tiles,
+              tiles + TileFloats(plan), context);
+    }
     kept = {task.row, task.column};
   });
 }

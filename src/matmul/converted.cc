@@ -48,6 +48,7 @@ MatmulPlan PieceOf(const MatmulPlan& plan, const PieceMemory& memory, size_t row
   piece.p.m = rows;
   piece.p.n = columns;
   piece.packed = plan.packed;
+  piece.compute = plan.compute;
   piece.plain = plan.plain;
   const auto at = [](const MatrixView& of, size_t i, size_t j) {
     return static_cast<const float*>(of.data) + static_cast<ptrdiff_t>(i) * of.row_stride +

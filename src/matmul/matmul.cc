@@ -98,13 +98,24 @@ Status Multiply(const TensorView& a, const Matrix& b, const MutableTensorView& c
 
 }  // namespace
 
+Status CheckCompute(const char* name, Compute compute, DType dtype) {
+  if (compute == Compute::kF32 || (compute == Compute::kInt16 && HasScales(dtype))) return Status();
+  if (compute != Compute::kInt16) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: is %d, must be kF32 or kInt16", name,
+                         static_cast<int>(compute));
+  }
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "%s: is kInt16, needs a packed matrix of int8 or int4, not %s", name,
+                       name_of(dtype));
+}
+
 void PlanTasks(const Context::Impl& context, MatmulPlan* plan) {
   const Product2d& p = plan->p;
   if (p.m == 0 || p.n == 0) {
     plan->order = ProductOrder::kNothing;
   } else if (p.k == 0) {
     plan->order = ProductOrder::kBias;
-  } else if (HasFewRows(*plan)) {
+  } else if (plan->compute == Compute::kF32 && HasFewRows(*plan)) {
     PlanFewRows(context, plan);
   } else {
     PlanBlocks(context, plan);
@@ -120,8 +131,11 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
   if (packed == nullptr) {
     return Status::Error(StatusCode::kInvalidArgument, "b: was moved from");
   }
+  HEED_RETURN_IF_ERROR(CheckCompute("compute", options.compute, packed->dtype));
   HEED_RETURN_IF_ERROR(CheckProduct(a, packed->in, packed->out, c, options));
-  *plan = {.p = Describe(a, packed->out, c, options), .packed = packed->panels()};
+  *plan = {.p = Describe(a, packed->out, c, options),
+           .packed = packed->panels(),
+           .compute = options.compute};
   PlanOperands(context, a, {}, c, options.bias, plan);
   return Status();
 }
@@ -129,6 +143,7 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
 Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan) {
   HEED_RETURN_IF_ERROR(CheckFloatInput("b", b, 2, 2));
+  HEED_RETURN_IF_ERROR(CheckCompute("compute", options.compute, b.dtype));
   HEED_RETURN_IF_ERROR(CheckProduct(a, b.shape[0], b.shape[1], c, options));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "b", b));
   *plan = {.p = Describe(a, b.shape[1], c, options),

@@ -1,5 +1,6 @@
 // The room of products: weights are packed (packed_matrix.h), products cut into blocks (blocks.h),
-// those of a few rows read b as fast as memory gives it (few_rows.h).
+// those of a few rows read b as fast as memory gives it (few_rows.h). Those that are computed in
+// integers are blocks too (int16.h).
 //
 // Here is a product in two steps, for operations that it is a part of.
 #pragma once
@@ -77,6 +78,7 @@ struct MatmulPlan {
   Panels packed = {};  // b, of all of k; absent: b is `plain`
   PlainMatrix plain = {};
   Conversion conversion = {};
+  Compute compute = Compute::kF32;
   ProductOrder order = ProductOrder::kNothing;
   size_t rows = 0, columns = 0;  // of a task
   size_t unit_columns = 0;       // of kBlocks: of b that is multiplied at a time, at most
@@ -90,6 +92,9 @@ struct MatmulPlan {
   // To other matrices of the same shape, so many elements further.
   void MoveBy(ptrdiff_t a_elements, ptrdiff_t c_elements);
 };
+
+// Whether a product with a packed matrix of the type can be computed so; `name` is the option's.
+Status CheckCompute(const char* name, Compute compute, DType dtype);
 
 // Checks everything and fills `plan`.
 Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,

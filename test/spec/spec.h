@@ -56,6 +56,13 @@ struct Attention {
   float* key_scores = nullptr;  // [batch, num_heads, kv_len]
 };
 
+// An int8 or int4 matrix [in, out]: element (k, j) is codes[k, j] * scales[k / group, j].
+struct Quantized {
+  size_t in, out, group;  // group: at least 1
+  const int8_t* codes;
+  const float* scales;
+};
+
 // What a run of keys contributes to one query: its largest score in base 2, the sum of
 // 2^(score - max), and the values weighted by 2^(score - max).
 struct Partial {
@@ -94,6 +101,61 @@ struct Spec {
         c[i * n + j] = bias == nullptr ? dot : dot + bias[j];
       }
     }
+  }
+
+  // c[m, out] = a[m, in] b (+ bias[out]), in Compute::kInt16: the same in both families. A row of a
+  // is quantized chunk by chunk, codes are summed as integers, and sums are scaled group by group.
+  static void MatmulInt16(const float* a, const Quantized& b, const float* bias, float* c,
+                          size_t m) {
+    for (size_t i = 0; i < m; ++i, a += b.in, c += b.out) {
+      std::fill_n(c, b.out, 0.0f);
+      for (size_t begin = 0; begin < b.in; begin += kSumChunk) {
+        const size_t end = std::min(b.in, begin + kSumChunk);
+        const auto [codes, scale] = Int16Codes(a + begin, end - begin);
+        for (size_t j = 0; j < b.out; ++j) {
+          float sums = 0.0f;
+          for (size_t k = begin; k < end;) {
+            const size_t group = k / b.group;
+            int32_t sum = 0;  // at most 256 * 32767 * 127, so never beyond an int32
+            for (; k < end && k / b.group == group; ++k) {
+              sum += codes[k - begin] * b.codes[k * b.out + j];
+            }
+            const float product = static_cast<float>(sum) * b.scales[group * b.out + j];
+            sums = sums + product;
+          }
+          const float product = sums * scale;
+          c[j] = c[j] + product;
+        }
+      }
+      for (size_t j = 0; bias != nullptr && j < b.out; ++j) c[j] = c[j] + bias[j];
+    }
+  }
+
+  struct Int16Chunk {
+    std::array<int32_t, kSumChunk> codes = {};
+    float scale = 0.0f;
+  };
+  static Int16Chunk Int16Codes(const float* x, size_t n) {
+    Int16Chunk chunk;
+    float largest = 0.0f;
+    for (size_t i = 0; i < n; ++i) {
+      if (!std::isfinite(x[i])) {  // what makes the row NaN
+        chunk.scale = std::numeric_limits<float>::quiet_NaN();
+        return chunk;
+      }
+      largest = std::max(largest, std::fabs(x[i]));
+    }
+    chunk.scale = largest / 32767.0f;
+    if (chunk.scale < std::numeric_limits<float>::min()) {
+      chunk.scale = 0.0f;
+      return chunk;
+    }
+    const float inverse = 32767.0f / largest;
+    for (size_t i = 0; i < n; ++i) {
+      const float product = std::clamp(x[i] * inverse, -32767.0f, 32767.0f);
+      chunk.codes[i] = static_cast<int32_t>(std::nearbyint(product));  // ties to even
+    }
+    return chunk;
   }
 
   // 2^(a x) for a x <= 0, a > 0: a x = n + r, a polynomial for 2 * 2^r, then 2^(n - 1). Adding

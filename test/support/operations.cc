@@ -128,6 +128,13 @@ void Operations::AddPacked() {
       return Product(PackedMatrix::pack(weight_.view(), WeightLayout::kInOut, options, c), out, c);
     });
   }
+  Add("matmul in int16", 40 * 64, [this](Context& c, float* out) {
+    const Result<PackedMatrix> packed =
+        PackedMatrix::pack(weight_.view(), WeightLayout::kInOut, {DType::kInt8, 32}, c);
+    HEED_RETURN_IF_ERROR(packed.status());
+    return matmul(x_.view(), *packed, MutableTensorView(out, {40, 64}),
+                  {.compute = Compute::kInt16}, c);
+  });
   Add("pack_quantized", 40 * 64, [this](Context& c, float* out) {
     int8_t codes[64 * 64];
     for (size_t i = 0; i < 64 * 64; ++i) {

@@ -35,7 +35,7 @@ inline constexpr Layout kAllLayouts[] = {Layout::kContiguous, Layout::kPadded,
 // What untouched memory holds: a NaN, so that what heed should not read shows in the result.
 inline constexpr uint32_t kUntouched = 0x7FC0BEEF;
 
-// A tensor of T (float, f16, bf16, int32_t or int8_t), at first full of kUntouched or its last byte,
+// A tensor of T (float, f16, bf16, int32_t or a byte), at first full of kUntouched or its last byte,
 // as are the gaps between its elements and (unless a guard page or a sanitizer watches the ends) a
 // guard zone on either side.
 template <class T>
