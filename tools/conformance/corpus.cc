@@ -32,6 +32,7 @@ constexpr Group kGroups[] = {
     {"matmul, 16-bit operands", Matmul16BitOperands},
     {"matmul, packed int8", PackedInt8Matmul},
     {"matmul, packed int4", PackedInt4Matmul},
+    {"matmul, int16", Int16Matmul},
     {"matmul, saved", SavedMatmul},
     {"matmul, GGUF blocks", Gguf},
     {"convert", Convert},

@@ -14,6 +14,7 @@ void LargerMatmul(Run& run);
 void Matmul16BitOperands(Run& run);
 void PackedInt8Matmul(Run& run);
 void PackedInt4Matmul(Run& run);
+void Int16Matmul(Run& run);
 void SavedMatmul(Run& run);
 void Gguf(Run& run);
 

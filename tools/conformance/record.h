@@ -21,6 +21,7 @@ inline constexpr Recorded kRecord[] = {
     {"matmul, 16-bit operands", 0x812DF7EB42DF561F, 0x5B11B1342A73C589},
     {"matmul, packed int8", 0x365EC75E3F8F81A7, 0xD73B122F129ED010},
     {"matmul, packed int4", 0x22DA89E1C7214BC5, 0x522DF340BFEF675A},
+    {"matmul, int16", 0xA1292C5E551C69B1, 0xA1292C5E551C69B1},
     {"matmul, saved", 0x635ADCA86A395575, 0xA0B218CE60D4BBD9},
     {"matmul, GGUF blocks", 0xA37DD0BA0F7D1253, 0xAD1CF5C6D1F923FA},
     {"convert", 0xB8927797CAA33B40, 0xB8927797CAA33B40},

@@ -26,7 +26,7 @@ struct Product {
 
   // b is packed, or not.
   template <class B>
-  void Multiply(Run& run, const B& b) const {
+  void Multiply(Run& run, const B& b, Compute compute = Compute::kF32) const {
     const DType a_dtype = run.OneOf(kFloatTypes);
     const DType bias_dtype = run.OneOf(kFloatTypes);
     const DType c_dtype = run.OneOf(kFloatTypes);
@@ -36,6 +36,7 @@ struct Product {
     const FloatTensor bias = run.Stored(bias_dtype, run.Normal({n}));
     FloatTensor c(c_dtype, {m, n}, c_layout);
     MatmulOptions options;
+    options.compute = compute;
     if (run.OneIn(2)) options.bias = bias.view();
     run.Expect(matmul(a.view(), b, c.mutable_view(), options, run.context));
     run.Add(c);
@@ -89,13 +90,14 @@ struct Weights {
   size_t in, out;
 };
 
-void MultiplyQuantized(Run& run, const PackOptions& options, size_t count) {
+void MultiplyQuantized(Run& run, const PackOptions& options, size_t count,
+                       Compute compute = Compute::kF32) {
   for (size_t i = 0; i < count; ++i) {
     const Product p(run);
     const Weights weights(run, p);
     const Result<PackedMatrix> b =
         i % 3 == 2 ? weights.PackQuantized(run, options) : weights.Pack(run, options);
-    if (run.Expect(b.status())) p.Multiply(run, *b);
+    if (run.Expect(b.status())) p.Multiply(run, *b, compute);
   }
 }
 
@@ -165,6 +167,15 @@ void PackedInt8Matmul(Run& run) {
 void PackedInt4Matmul(Run& run) {
   for (const size_t group : {16u, 32u, 64u, 128u}) {
     MultiplyQuantized(run, {.dtype = DType::kInt4, .group = group}, 12);
+  }
+}
+
+void Int16Matmul(Run& run) {
+  for (const size_t group : {0u, 16u, 32u, 128u}) {
+    MultiplyQuantized(run, {.dtype = DType::kInt8, .group = group}, 6, Compute::kInt16);
+  }
+  for (const size_t group : {32u, 128u}) {
+    MultiplyQuantized(run, {.dtype = DType::kInt4, .group = group}, 6, Compute::kInt16);
   }
 }
 
