@@ -466,6 +466,7 @@ TEST_CASE("heed show --errors tells what each type costs each projection") {
     CheckRefused(errors(model, {"--svg", model.folder / "model.safetensors"}), "is read too");
     CheckRefused(errors(model, {"--head", "0"}), "--errors");
     CheckRefused(errors(model, {"--weights-dtype", "int8"}), "--errors");
+    CheckRefused(errors(model, {"--hadamard"}), "--errors");
   }
   const Model& model = models[0];
   CheckRefused(Run(model.folder, {"show", "--weights", model.folder.path.string(), "--layer", "0"}),
