@@ -1,5 +1,6 @@
 // matmul: B as given, and packed once as weights are.
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -46,6 +47,7 @@ void add_problem(Suite* suite, const MatmulShape& shape, bool pack, const Choice
 struct StoredProblem {
   MatmulShape shape;
   PackOptions options;
+  Compute compute = Compute::kF32;
 };
 
 std::string name_of(const PackOptions& options) {
@@ -63,9 +65,9 @@ Result<Run> prepare_stored(const StoredProblem& stored, const std::shared_ptr<Co
   const auto packed = std::make_shared<PackedMatrix>(std::move(*made));
   const auto a = std::make_shared<Buffer>(random_normal(m * k, 1));
   const auto c = std::make_shared<Buffer>(m * n);
-  return Run([=, shape = stored.shape] {
+  return Run([=, shape = stored.shape, compute = stored.compute] {
     return matmul(TensorView(a->data(), {shape.m, shape.k}), *packed,
-                  MutableTensorView(c->data(), {shape.m, shape.n}), MatmulOptions{}, *context);
+                  MutableTensorView(c->data(), {shape.m, shape.n}), {.compute = compute}, *context);
   });
 }
 
@@ -79,21 +81,21 @@ double stored_bytes(const StoredProblem& stored) {
   return elements * static_cast<double>(size_of(o.dtype));
 }
 
-void add_stored(Suite* suite, const MatmulShape& shape) {
-  const PackOptions all[] = {{DType::kBF16},     {DType::kF16},      {DType::kInt8},
-                             {DType::kInt8, 32}, {DType::kInt4, 32}, {DType::kInt4, 128}};
+void add_stored(Suite* suite, const MatmulShape& shape, std::span<const PackOptions> all,
+                Compute compute) {
   const char* target = suite->settings.target_or_null();
   for (const PackOptions& options : all) {
     for (const size_t threads : suite->settings.threads) {
       Case c;
       c.operation = "feature";
       c.shape = shape_of(shape);
-      c.shape.name = "weights:" + name_of(options) + "/" + c.shape.name;
+      c.shape.name = "weights:" + name_of(options) + "/" +
+                     (compute == Compute::kInt16 ? "compute:int16/" : "") + c.shape.name;
       c.bound = shape.m == 1 ? Bound::kMemory : Bound::kFlops;
       c.threads = threads;
       c.tier = Tier::kNamed;
       const auto add = [&](const PackOptions& of, const std::string& name) {
-        const StoredProblem stored{shape, of};
+        const StoredProblem stored{shape, of, name == kStoredF32 ? Compute::kF32 : compute};
         c.work = work_of(shape);
         c.work.bytes += stored_bytes(stored) - stored_bytes({shape, PackOptions()});
         // A few rows meet weights that the rest of the model has pushed out of the caches.
@@ -138,7 +140,12 @@ void add_matmul(Suite* suite) {
   for (const MatmulShape& shape : shapes) add_problem(suite, shape, true, named);
   for (const MatmulShape& shape : large) add_problem(suite, shape, true, named);
   const MatmulShape stored[] = {{1, 4096, 4096}, {6, 4096, 4096}, {128, 768, 768}};
-  for (const MatmulShape& shape : stored) add_stored(suite, shape);
+  const PackOptions types[] = {{DType::kBF16},     {DType::kF16},      {DType::kInt8},
+                               {DType::kInt8, 32}, {DType::kInt4, 32}, {DType::kInt4, 128}};
+  for (const MatmulShape& shape : stored) add_stored(suite, shape, types, Compute::kF32);
+  const MatmulShape many_rows[] = {{128, 768, 768}, {512, 768, 768}, {1024, 2304, 768}};
+  const PackOptions integers[] = {{DType::kInt8}, {DType::kInt8, 32}, {DType::kInt4, 32}};
+  for (const MatmulShape& shape : many_rows) add_stored(suite, shape, integers, Compute::kInt16);
 }
 
 }  // namespace heed::bench

@@ -1,5 +1,5 @@
-// Matrix product, computed in f32: the projections of attention, and whatever else a model
-// multiplies.
+// Matrix product, in f32 or on request in integers: the projections of attention, and whatever else
+// a model multiplies.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ enum class WeightLayout {
   kOutIn,  // [out, in]: rows are outputs (PyTorch nn.Linear, Hugging Face checkpoints)
 };
 
-// How the elements of a packed matrix are stored. Whatever the type, a product is bit for bit that
-// of an f32 matrix of the numbers that the elements stand for.
+// How the elements of a packed matrix are stored. Whatever the type, a product computed in f32 is
+// bit for bit that of an f32 matrix of the numbers that the elements stand for.
 struct PackOptions {
   // kF32, kF16 and kBF16: the elements themselves, rounded to nearest, ties to even, where the
   // matrix given has more digits; what is too large for f16 becomes infinity.
@@ -140,12 +140,12 @@ struct MatmulOptions {
 // of workspace (of a and c 16 MB or 384 rows, of b 16 MB or 64 columns a thread, whichever is
 // more), and c is rounded once, to nearest, ties to even: the result has the bits of the same
 // numbers given as f32.
-// Each c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k], b[k, j],
-// acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the layout of
-// b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the bias, or
-// zeros.
-// Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap), kUnsupported
-// (dtype), kOutOfMemory (workspace).
+// In f32 c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k],
+// b[k, j], acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the
+// layout of b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the
+// bias, or zeros.
+// Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap; `compute` that b
+// doesn't have), kUnsupported (dtype), kOutOfMemory (workspace).
 Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context);
 Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,

@@ -221,7 +221,7 @@ HWY_INLINE void StepRow(int32_t a, VI b0, VI b1, VI& c0, VI& c1, VI& odd0, VI& o
   const VI broadcast = hn::Set(DI(), a);
   AddProducts(broadcast, b0, c0, odd0);
   AddProducts(broadcast, b1, c1, odd1);
-#if HWY_ARCH_X86 && HWY_COMPILER_GCC && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#if HWY_ARCH_X86 && HWY_COMPILER_GCC_ACTUAL && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
   // GCC would compute all products of a step before the first sum, and spill sums for them.
   __asm__("" : "+v"(c0.raw), "+v"(c1.raw));
 #endif

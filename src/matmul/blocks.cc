@@ -20,9 +20,11 @@ constexpr size_t kTasksPerThread = 4;
 constexpr double kTaskFlops = 5e7;
 constexpr size_t kMinTaskRows = 96, kMaxTaskRows = 384;
 
-// Of a matrix that is not packed, units are wider than a register tile, since a row of them is read at a time, and a worker holds two in panels:
+// Columns of what is multiplied at a time, for one chunk of k, at most. Of a matrix that is not
+// packed, units are wider, since a row of them is read at a time, and a worker holds two in panels:
 // one is multiplied while the next is copied. Of one that is not stored in f32 it holds one that is
 // as wide as a register tile, widened just before it is multiplied, so that it stays in L1.
+constexpr size_t kUnitColumns = 64;
 constexpr size_t kUnitFloats = kUnitColumns * kSumChunk;
 
 // Of a matrix that is not packed in f32, all threads together hold at most so many floats of panels
@@ -41,7 +43,7 @@ size_t ColumnBlocks(const MatmulPlan& plan) { return CeilDiv(plan.p.n, plan.colu
 
 // Of the unit that begins there. Of a plain matrix the first is narrow, since nothing is multiplied
 // while it is copied.
-size_t UnitColumns(const MatmulPlan& plan, const Task& task, size_t column) {
+size_t UnitColumns(const MatmulPlan& plan, const MatmulTask& task, size_t column) {
   const size_t most = column == task.column ? kColumnPad : kUnitColumns;
   return std::min({most, plan.unit_columns, task.column_end - column});
 }
@@ -52,7 +54,7 @@ struct Unit {
   size_t stretch;  // where it begins
   size_t column, k;
 
-  bool Next(const MatmulPlan& plan, const Task& task) {
+  bool Next(const MatmulPlan& plan, const MatmulTask& task) {
     k += kSumChunk;
     if (k < std::min(stretch + plan.depth, plan.p.k)) return true;
     column += UnitColumns(plan, task, column);
@@ -81,14 +83,16 @@ struct UnitPanels {
   float* data;
   size_t stride;
 
-  UnitPanels(const MatmulPlan& plan, const Task& task, const Unit& unit, size_t turn, float* panels)
+  UnitPanels(const MatmulPlan& plan, const MatmulTask& task, const Unit& unit, size_t turn,
+             float* panels)
       : data(panels + (plan.keeps_panels
                            ? (unit.column - task.column) * plan.p.k + unit.k * kPanel
                            : (FormOf(plan) == Form::kPlain ? turn % 2 * kUnitFloats : 0))),
         stride((plan.keeps_panels ? plan.p.k : UnitDepth(plan, unit)) * kPanel) {}
 };
 
-PanelCopy CopyOf(const MatmulPlan& plan, const Task& task, const Unit& unit, const UnitPanels& to) {
+PanelCopy CopyOf(const MatmulPlan& plan, const MatmulTask& task, const Unit& unit,
+                 const UnitPanels& to) {
   PanelCopy copy;
   copy.source = plan.plain.at(unit.k, unit.column);
   copy.depth_stride = plan.plain.k_stride;
@@ -100,7 +104,7 @@ PanelCopy CopyOf(const MatmulPlan& plan, const Task& task, const Unit& unit, con
   return copy;
 }
 
-void Widen(const MatmulPlan& plan, const Task& task, const Unit& unit, const UnitPanels& to,
+void Widen(const MatmulPlan& plan, const MatmulTask& task, const Unit& unit, const UnitPanels& to,
            const WidenKernels& kernels) {
   PanelWiden widen;
   widen.from = plan.packed;
@@ -125,7 +129,7 @@ struct Kept {
 
 // `tiles` is [k / kSumChunk][rows / 6][depth][6]: a's rows, packed with the first columns. `panels`
 // are of a matrix that is not packed in f32.
-void RunTask(const MatmulPlan& plan, const Task& task, const Kept& kept, float* tiles,
+void RunTask(const MatmulPlan& plan, const MatmulTask& task, const Kept& kept, float* tiles,
              float* panels, const Context::Impl& context) {
   const Product2d& p = plan.p;
   const Form form = FormOf(plan);
@@ -254,7 +258,7 @@ Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Conte
       row_block = memory.rows_taken[block].fetch_add(1);
       if (row_block < row_blocks) break;
     }
-    const Task task(plan, row_block, block);
+    const MatmulTask task(plan, row_block, block);
     float* tiles = memory.workers + worker * plan.worker_floats;
     const bool keeps_rows = plan.depth >= plan.p.k && kept.row == task.row;
     if (IsInt16(plan)) {

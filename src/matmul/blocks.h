@@ -11,14 +11,11 @@
 
 namespace heed {
 
-// Of what is multiplied at a time: columns, for one chunk of k, at most.
-inline constexpr size_t kUnitColumns = 64;
-
 // What a task computes: c[row .. row_end, column .. column_end).
-struct Task {
+struct MatmulTask {
   size_t row, row_end, column, column_end;
 
-  Task(const MatmulPlan& plan, size_t row_block, size_t column_block)
+  MatmulTask(const MatmulPlan& plan, size_t row_block, size_t column_block)
       : row(row_block * plan.rows),
         row_end(std::min(row + plan.rows, plan.p.m)),
         column(column_block * plan.columns),

@@ -23,7 +23,7 @@ struct Int16Memory {
   }
 };
 
-QuantizeInt16 RowsOf(const MatmulPlan& plan, const Task& task, size_t k, size_t depth) {
+QuantizeInt16 RowsOf(const MatmulPlan& plan, const MatmulTask& task, size_t k, size_t depth) {
   QuantizeInt16 rows;
   rows.a = plan.p.a + static_cast<ptrdiff_t>(task.row) * plan.p.a_row +
            static_cast<ptrdiff_t>(k) * plan.p.a_k;
@@ -45,7 +45,7 @@ size_t Int16Floats(const MatmulPlan& plan) {
 // As many columns of b at a time as a register tile has: a chunk of them is widened, multiplied
 // with all rows while it is in L1, and widened anew for the next task's rows, which costs less than
 // to keep it.
-void RunInt16Task(const MatmulPlan& plan, const Task& task, bool keeps_rows, float* memory,
+void RunInt16Task(const MatmulPlan& plan, const MatmulTask& task, bool keeps_rows, float* memory,
                   const Context::Impl& context) {
   const Product2d& p = plan.p;
   Arena arena(memory);

@@ -11,7 +11,7 @@ namespace heed {
 size_t Int16Floats(const MatmulPlan& plan);
 
 // `keeps_rows`: the worker's last task had the same rows, which are still quantized.
-void RunInt16Task(const MatmulPlan& plan, const Task& task, bool keeps_rows, float* memory,
+void RunInt16Task(const MatmulPlan& plan, const MatmulTask& task, bool keeps_rows, float* memory,
                   const Context::Impl& context);
 
 }  // namespace heed
