@@ -78,7 +78,9 @@ int run_command(const std::vector<std::string>& arguments) {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // it pops the last
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "heed: %s (heed --help lists the options)\n", error.what());
+    std::string command = "heed";
+    for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
+    std::fprintf(stderr, "heed: %s (%s --help lists the options)\n", error.what(), command.c_str());
     return kRefused;
   }
   for (const auto& [name, action] : actions) {

@@ -4,6 +4,10 @@
 // undone.)
 #pragma once
 
+#if defined(__cplusplus) && __cplusplus < 201709L && (!defined(_MSVC_LANG) || _MSVC_LANG < 202002L)
+#error "heed's headers need C++20: compile with -std=c++20"
+#endif
+
 #include <cstdint>
 #include <optional>
 #include <utility>

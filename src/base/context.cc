@@ -20,14 +20,15 @@ namespace {
 constexpr size_t kMaxThreads = 4096;
 constexpr size_t kAlignment = Arena::kAlignment;
 
-size_t DefaultThreads(const ContextOptions& options) {
-  if (options.num_threads != 0) return options.num_threads;
+size_t NumThreads(const ContextOptions& options) {
 #ifdef _OPENMP
-  if (options.parallel_for.run == nullptr) {
+  if (options.num_threads == 0 && options.parallel_for.run == nullptr) {
     return std::min(static_cast<size_t>(omp_get_max_threads()), CpuQuota());
   }
+#else
+  if (options.parallel_for.run == nullptr) return 1;
 #endif
-  return 1;
+  return std::max<size_t>(options.num_threads, 1);
 }
 
 Status Initialize(const ContextOptions& options, Context::Impl* impl) {
@@ -35,7 +36,7 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
     return Status::Error(StatusCode::kInvalidArgument, "num_threads: is %zu, must be at most %zu",
                          options.num_threads, kMaxThreads);
   }
-  impl->num_threads = DefaultThreads(options);
+  impl->num_threads = NumThreads(options);
   impl->parallel_for = options.parallel_for;
   const int64_t target = options.target == nullptr ? BestTarget() : TargetByName(options.target);
   if (target == 0) {
