@@ -461,8 +461,10 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void StreamStoredKeys(const QueryRows& t,
     const StoredStreams k = {block.k.bytes() + panel * stride, stride, count, ahead};
     for (size_t chunk = 0; chunk < t.head_dim; chunk += kSumChunk) {
       const size_t end = std::min(chunk + kSumChunk, t.head_dim);
-      for (size_t i = 0; i < t.rows * kStreams * kPanel; i += hn::Lanes(d)) {
-        hn::Store(hn::Zero(d), d, sums[0] + i);
+      for (size_t r = 0; r < t.rows; ++r) {
+        for (size_t i = 0; i < kStreams * kPanel; i += hn::Lanes(d)) {
+          hn::Store(hn::Zero(d), d, sums[r] + i);
+        }
       }
       // A group's channels have one scale.
       for (size_t c = chunk, to; c < end; c = to) {
