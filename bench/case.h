@@ -19,12 +19,14 @@ namespace heed::bench {
 // rather than in the caches.
 using Runs = std::vector<Run>;
 
-// When a case is run: always, unless --quick, or when a filter names it.
+// When a case is run: always, unless --quick, or when a filter names it. In this order.
 enum class Tier { kQuick, kDefault, kNamed };
 
 struct Case {
   std::string operation;  // "matmul"
   Shape shape;
+  // Where the operands are read from, if they are the first limit to look at. What is read from
+  // memory may be bound by its multiply-adds all the same: the runner finds which takes longer.
   Bound bound = Bound::kFlops;
   Work work;
   size_t threads = 1;

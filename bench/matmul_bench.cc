@@ -91,15 +91,16 @@ void add_stored(Suite* suite, const MatmulShape& shape, std::span<const PackOpti
       c.shape = shape_of(shape);
       c.shape.name = "weights:" + name_of(options) + "/" +
                      (compute == Compute::kInt16 ? "compute:int16/" : "") + c.shape.name;
-      c.bound = shape.m == 1 ? Bound::kMemory : Bound::kFlops;
+      // A few rows meet weights that the rest of the model has pushed out of the caches.
+      const bool from_memory = shape.m <= 6;
+      c.bound = from_memory ? Bound::kMemory : Bound::kFlops;
       c.threads = threads;
       c.tier = Tier::kNamed;
       const auto add = [&](const PackOptions& of, const std::string& name) {
         const StoredProblem stored{shape, of, name == kStoredF32 ? Compute::kF32 : compute};
         c.work = work_of(shape);
         c.work.bytes += stored_bytes(stored) - stored_bytes({shape, PackOptions()});
-        // A few rows meet weights that the rest of the model has pushed out of the caches.
-        const size_t copies = shape.m <= 6 ? suite->copies_beyond_cache(c.work.bytes) : 1;
+        const size_t copies = from_memory ? suite->copies_beyond_cache(c.work.bytes) : 1;
         c.library_name = name;
         c.prepare = [=]() -> Result<Runs> {
           const auto context =

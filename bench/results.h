@@ -12,7 +12,7 @@
 namespace heed::bench {
 
 // What limits a problem at most: multiply-adds, or reads where little else is done with each byte,
-// of memory or of the second level of cache.
+// of memory or of the second level of cache. Of two limits, the one that takes longer.
 enum class Bound { kFlops, kL2, kMemory };
 const char* name_of(Bound bound);  // "flops", "L2", "memory"
 

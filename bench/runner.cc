@@ -90,21 +90,59 @@ void time_case(Contestant* one, benchmark::State& state) {
   if (!one->error.empty()) state.SkipWithError(one->error.c_str());
 }
 
-// A problem's cases, and what the limit that binds them was among them.
+struct Limit {
+  Bound bound;
+  double per_second;
+};
+
+// A problem's cases, and what the limits that may bind them were among them.
 struct Group {
   std::vector<Contestant> contestants = {};
-  double limit = 0;
+  std::vector<Limit> limits = {};
 
   const Case& problem() const { return contestants.front().c; }
   std::string limit_name() const { return problem().problem() + "/limit"; }
 };
 
-void measure_limit(Group* group, Meter* meter, benchmark::State& state) {
+double seconds_at(const Limit& limit, const Work& work) {
+  const double units = limit.bound == Bound::kFlops ? work.flops : work.bytes;
+  return limit.per_second > 0 ? units / limit.per_second : 0;
+}
+
+// The one that takes longest.
+const Limit& binding(const std::vector<Limit>& limits, const Work& work) {
+  return *std::max_element(limits.begin(), limits.end(), [&](const Limit& a, const Limit& b) {
+    return seconds_at(a, work) < seconds_at(b, work);
+  });
+}
+
+// Multiply-adds beside reads of memory only where they are not far from binding one of the cases:
+// to measure them in turn takes as long as a repetition.
+std::vector<Limit> limits_that_may_bind(const Group& group, const std::vector<Limits>& machine) {
+  constexpr double kFar = 0.5;
+  const Case& problem = group.problem();
+  std::vector<Limit> limits = {{problem.bound, 0}};
+  if (problem.bound != Bound::kMemory) return limits;
+  for (const Limits& of : machine) {
+    if (of.threads != problem.threads) continue;
+    const Limit reads{Bound::kMemory, limit_of(of, Bound::kMemory)}, adds{Bound::kFlops, of.flops};
+    const bool near =
+        std::any_of(group.contestants.begin(), group.contestants.end(), [&](const Contestant& one) {
+          return seconds_at(adds, one.c.work) > kFar * seconds_at(reads, one.c.work);
+        });
+    if (near) limits.push_back({Bound::kFlops, 0});
+  }
+  return limits;
+}
+
+void measure_limits(Group* group, Meter* meter, benchmark::State& state) {
   for (auto _ : state) {
     const auto begin = Clock::now();
-    const double now = meter->measure(group->problem().bound, group->problem().threads);
+    for (Limit& limit : group->limits) {
+      const double now = meter->measure(limit.bound, group->problem().threads);
+      limit.per_second = std::max(limit.per_second, now);
+    }
     state.SetIterationTime(seconds_since(begin));
-    group->limit = std::max(group->limit, now);
   }
 }
 
@@ -137,7 +175,7 @@ void register_group(Group* group, const Settings& settings, Meter* meter) {
     if (!one.error.empty()) added->Repetitions(1);
   }
   add(group->limit_name(),
-      [group, meter](benchmark::State& state) { measure_limit(group, meter, state); });
+      [group, meter](benchmark::State& state) { measure_limits(group, meter, state); });
 }
 
 // Of the repetitions of a case, in Google Benchmark's unit of time; 0 when there is none.
@@ -183,23 +221,25 @@ void describe(const Group& group, BenchmarkRuns* runs) {
   };
   for (const Contestant& one : group.contestants) {
     const Case& c = one.c;
+    const Limit& limit = binding(group.limits, c.work);
     Counters counters = {
         {"num_threads", static_cast<double>(c.threads)},
         {"flops", c.work.flops},
         {"bytes", c.work.bytes},
-        {"limit_per_second", group.limit},
+        {"limit_per_second", limit.per_second},
         {"workspace_bytes", static_cast<double>(c.library->workspace_bytes())},
     };
     add_beside(group, c, *runs, &counters);
     for (const auto& [name, size] : c.shape.sizes) {
       counters.emplace_back(name, static_cast<double>(size));
     }
-    describe_one(c.name(), {c.operation, c.shape.name, c.library_name, c.bound}, counters);
+    describe_one(c.name(), {c.operation, c.shape.name, c.library_name, limit.bound}, counters);
   }
   const Case& c = group.problem();
-  describe_one(
-      group.limit_name(), {c.operation, c.shape.name, "limit", c.bound},
-      Counters{{"num_threads", static_cast<double>(c.threads)}, {"limit_per_second", group.limit}});
+  const Limit& limit = binding(group.limits, c.work);
+  describe_one(group.limit_name(), {c.operation, c.shape.name, "limit", limit.bound},
+               Counters{{"num_threads", static_cast<double>(c.threads)},
+                        {"limit_per_second", limit.per_second}});
   // In the cases' order rather than the one in which they were done.
   const auto place = [&](const std::string& name) {
     size_t at = 0;
@@ -218,6 +258,7 @@ void describe(const Group& group, BenchmarkRuns* runs) {
 
 BenchmarkRuns run_group(Group* group, const Settings& settings, Meter* meter) {
   for (Contestant& one : group->contestants) guarded(&one, [&] { return prepare(&one); });
+  group->limits = limits_that_may_bind(*group, meter->limits());
   register_group(group, settings, meter);
   Collector collector;
   benchmark::RunSpecifiedBenchmarks(&collector, ".");

@@ -59,12 +59,14 @@ if not sys.argv[2]:
     sys.exit(77)
 
 DECODE, PRODUCT = "decode/heads:12/len:4096/dim:64", "1x4096x4096"
-decode = [row(f"cache:{name}/{DECODE}", 500 * time, vs_f32=time, bytes_vs_f32=of)
-          for name, time, of in (("bf16", 0.5, 0.5), ("bf16/values:int8", 0.4, 0.375),
-                                 ("int4", 0.25, 0.125))]
-product = row(f"weights:int4/group:32/{PRODUCT}", 2000, vs_f32=1.25, bytes_vs_f32=0.15)
-prefill = row("cache:int4/prefill/heads:12/len:1024/dim:64", 900, "flops", vs_f32=1.1,
-              bytes_vs_f32=0.2)
+decode = [row(f"cache:{name}/{DECODE}", 500 * time, bound, q_len=1, vs_f32=time, bytes_vs_f32=of)
+          for name, bound, time, of in (("bf16", "memory", 0.5, 0.5),
+                                        ("bf16/values:int8", "memory", 0.4, 0.375),
+                                        ("int4", "flops", 0.25, 0.125))]
+product = row(f"weights:int4/group:32/{PRODUCT}", 2000, "memory", m=1, vs_f32=1.25,
+              bytes_vs_f32=0.15)
+prefill = row("cache:int4/prefill/heads:12/len:1024/dim:64", 900, "flops", q_len=1024,
+              vs_f32=1.1, bytes_vs_f32=0.2)
 
 section = shown(*decode, product, prefill)
 assert section, "no picture"

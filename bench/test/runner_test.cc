@@ -114,6 +114,31 @@ TEST_CASE("cases of a problem are timed beside its limit; wrong and refused ones
   CHECK(cols);
 }
 
+TEST_CASE("the share is of the limit that takes longer, multiply-adds or reads of memory") {
+  const Settings settings = quick();
+  std::vector<Case> cases = {case_of("adds", 0), case_of("reads", 0)};
+  for (Case& c : cases) c.bound = Bound::kMemory;
+  // No machine does a million multiply-adds, nor reads a million bytes, as fast as it does one.
+  cases[0].work = {1e6, 1};
+  cases[1].work = {1, 1e6};
+  Meter meter("", {}, size_t{1} << 20);
+  const Results both = results_of(run_cases(settings, cases, &meter));
+  const Row adds = row_of(both, "double/64/threads:1/adds");
+  CHECK(adds.label.bound == Bound::kFlops);
+  CHECK(adds.share() == doctest::Approx(1e6 / adds.best / adds.limit));
+  const Row reads = row_of(both, "double/64/threads:1/reads");
+  CHECK(reads.label.bound == Bound::kMemory);
+  CHECK(reads.share() == doctest::Approx(1e6 / reads.best / reads.limit));
+  CHECK(adds.limit != reads.limit);
+  CHECK(adds.limit <= meter.limits().at(0).flops);
+  CHECK(reads.limit <= limit_of(meter.limits().at(0), Bound::kMemory));
+
+  // What is read from a cache is bound by what its case says.
+  cases[0].bound = cases[1].bound = Bound::kFlops;
+  const Results cached = results_of(run_cases(settings, cases, &meter));
+  CHECK(row_of(cached, "double/64/threads:1/reads").label.bound == Bound::kFlops);
+}
+
 TEST_CASE("a problem's cost per flop is compared with plain causal attention's") {
   const Settings settings = quick();
   std::vector<Case> cases = {case_of("heed", 0), case_of(kCausal, 0)};
