@@ -284,18 +284,14 @@ std::vector<Group> groups_of(std::vector<Case> cases) {
   return groups;
 }
 
-}  // namespace
-
-Result<std::vector<Case>> chosen_cases(Suite suite, bool* listed) {
-  const bool named = !benchmark::GetBenchmarkFilter().empty();
-  std::erase_if(suite.cases, [&](const Case& c) {
-    return !named && (c.tier == Tier::kNamed || (c.tier == Tier::kDefault && suite.settings.quick));
-  });
+// Of the cases up to a tier, those whose names the filter matches; they are taken from `cases`.
+Result<std::vector<Case>> matching(std::vector<Case>* cases, Tier most, bool* listed) {
   // Google Benchmark says which it would run, by running what does nothing.
-  std::vector<char> chosen(suite.cases.size(), 0);
+  std::vector<char> chosen(cases->size(), 0);
   benchmark::ClearRegisteredBenchmarks();
-  for (size_t i = 0; i < suite.cases.size(); ++i) {
-    benchmark::RegisterBenchmark(suite.cases[i].name().c_str(), [&, i](benchmark::State& state) {
+  for (size_t i = 0; i < cases->size(); ++i) {
+    if ((*cases)[i].tier > most) continue;
+    benchmark::RegisterBenchmark((*cases)[i].name().c_str(), [&, i](benchmark::State& state) {
       chosen[i] = 1;
       state.SkipWithError("only asked for its name");
     });
@@ -311,12 +307,23 @@ Result<std::vector<Case>> chosen_cases(Suite suite, bool* listed) {
     while (!why.empty() && why.back() == '\n') why.pop_back();
     return Status::Error(StatusCode::kInvalidArgument, "%s", why.c_str());
   }
-  std::vector<Case> cases;
-  for (size_t i = 0; i < suite.cases.size(); ++i) {
-    if (chosen[i] != 0) cases.push_back(std::move(suite.cases[i]));
+  std::vector<Case> taken;
+  for (size_t i = 0; i < cases->size(); ++i) {
+    if (chosen[i] != 0) taken.push_back(std::move((*cases)[i]));
   }
-  *listed = cases.empty();
-  return cases;
+  *listed = taken.empty();
+  return taken;
+}
+
+}  // namespace
+
+Result<std::vector<Case>> chosen_cases(Suite suite, bool* listed) {
+  const bool named = !benchmark::GetBenchmarkFilter().empty();
+  if (suite.settings.quick) {
+    Result<std::vector<Case>> quick = matching(&suite.cases, Tier::kQuick, listed);
+    if (quick.ok() || !named) return quick;
+  }
+  return matching(&suite.cases, named ? Tier::kNamed : Tier::kDefault, listed);
 }
 
 Outcome run_cases(const Settings& settings, std::vector<Case> cases, Meter* meter) {

@@ -45,7 +45,9 @@ void add_options(CLI::App* app, Settings* settings) {
                   "numbers of threads, as in 1,2,8 [1, 2, 4 .. all]")
       ->delimiter(',')
       ->check(CLI::Range(size_t{1}, kMaxThreads));
-  app->add_flag("--quick", settings->quick, "fewer cases and repetitions: some 20 seconds");
+  app->add_flag("--quick", settings->quick,
+                "fewer cases and repetitions: some 20 seconds; with a filter the quick cases that "
+                "match, or all that match where none is quick");
   Output& output = settings->output;
   // Files are checked before minutes of measurements rather than after.
   app->add_option("--html", output.html, "write a report with pictures")->check(check_writable);

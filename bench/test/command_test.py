@@ -60,6 +60,14 @@ for name in ("cache:int4/decode/heads:12/len:4096/dim:64",
         assert "feature/" + name + "/threads:1/" + library in everything, name
 only = "--benchmark_filter=^" + case + "(heed|unfused)$"
 assert names(only) == [case + "heed", case + "unfused"]
+# A filter lifts what --quick left out only where nothing quick matches.
+decode = names("--quick", "--benchmark_filter=^decode/")
+assert decode == [n for n in quick if n.startswith("decode/")] and decode, decode
+assert set(decode) < set(names("--benchmark_filter=^decode/"))
+for pattern in ("^prefill/heads:12/len:512/", "^feature/cache:int8/decode/"):
+    assert names("--quick", "--benchmark_filter=" + pattern) == names(
+        "--benchmark_filter=" + pattern), pattern
+check_refused("--quick", "--benchmark_filter=no such case")
 assert set(names("--benchmark_filter=-heed$")) == {n for n in everything if not n.endswith("heed")}
 
 with tempfile.TemporaryDirectory() as folder:
