@@ -97,7 +97,8 @@ struct Spec {
                      size_t k, size_t n) {
     for (size_t i = 0; i < m; ++i) {
       for (size_t j = 0; j < n; ++j) {
-        const float dot = Dot(a + i * k, 1, b + j, n, k);
+        // Without k both may be null.
+        const float dot = k == 0 ? 0.0f : Dot(a + i * k, 1, b + j, n, k);
         c[i * n + j] = bias == nullptr ? dot : dot + bias[j];
       }
     }
