@@ -193,6 +193,23 @@ TEST_CASE("tiny-lm: perplexity with weights and caches in fewer bits") {
   }
 }
 
+TEST_CASE("tiny-lm: products in int16 change the perplexity by less than 2e-5 of it") {
+  Context context;
+  const auto tokens = ValidationTokens();
+  for (const PackOptions& weights : {PackOptions{DType::kInt8}, PackOptions{DType::kInt4, 32}}) {
+    double perplexity[2] = {};
+    for (const Compute compute : {Compute::kF32, Compute::kInt16}) {
+      const auto model = Model::load(MODEL_DIR, {.weights = weights, .compute = compute}, context);
+      REQUIRE_MESSAGE(model.ok(), model.status().message());
+      const auto loss = tiny_lm::loss_of(*model, tokens, context);
+      REQUIRE_MESSAGE(loss.ok(), loss.status().message());
+      perplexity[compute == Compute::kInt16] = loss->perplexity();
+    }
+    CHECK(std::abs(perplexity[1] / perplexity[0] - 1) < 2e-5);
+    CHECK(perplexity[1] != perplexity[0]);
+  }
+}
+
 TEST_CASE("tiny-lm: the same bits for any threads and any way to cut the text") {
   const auto tokens = Tokens("prompt1/greedy_ids");
   Context one({.num_threads = 1});

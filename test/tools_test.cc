@@ -386,7 +386,8 @@ TEST_CASE("heed run stores weights, keys and values as asked, and each shows in 
                         {{"--keys", "int8", "--hadamard"}, 0.006},
                         {{"--values", "f16"}, 0.0015},
                         {{"--values", "int4"}, 0.45},
-                        {{"--keys", "bf16", "--values", "int8", "--weights-dtype", "int8"}, 0.08}};
+                        {{"--keys", "bf16", "--values", "int8", "--weights-dtype", "int8"}, 0.08},
+                        {{"--compute", "int16", "--weights-dtype", "int8"}, 0.05}};
     for (const Way& way : ways) {
       results.push_back(run(way.options));
       INFO("with " << way.options[0] << " " << way.options[1]);
@@ -431,6 +432,9 @@ TEST_CASE("types and groups that there are not are refused by name") {
   refused({"--values", "f64"}, "--values: must be");
   refused({"--weights-dtype", "int8", "--weights-group", "33"}, "--weights-group: 33");
   refused({"--weights-group", "32"}, "--weights-group: is for int8 and int4, not for");
+  refused({"--compute", "int16", "--weights-dtype", "bf16"},
+          "--compute: int16 is for int8 and int4, not for");
+  refused({"--compute", "int8", "--weights-dtype", "int8"}, "--compute");
   CheckRefused(model.Layer("show", {"--head", "0", "--weights-dtype", "int"}), "--weights-dtype");
 }
 

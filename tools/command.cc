@@ -129,6 +129,7 @@ Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& outp
   MultiHeadAttentionWeights& weights = loaded->weights;
   for (LinearWeights* linear : {&weights.q, &weights.k, &weights.v, &weights.qkv, &weights.out}) {
     linear->storage = *storage;
+    linear->compute = arguments.storage.compute();
   }
   const MultiHeadAttentionConfig& config = loaded->config.attention;
   Result<Input> input = load_input(arguments.input, arguments.tensor, config.d_in);

@@ -38,6 +38,14 @@ void StorageOptions::add_to(CLI::App* command) {
                    "elements along the depth that share a scale: 16, 32, 64 or 128 [int8: all, "
                    "int4: 32]")
       ->check(CLI::IsMember({16, 32, 64, 128}));
+  command
+      ->add_option_function<std::string>(
+          "--compute",
+          [this](const std::string& name) {
+            compute_ = name == "int16" ? Compute::kInt16 : Compute::kF32;
+          },
+          "what products with int8 and int4 weights are computed in: f32 or int16 [f32]")
+      ->check(CLI::IsMember({"f32", "int16"}));
   add_type(command, "--keys", &keys_,
            "how a cache stores keys: f32, bf16, f16, int8 or int4 [f32]");
   add_type(command, "--values", &values_, "how a cache stores values, likewise [f32]");
@@ -51,6 +59,11 @@ Result<PackOptions> StorageOptions::weights() const {
   if (weights_group_ && !has_groups) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "--weights-group: is for int8 and int4, not for --weights-dtype %s",
+                         name_of(weights_dtype_));
+  }
+  if (compute_ == Compute::kInt16 && !has_groups) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "--compute: int16 is for int8 and int4, not for --weights-dtype %s",
                          name_of(weights_dtype_));
   }
   return PackOptions{

@@ -1,5 +1,5 @@
-// How weights, keys and values are stored: the options that `heed run`, `heed show` and tiny-lm
-// share.
+// How weights, keys and values are stored, and products with weights computed: the options that
+// `heed run`, `heed show` and tiny-lm share.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -20,9 +20,12 @@ class StorageOptions {
   void add_to(CLI::App* command);  // which parses while this lives, at this place
 
   // --weights-dtype and --weights-group; int4 without a group has groups of 32.
-  // Errors: kInvalidArgument (a group for a type that has none).
+  // Errors: kInvalidArgument (a group for a type that has none, or a --compute).
   Result<PackOptions> weights() const;
   bool quantizes_weights() const { return weights_dtype_ != DType::kF32; }
+
+  // --compute.
+  Compute compute() const { return compute_; }
 
   // --keys and --values.
   DType keys() const { return keys_.value_or(DType::kF32); }
@@ -34,6 +37,7 @@ class StorageOptions {
  private:
   DType weights_dtype_ = DType::kF32;
   std::optional<size_t> weights_group_;
+  Compute compute_ = Compute::kF32;
   std::optional<DType> keys_, values_;
   bool hadamard_ = false;
 };

@@ -66,6 +66,7 @@ Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const C
     if (!view.ok()) return view.status();
     p.linear->weight = *view;
     p.linear->storage = storage.weights;
+    p.linear->compute = storage.compute;
   }
   heed::MultiHeadAttentionConfig config;
   config.d_in = c.hidden_size;
@@ -134,6 +135,7 @@ Result<Model> Model::load(const std::string& dir, const Storage& storage, heed::
 
   Model model;
   model.config_ = *config;
+  model.product_.compute = storage.compute;
   model.vocabulary_ = std::move(*vocabulary);
   for (size_t i = 0; i < config->num_hidden_layers; ++i) {
     auto layer = load_layer(*file, *config, storage, i, context);
@@ -198,7 +200,7 @@ Status Model::mlp(const Layer& layer, std::vector<float>& x, heed::Context& cont
   std::vector<float> gate_up(tokens * 2 * width), hidden(tokens * width), out(x.size());
   Status status =
       heed::matmul(TensorView(normed.data(), {tokens, config_.hidden_size}), layer.gate_up,
-                   MutableTensorView(gate_up.data(), {tokens, 2 * width}), {}, context);
+                   MutableTensorView(gate_up.data(), {tokens, 2 * width}), product_, context);
   if (!status.ok()) return status;
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t i = 0; i < width; ++i) {
@@ -207,8 +209,9 @@ Status Model::mlp(const Layer& layer, std::vector<float>& x, heed::Context& cont
       hidden[t * width + i] = gate / (1.0f + std::exp(-gate)) * up;
     }
   }
-  status = heed::matmul(TensorView(hidden.data(), {tokens, width}), layer.down,
-                        MutableTensorView(out.data(), {tokens, config_.hidden_size}), {}, context);
+  status =
+      heed::matmul(TensorView(hidden.data(), {tokens, width}), layer.down,
+                   MutableTensorView(out.data(), {tokens, config_.hidden_size}), product_, context);
   if (status.ok()) add(x, out);
   return status;
 }
@@ -240,8 +243,8 @@ Status Model::forward(const std::vector<int32_t>& tokens, Session& session,
   const std::vector<float> normed = rms_norm(x, final_norm_, config_.rms_norm_eps);
   logits.resize(tokens.size() * config_.vocab_size);
   return heed::matmul(TensorView(normed.data(), {tokens.size(), config_.hidden_size}), head_,
-                      MutableTensorView(logits.data(), {tokens.size(), config_.vocab_size}), {},
-                      context);
+                      MutableTensorView(logits.data(), {tokens.size(), config_.vocab_size}),
+                      product_, context);
 }
 
 size_t Model::weight_bytes() const {

@@ -46,12 +46,13 @@ class Vocabulary {
   std::vector<std::string> characters_;
 };
 
-// How a model is kept in memory.
+// How a model is kept in memory, and computed.
 struct Storage {
   heed::PackOptions weights = {};  // of every product
   heed::DType keys = heed::DType::kF32;
   heed::DType values = heed::DType::kF32;
-  bool hadamard = false;  // turns queries and keys
+  bool hadamard = false;                        // turns queries and keys
+  heed::Compute compute = heed::Compute::kF32;  // of every product
 };
 
 // What happened in one attention layer during a call.
@@ -105,6 +106,7 @@ class Model {
   std::vector<Layer> layers_;
   std::vector<float> embedding_;  // [vocab_size, hidden_size]
   std::vector<float> final_norm_;
+  heed::MatmulOptions product_;
   heed::PackedMatrix head_;  // the embedding again, as the output projection
 };
 
