@@ -99,17 +99,30 @@ std::string about(const Results& results) {
 // How far the repetitions are from the best, as a factor.
 double spread(const Row& row) { return row.median / row.best; }
 
-// "1.20x", "1.03x ~": the tilde where the repetitions spread over more than that.
-std::string speed_text(const Row* first, const Row& row) {
+double factor(double a, double b) { return std::max(a / b, b / a); }
+
+// What one binary's best times differ by from run to run, as a factor: either may have missed the
+// best by its spread, and the machine was as different as the limit that both measured in turn.
+double noise(const Row& a, const Row& b, bool same_machine) {
+  // Where memory lies is another in each run.
+  constexpr double kAnotherRun = 1.03;
+  const bool same_limit =
+      same_machine && a.label.bound == b.label.bound && a.limit > 0 && b.limit > 0;
+  return kAnotherRun * spread(a) * spread(b) * (same_limit ? factor(a.limit, b.limit) : 1);
+}
+
+// "1.20x", "1.03x ~": the tilde where that is noise.
+std::string speed_text(const Row* first, const Row& row, bool same_machine) {
   if (first == nullptr || first->best <= 0) return "-";
   const double speed = first->best / row.best;
   char text[32];
   std::snprintf(text, sizeof(text), speed < 9.995 ? "%.2fx" : "%.3gx", speed);
-  const bool noise = std::max(speed, 1 / speed) <= std::max(spread(*first), spread(row));
-  return std::string(text) + (noise ? " ~" : "  ");
+  const bool within = factor(first->best, row.best) <= noise(*first, row, same_machine);
+  return std::string(text) + (within ? " ~" : "  ");
 }
 
-void add_cells(const std::vector<const Row*>& rows, size_t file, std::vector<std::string>* line) {
+void add_cells(const std::vector<const Row*>& rows, size_t file, bool same_machine,
+               std::vector<std::string>* line) {
   const Row* row = rows[file];
   if (row == nullptr || row->best <= 0) {
     line->push_back(row == nullptr ? "missing" : row->error.empty() ? "not timed" : "failed");
@@ -120,7 +133,7 @@ void add_cells(const std::vector<const Row*>& rows, size_t file, std::vector<std
   char share[32];
   std::snprintf(share, sizeof(share), "%.2f", row->share());
   line->push_back(duration_text(row->best));
-  if (file > 0) line->push_back(speed_text(rows[0], *row));
+  if (file > 0) line->push_back(speed_text(rows[0], *row, same_machine));
   line->push_back(row->share() > 0 ? share : "-");
 }
 
@@ -146,12 +159,16 @@ std::string comparison_text(const std::vector<Results>& files) {
   }
   for (const std::string& name : names) {
     lines.push_back({name});
-    for (size_t i = 0; i < files.size(); ++i) add_cells(rows[name], i, &lines.back());
+    for (size_t i = 0; i < files.size(); ++i) {
+      const bool same = files[i].cpu == files[0].cpu && files[i].target == files[0].target;
+      add_cells(rows[name], i, same, &lines.back());
+    }
   }
   return text +
-         "\nBest times; speed: how many times as fast as A, with ~ where that is within the noise: "
-         "the median\nof A's or of the file's repetitions is as far from their best. Shares are of "
-         "the limit that binds.\n\n" +
+         "\nBest times; speed: how many times as fast as A, with ~ where that may be noise:\n"
+         "within the product of median over best in both runs, of the change of the limit\n"
+         "between runs on the same processor, and of 1.03. Shares are of the limit that "
+         "binds.\n\n" +
          aligned(lines);
 }
 

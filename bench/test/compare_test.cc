@@ -77,6 +77,41 @@ TEST_CASE("a ratio within what the repetitions spread over is marked as noise") 
   CHECK(text.find("missing") != std::string::npos);
 }
 
+TEST_CASE("both spreads, the limit's change and 3 % count as noise") {
+  // Either run may be the slower one.
+  const auto marked = [](const Results& a, const Results& b) {
+    const bool forth = comparison_text({a, b}).find("x ~") != std::string::npos;
+    CHECK(forth == (comparison_text({b, a}).find("x ~") != std::string::npos));
+    return forth;
+  };
+  const auto run = [](std::vector<double> times, double limit) {
+    std::vector<Json> rows;
+    for (const double time : times) {
+      rows.push_back(row_json("a", time));
+      rows.back()["limit_per_second"] = limit;
+    }
+    return results_of(rows);
+  };
+  CHECK(marked(run({1000}, 2e9), run({1029}, 2e9)));
+  CHECK_FALSE(marked(run({1000}, 2e9), run({1032}, 2e9)));
+  CHECK(marked(run({1000, 1100, 1200}, 2e9), run({1230, 1353, 1400}, 2e9)));
+  CHECK_FALSE(marked(run({1000, 1100, 1200}, 2e9), run({1260, 1386, 1400}, 2e9)));
+  CHECK(marked(run({1000}, 2e9), run({1220}, 2.4e9)));
+  CHECK_FALSE(marked(run({1000}, 2e9), run({1260}, 2.4e9)));
+  CHECK_FALSE(marked(run({1000}, 0), run({1220}, 2.4e9)));  // not measured
+
+  // Another processor, instruction set or limit is what is compared, not noise.
+  Results other = run({1220}, 2.4e9);
+  other.cpu = "Zen";
+  CHECK_FALSE(marked(run({1000}, 2e9), other));
+  other = run({1220}, 2.4e9);
+  other.target = "AVX2";
+  CHECK_FALSE(marked(run({1000}, 2e9), other));
+  other = run({1220}, 2.4e9);
+  other.rows[0].label.bound = Bound::kFlops;
+  CHECK_FALSE(marked(run({1000}, 2e9), other));
+}
+
 TEST_CASE("files of other programs and broken ones") {
   Json row = row_json("BM_other", 5);
   row["label"] = "plain words";
