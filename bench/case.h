@@ -25,8 +25,8 @@ enum class Tier { kQuick, kDefault, kNamed };
 struct Case {
   std::string operation;  // "matmul"
   Shape shape;
-  // Where the operands are read from, if they are the first limit to look at. What is read from
-  // memory may be bound by its multiply-adds all the same: the runner finds which takes longer.
+  // The limit to look at first: multiply-adds, or reads from where the operands lie. What is read
+  // from memory may be bound by its multiply-adds all the same: the runner finds what takes longer.
   Bound bound = Bound::kFlops;
   Work work;
   size_t threads = 1;

@@ -165,10 +165,9 @@ std::string comparison_text(const std::vector<Results>& files) {
     }
   }
   return text +
-         "\nBest times; speed: how many times as fast as A, with ~ where that may be noise:\n"
-         "within the product of median over best in both runs, of the change of the limit\n"
-         "between runs on the same processor, and of 1.03. Shares are of the limit that "
-         "binds.\n\n" +
+         "\nBest times; speed: how many times as fast as A. ~ marks what may be noise: less than\n"
+         "1.03 times the median over the best of both runs, times the change of the limit that\n"
+         "both measured on one processor. Shares are of the limit that binds.\n\n" +
          aligned(lines);
 }
 

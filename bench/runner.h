@@ -14,9 +14,9 @@ namespace heed::bench {
 // What Google Benchmark found; each run carries its case's label and counters.
 using BenchmarkRuns = std::vector<benchmark::BenchmarkReporter::Run>;
 
-// Those of the suite that --quick and Google Benchmark's filter leave: with both, the quick ones that
-// match, or where none of them does all that match. With --benchmark_list_tests it names them instead
-// and leaves none. Not ok when none matches.
+// Those of the suite that --quick and Google Benchmark's filter leave. With both it is the quick
+// ones that match, and where none of them matches, all that match. With --benchmark_list_tests it
+// names them instead and leaves none. Not ok when none matches.
 Result<std::vector<Case>> chosen_cases(Suite suite, bool* listed);
 
 struct Outcome {

@@ -418,6 +418,9 @@ TEST_CASE("heed run --check compares stored weights with oneDNN's product of the
     CHECK(check({"--keys", "f32"}).code == 0);
     CheckRefused(check({"--keys", "bf16"}), "--keys is bf16 and --values is f32");
     CheckRefused(check({"--values", "int8", "--backend=onednn"}), "--values is int8");
+    CheckRefused(check({"--compute", "int16", "--weights-dtype", "int8"}), "--compute is int16");
+    CHECK(check({"--hadamard"}).code == 0);
+    CheckRefused(check({"--hadamard", "--backend=onednn"}), "--hadamard");
   }
 }
 

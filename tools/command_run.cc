@@ -85,6 +85,15 @@ Status check_arguments(const RunArguments& arguments) {
                          "--target chooses heed's instruction set, but --backend is onednn");
   }
   const StorageOptions& storage = arguments.layer.storage;
+  if ((onednn || arguments.check) && storage.compute() != Compute::kF32) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s computes with oneDNN, in f32, but --compute is int16",
+                         onednn ? "--backend=onednn" : "--check");
+  }
+  if (onednn && storage.hadamard()) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "--backend=onednn stores no keys, which --hadamard turns");
+  }
   if ((onednn || arguments.check) &&
       (storage.keys() != DType::kF32 || storage.values() != DType::kF32)) {
     return Status::Error(StatusCode::kInvalidArgument,

@@ -137,7 +137,7 @@ struct AttentionOptions {
   //   int8  f32 [batch, kv_len, num_kv_heads], any strides
   //   int4  f16 [batch, kv_len, num_kv_heads, dim / 32 rounded up], unit stride along the last
   //         dimension: one for each 32 channels, dim being head_dim or v_head_dim
-  // without batch where k or v is.
+  // without batch where k or v is. quantize() makes both, and codes of kInt4 one a byte.
   TensorView k_scales = {};
   TensorView v_scales = {};
 };
@@ -150,10 +150,10 @@ struct AttentionOptions {
 // Each is f32, f16 or bf16, whatever the others are, and k and v may also be
 //   int8  unit stride along the last dimension
 //   int4  the same, of (head_dim + 1) / 2 or (v_head_dim + 1) / 2 bytes of two codes (see DType)
-// with options.k_scales and v_scales. 16-bit numbers are widened exactly, a quantized element is
-// float(code) * scale, rounded once, and +0 for a code of 0, and all is computed in f32; out is
-// rounded once, to nearest, ties to even. So the result has the bits of the same numbers given as
-// f32. v_head_dim may differ from head_dim.
+// with options.k_scales and v_scales. 16-bit numbers are widened exactly. A quantized element is
+// float(code) * scale, rounded once; a code of 0 is +0, or NaN where its scale is not finite. All
+// is computed in f32, and out is rounded once, to nearest, ties to even: the result has the bits of
+// the same numbers given as f32. v_head_dim may differ from head_dim.
 //
 // All four may leave out batch together (rank 3). num_heads % num_kv_heads == 0: query head h reads
 // kv head h / (num_heads / num_kv_heads). Any size may be 0 where that makes sense: without queries

@@ -21,9 +21,9 @@ struct ParallelFor {
 struct ContextOptions {
   // Threads a call may use; 0: as many as OpenMP would (OMP_NUM_THREADS, else the CPUs that the
   // process's affinity leaves it), and no more than the CPU quota of its control group, rounded up.
-  // Fewer are used when the work is small, or when the process may not have so many. In a build
-  // without OpenMP it is 1, whatever is asked for, unless there is a parallel_for. Never changes a
-  // result.
+  // Fewer are used when the work is small, or when the process may not have so many. A build
+  // without OpenMP uses 1 thread, whatever is asked for, unless there is a parallel_for. Never
+  // changes a result.
   size_t num_threads = 0;
 
   // When set, used instead of OpenMP; num_threads then says how many workers to ask for (0: 1).

@@ -113,17 +113,17 @@ class PackedMatrix {
 enum class Compute : uint8_t {
   // The numbers that the elements stand for, in f32.
   kF32,
-  // Integers, for many rows: it is faster, and gives the same bits in both families of instruction
-  // sets. Each row of a is quantized to int16 in every chunk of kSumChunk, by its largest magnitude
-  // there:
+  // Integers, with the same bits in both families of instruction sets. Faster for many rows, with
+  // AVX2 and AVX-512 VNNI. Each row of a is quantized to int16 in every chunk of kSumChunk, by its
+  // largest magnitude there:
   //   x_scale = max |a[i, k]| / 32767;  x[k] = a[i, k] * (32767 / max |a[i, k]|), to nearest even
   //   c[i, j] = 0;  for each chunk: t = 0;  for each group in it: t = t + float(sum) * b_scale;
   //                                 c[i, j] = c[i, j] + t * x_scale
   // with sum the exact integer sum of x[k] * code of b[k, j] over the chunk's part of the group,
   // then rounded to f32, and every operation rounded by itself. The bias is added last. Where
   // x_scale is below 2^-126 it and the codes are 0; NaN or infinity in a row of a makes its row of
-  // c NaN. The error of a product a[i, k] * b[k, j] is that of a[i, k], at most 0.51 * x_scale, and
-  // sums are rounded as in f32, as long as scales of b are at most 2^97.
+  // c NaN. Elsewhere a[i, k] is off by at most 0.51 * x_scale. Sums are rounded as in f32, as long
+  // as scales of b are at most 2^97.
   kInt16,
 };
 

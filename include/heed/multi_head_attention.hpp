@@ -37,11 +37,11 @@ struct MultiHeadAttentionConfig {
   float norm_eps = 1e-6f;  // finite, at least 0
   float norm_weight_offset = 0.0f;
 
-  // Queries and keys are turned by hadamard(), after norms and RoPE and before the cache, which then
-  // holds turned keys: only a layer that turns its queries can read it. The output stays the same
-  // but for rounding. It pays where keys are stored as int8 or int4 and few channels of a head are
-  // much larger than the others: they set the scale, and the turn spreads them over all channels.
-  // Elsewhere it is time for nothing.
+  // Queries and keys are turned by hadamard(), after norms and RoPE and before the cache. The cache
+  // then holds turned keys, which only a layer that turns its queries can read. The output stays
+  // the same but for rounding. It pays where keys are stored as int8 or int4 and a few channels of
+  // a head are much larger than the others: the turn spreads them over all channels. Elsewhere it
+  // costs time and gains nothing. An odd head_dim is left as it is.
   bool hadamard = false;
 
   // Of create_cache(): KvCacheConfig::k_dtype and v_dtype.
@@ -53,11 +53,11 @@ struct MultiHeadAttentionConfig {
 struct LinearWeights {
   TensorView weight = {};  // [in, out] or [out, in]
   TensorView bias = {};    // f32, f16 or bf16 [out]; absent: none
-  // How the layer keeps the weight. A projection gives the same bits as one that keeps the same
-  // numbers in f32. Neighbours of q, k and v that are kept alike are one product.
+  // How the layer keeps the weight. With compute kF32 the bits are those of the same numbers kept
+  // in f32. Neighbours of q, k and v with the same storage and compute are one product.
   PackOptions storage = {};
-  // How the projection is computed (MatmulOptions); kInt16 is for int8 and int4 storage. Prefill,
-  // chunks and decode have the same bits then too, and decode is slower than with kF32.
+  // How the projection is computed (MatmulOptions); kInt16 is for int8 and int4 storage. The bits
+  // are the same in prefill, chunks and decode. Decode is slower than with kF32.
   Compute compute = Compute::kF32;
 };
 

@@ -1,5 +1,6 @@
 // The room of the layer: its weights (weights.cc), rotary embedding (rope.h, rope_scaling.cc),
-// Hadamard turn (hadamard.h), and here what a MultiHeadAttention holds, and a forward pass in two steps.
+// Hadamard turn (hadamard.h), and here what a MultiHeadAttention holds, and a forward pass in two
+// steps.
 #pragma once
 
 #include <memory>

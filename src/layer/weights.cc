@@ -240,7 +240,7 @@ Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights
     return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
   }
   HEED_RETURN_IF_ERROR(PackQkv(c, weights, context, &qkv, &qkv_bias));
-  out_compute = weights.out.compute;
+  if (has_out) out_compute = weights.out.compute;
   return has_out ? PackOut(c, weights, context, &out_weights, &out_bias) : Status();
 }
 

@@ -39,7 +39,7 @@ struct PieceMemory {
 
 size_t PackTasks(const MatmulPlan& plan) { return CeilDiv(plan.p.k, kSumChunk); }
 
-// The product of a's rows [row, row + rows) and b's columns [column, column + columns), in f32.
+// The product of a's rows [row, row + rows) and b's columns [column, column + columns), all f32.
 MatmulPlan PieceOf(const MatmulPlan& plan, const PieceMemory& memory, size_t row, size_t rows,
                    size_t column, size_t columns) {
   const Conversion& v = plan.conversion;

@@ -72,7 +72,7 @@ void FillBias(const Product2d& p) {
   }
 }
 
-// In f32 or piece by piece.
+// At once where all operands are f32, else piece by piece.
 void PlanOperands(const Context::Impl& context, const TensorView& a, const TensorView& b,
                   const MutableTensorView& c, const TensorView& bias, MatmulPlan* plan) {
   plan->conversion = {.a = AsMatrix(a), .b = AsMatrix(b), .c = AsMatrix(c), .bias = AsMatrix(bias)};

@@ -102,7 +102,7 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
 Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan);
 
-// Of f32, after the checks: fills the plan from `order` on.
+// Of operands in f32, after the checks: fills the plan from `order` on.
 void PlanTasks(const Context::Impl& context, MatmulPlan* plan);
 
 // What matmul() does after PlanMatmul, in an arena of at least plan.bytes.
