@@ -12,8 +12,8 @@
 namespace heed::bits {
 
 inline constexpr DType kFloatTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
-inline constexpr DType kStoredTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kInt8,
-                                         DType::kInt4};  // of packed matrices and caches
+inline constexpr DType kAllStored[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kInt8,
+                                       DType::kInt4};  // of packed matrices and caches
 
 class FloatTensor {
  public:

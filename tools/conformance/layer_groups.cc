@@ -71,12 +71,12 @@ class LayerProblem {
     for (LinearWeights* linear :
          {&weights_.q, &weights_.k, &weights_.v, &weights_.qkv, &weights_.out}) {
       PackOptions& storage = linear->storage;
-      storage.dtype = run_.OneOf(kStoredTypes);
+      storage.dtype = run_.OneOf(kAllStored);
       if (storage.dtype == DType::kInt4) storage.group = run_.OneOf<size_t>({16, 32, 64});
       if (storage.dtype == DType::kInt8) storage.group = run_.OneOf<size_t>({0, 16, 32});
     }
-    config.k_cache_dtype = run_.OneOf(kStoredTypes);
-    config.v_cache_dtype = run_.OneOf(kStoredTypes);
+    config.k_cache_dtype = run_.OneOf(kAllStored);
+    config.v_cache_dtype = run_.OneOf(kAllStored);
     x_dtype_ = run_.OneOf(kFloatTypes);
     y_dtype_ = run_.OneOf(kFloatTypes);
   }

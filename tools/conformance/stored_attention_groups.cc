@@ -44,7 +44,10 @@ void AttendCaches(Run& run, size_t count, SetTypes set_types) {
     set_types(p);
     p.AddTypes();
     p.options.causal = true;
-    if (ring) p.options.window = run.Between(1, 60), p.options.sink_tokens = run.Between(1, 10);
+    if (ring) {
+      p.options.window = run.Between(1, 60);
+      p.options.sink_tokens = run.Between(1, 10);
+    }
     KvCacheConfig config = p.CacheConfig();
     if (ring) config.capacity = p.options.window + 39;
     config.window = p.options.window;
@@ -117,7 +120,7 @@ void Cache16Bit(Run& run) {
 
 void CacheQuantized(Run& run) {
   AttendCaches(run, 36, [&](AttentionProblem& p) {
-    p.k_cache_dtype = run.OneOf(kStoredTypes);
+    p.k_cache_dtype = run.OneOf(kAllStored);
     p.v_cache_dtype = run.OneOf({DType::kInt8, DType::kInt4});
     if (run.OneIn(2)) std::swap(p.k_cache_dtype, p.v_cache_dtype);
   });
@@ -125,7 +128,7 @@ void CacheQuantized(Run& run) {
 
 void ValuesInKeys(Run& run) {
   const auto set_types = [&](AttentionProblem& p) {
-    p.k_cache_dtype = run.OneOf(kStoredTypes);
+    p.k_cache_dtype = run.OneOf(kAllStored);
     p.values_in_keys = true;
     p.shape.v_head_dim = std::min(p.shape.head_dim, p.shape.v_head_dim);
   };
@@ -147,8 +150,8 @@ void PagesStored(Run& run) {
     AttentionShape shape = StoredShape(run);
     if (i % 2 == 0) shape.q_len = 1;
     AttentionProblem p(run, shape);
-    p.k_cache_dtype = run.OneOf(kStoredTypes);
-    p.v_cache_dtype = run.OneOf(kStoredTypes);
+    p.k_cache_dtype = run.OneOf(kAllStored);
+    p.v_cache_dtype = run.OneOf(kAllStored);
     if (run.OneIn(3)) p.AddTypes();
     if (i % 4 != 3) p.AddCausal();
     if (run.OneIn(3)) p.AddWindow();

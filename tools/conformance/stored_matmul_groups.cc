@@ -150,7 +150,7 @@ void Matmul16BitOperands(Run& run) {
       p.Multiply(run, run.Stored(b_dtype, run.Normal({p.k, p.n}), b_layout).view());
       continue;
     }
-    const DType b_dtype = run.OneOf(kStoredTypes);
+    const DType b_dtype = run.OneOf(kAllStored);
     const bool quantized = b_dtype == DType::kInt8 || b_dtype == DType::kInt4;
     const size_t group = quantized ? 32 : 0;
     const Result<PackedMatrix> b = Weights(run, p).Pack(run, {.dtype = b_dtype, .group = group});
