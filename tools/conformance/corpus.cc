@@ -74,6 +74,7 @@ constexpr Group kGroups[] = {
     {"attention, results merged", MergedResults},
     {"attention, options mixed", Mixtures},
     {"attention, 16-bit tensors", Tensors16Bit},
+    {"attention, int8 and int4 tensors", TensorsQuantized},
     {"attention, cache of 16 bits", Cache16Bit},
     {"attention, cache of int8 and int4", CacheQuantized},
     {"attention, values in keys", ValuesInKeys},
@@ -85,6 +86,8 @@ constexpr Group kGroups[] = {
     {"layer, options of a call", LayerCallOptions},
     {"layer, cache in chunks", LayerCache},
     {"layer, stored weights and cache", StoredLayer},
+    {"layer, Hadamard turn", HadamardLayer},
+    {"layer, in int16", Int16Layer},
     {"subnormals", Subnormals},
 };
 

@@ -64,6 +64,7 @@ void Parts(Run& run);
 void MergedResults(Run& run);
 
 void Tensors16Bit(Run& run);
+void TensorsQuantized(Run& run);
 void Cache16Bit(Run& run);
 void CacheQuantized(Run& run);
 void ValuesInKeys(Run& run);
@@ -76,6 +77,8 @@ void LayerOptions(Run& run);
 void LayerCallOptions(Run& run);
 void LayerCache(Run& run);
 void StoredLayer(Run& run);
+void HadamardLayer(Run& run);
+void Int16Layer(Run& run);
 
 void Subnormals(Run& run);
 

@@ -81,6 +81,16 @@ class LayerProblem {
     y_dtype_ = run_.OneOf(kFloatTypes);
   }
 
+  // Weights of int8 or int4, and products with them in integers.
+  void AddInt16() {
+    for (LinearWeights* linear :
+         {&weights_.q, &weights_.k, &weights_.v, &weights_.qkv, &weights_.out}) {
+      linear->storage.dtype = run_.OneOf({DType::kInt8, DType::kInt4});
+      linear->storage.group = run_.OneOf<size_t>({16, 32, 64});
+      linear->compute = Compute::kInt16;
+    }
+  }
+
   // A batch of whole sequences, with all optional results.
   void Forward(bool with_call_options = false) {
     const size_t batch = run_.Between(1, 2);
@@ -238,6 +248,26 @@ void StoredLayer(Run& run) {
     layer.AddRope();
     layer.AddOptions();
     layer.AddStorage();
+    layer.Forward();
+    layer.ForwardCached();
+  });
+}
+
+void HadamardLayer(Run& run) {
+  ForLayers(run, 4, [](auto& layer) {
+    layer.AddNorms();
+    layer.AddRope();
+    layer.AddStorage();
+    layer.config.hadamard = true;
+    layer.Forward();
+    layer.ForwardCached();
+  });
+}
+
+void Int16Layer(Run& run) {
+  ForLayers(run, 4, [](auto& layer) {
+    layer.AddRope();
+    layer.AddInt16();
     layer.Forward();
     layer.ForwardCached();
   });

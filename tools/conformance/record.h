@@ -63,6 +63,7 @@ inline constexpr Recorded kRecord[] = {
     {"attention, results merged", 0xFE093FFFFA012D4D, 0xFC56CF4FC7FFCF53},
     {"attention, options mixed", 0x8CE4CC0E4EC3BCBB, 0x5FFEEDEA7E1BD2BD},
     {"attention, 16-bit tensors", 0x7F4CDA465B333D9E, 0xD68D5DF0C6A4A6A9},
+    {"attention, int8 and int4 tensors", 0xAEFA4D3BE5E6ADEA, 0x7949279E13915AD6},
     {"attention, cache of 16 bits", 0x7669996E05E2811E, 0xAB51F7448FA4BFBD},
     {"attention, cache of int8 and int4", 0x8A8F779B60FA65BC, 0xDFCE8F1D3F38C83E},
     {"attention, values in keys", 0xD62CD859C98B922F, 0x6D4AB157E4806263},
@@ -74,6 +75,8 @@ inline constexpr Recorded kRecord[] = {
     {"layer, options of a call", 0xEAB9D2090A11A005, 0xD4C59FE2B8E3B2AA},
     {"layer, cache in chunks", 0x5DF7CEE9AB55549F, 0x112BDF1EF59284C7},
     {"layer, stored weights and cache", 0x5C16F8B8EF828832, 0x17C560D8A96E5AB8},
+    {"layer, Hadamard turn", 0x0F82A3401729E87B, 0x81E4AD03C614BE11},
+    {"layer, in int16", 0xAD2CB008800B9AE5, 0x55849331713AC6B3},
     {"subnormals", 0xC28AE3CC58B0D7E1, 0x4AF89E12DC4708BD},
 };
 

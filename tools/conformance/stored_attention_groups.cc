@@ -1,9 +1,12 @@
 // Attention over numbers that are stored in fewer bits than they are computed in.
 #include <algorithm>
+#include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "heed/attention_state.hpp"
 #include "heed/numerics.hpp"
+#include "heed/quantize.hpp"
 #include "tools/conformance/attention_problem.h"
 #include "tools/conformance/groups.h"
 
@@ -62,6 +65,62 @@ FloatTensor DrawTensor(Run& run, const std::vector<size_t>& shape) {
   return run.Stored(dtype, run.Normal(shape), layout);
 }
 
+// Keys or values of int8 or int4, [batch, kv_len, heads, dim], and their scales.
+struct QuantizedHeads {
+  QuantizedHeads(Run& run, const std::vector<size_t>& shape)
+      : dtype(run.OneIn(2) ? DType::kInt8 : DType::kInt4),
+        codes(shape),
+        scales(dtype == DType::kInt8 ? DType::kF32 : DType::kF16,
+               {shape[0], shape[1], shape[2], Groups(shape[3])}),
+        rows({shape[0], shape[1], shape[2], (shape[3] + 1) / 2}) {
+    const Tensor<float> x = run.Normal(shape);
+    const size_t group = dtype == DType::kInt8 ? 0 : 32;
+    run.Expect(quantize(x.view(), dtype, group, codes.mutable_view(), scales.mutable_view(), {},
+                        run.context)
+                   .status());
+    const size_t dim = shape[3], bytes = rows.shape()[3];
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const unsigned nibble = static_cast<unsigned>(codes[i]) & 15u;
+      uint8_t& byte = rows[i / dim * bytes + i % dim / 2];
+      byte = static_cast<uint8_t>(i % dim % 2 == 0 ? nibble : byte | nibble << 4);
+    }
+  }
+
+  size_t Groups(size_t dim) const { return dtype == DType::kInt8 ? 1 : (dim + 31) / 32; }
+
+  TensorView view() const {
+    if (dtype == DType::kInt8) return codes.view();
+    return TensorView(rows.view().data, DType::kInt4, rows.view().shape, 4);
+  }
+  TensorView scales_view() const {
+    const TensorView all = scales.view();
+    return TensorView(all.data, all.dtype, all.shape, dtype == DType::kInt8 ? 3 : 4);
+  }
+
+  DType dtype;
+  Tensor<int8_t> codes;
+  FloatTensor scales;
+  Tensor<uint8_t> rows;  // two codes of int4 a byte
+};
+
+void AttendQuantized(Run& run, const AttentionShape& s) {
+  const DType q_dtype = run.OneOf(kFloatTypes), out_dtype = run.OneOf(kFloatTypes);
+  const FloatTensor q = run.Stored(q_dtype, run.Normal({s.batch, s.q_len, s.heads(), s.head_dim}));
+  const QuantizedHeads k(run, {s.batch, s.kv_len, s.num_kv_heads, s.head_dim});
+  const QuantizedHeads v(run, {s.batch, s.kv_len, s.num_kv_heads, s.v_head_dim});
+  FloatTensor out(out_dtype, {s.batch, s.q_len, s.heads(), s.v_head_dim});
+  Tensor<float> lse({s.batch, s.heads(), s.q_len});
+  AttentionOptions options;
+  options.k_scales = k.scales_view();
+  options.v_scales = v.scales_view();
+  options.causal = run.OneIn(2);
+  if (options.causal && run.OneIn(2)) options.window = run.Between(1, 20);
+  options.lse = lse.mutable_view();
+  run.Expect(attention(q.view(), k.view(), v.view(), out.mutable_view(), options, run.context));
+  run.Add(out);
+  run.Add(lse);
+}
+
 // What the keys contribute, the output that is made of it, and the output of other keys merged in.
 void AttendPartAndMerge(Run& run) {
   const AttentionShape s = StoredShape(run);
@@ -107,6 +166,15 @@ void Tensors16Bit(Run& run) {
     p.Attend();
   }
   for (size_t i = 0; i < 10; ++i) AttendPartAndMerge(run);
+}
+
+void TensorsQuantized(Run& run) {
+  for (size_t i = 0; i < 40; ++i) {
+    AttentionShape shape = StoredShape(run);
+    if (i % 2 == 0) shape.q_len = 1;
+    if (i % 20 == 19) shape.kv_len = kSegmentKeys + run.Below(200);
+    AttendQuantized(run, shape);
+  }
 }
 
 // Each with a type of its own.
