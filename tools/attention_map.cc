@@ -149,19 +149,12 @@ std::string attention_map_svg(const float* weights, size_t q_len, size_t kv_len,
   }
   const Layout at(q_len, kv_len, rows, columns, shown.size());
   const MapScale scale(weights, q_len * kv_len);
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + svg_number(at.width) +
-                    "\" height=\"" + svg_number(at.height) + "\" viewBox=\"0 0 " +
-                    svg_number(at.width) + " " + svg_number(at.height) +
-                    "\">\n<style>\n"
-                    "text { font-family: sans-serif; fill: #222 }\n"
-                    ".label { font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace }\n"
-                    ".title { font-size: 16px; font-weight: bold }\n"
-                    ".axis { font-size: 13px; fill: #555 }\n"
-                    ".tick { font-size: 11px; fill: #555 }\n"
-                    ".none { fill: #e9e9e6 }\n"
-                    ".frame { fill: none; stroke: #999 }\n"
-                    "</style>\n"
-                    "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
+  std::string svg =
+      svg_begin(at.width, at.height,
+                ".label { font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace }\n"
+                ".axis { font-size: 13px; fill: #555 }\n"
+                ".none { fill: #e9e9e6 }\n"
+                ".frame { fill: none; stroke: #999 }\n");
   svg += svg_text(kMargin, kMargin + 12, xml_escape(join(shown)), "class=\"title\"");
   svg += axes(at, rows, columns);
   svg += cells(weights, at, scale, rows, columns);

@@ -101,19 +101,11 @@ std::string error_chart_svg(const std::vector<StorageError>& errors, const std::
     y = at;
   }
   const double height = y + kBottom;
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + svg_number(kWidth) +
-                    "\" height=\"" + svg_number(height) + "\" viewBox=\"0 0 " + svg_number(kWidth) +
-                    " " + svg_number(height) +
-                    "\">\n<style>\n"
-                    "text { font-family: sans-serif; fill: #222 }\n"
-                    ".title { font-size: 16px; font-weight: bold }\n"
-                    ".head { font-size: 14px; font-weight: bold }\n"
-                    ".label { font-size: 13px }\n"
-                    ".tick { font-size: 11px; fill: #555 }\n"
-                    ".note { font-size: 12px; fill: #555 }\n"
-                    ".grid { stroke: #ddd }\n"
-                    "</style>\n"
-                    "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
+  std::string svg = svg_begin(kWidth, height,
+                              ".head { font-size: 14px; font-weight: bold }\n"
+                              ".label { font-size: 13px }\n"
+                              ".note { font-size: 12px; fill: #555 }\n"
+                              ".grid { stroke: #ddd }\n");
   svg += svg_text(kMargin, kMargin + 12, xml_escape(title), "class=\"title\"");
   svg += svg_text(kMargin, kMargin + 34,
                   "Errors in shares of the weights' root mean square:", "class=\"note\"");

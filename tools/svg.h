@@ -10,6 +10,10 @@ std::string xml_escape(const std::string& text);
 
 std::string svg_number(double value, const char* format = "%.6g");
 
+// The beginning of a picture of this size in pixels, smaller where there is less room: CSS rules for
+// it, and a white page.
+std::string svg_begin(double width, double height, const std::string& rules);
+
 // `text` is already escaped.
 std::string svg_text(double x, double y, const std::string& text, const std::string& attributes);
 
