@@ -194,8 +194,11 @@ Status attention(const TensorView& q, const KvCache& cache, const MutableTensorV
 // Keys and values in blocks of a pool (Kwon et al., "PagedAttention", arXiv 2309.06180), in the
 // caller's memory or a PagedKvCache's.
 //
-// k, v and their scales have the types and strides of those in tensors, with [num_blocks,
-// block_size, ...] instead of [batch, kv_len, ...].
+//   k                   [num_blocks, block_size, num_kv_heads, head_dim]
+//   v                   [num_blocks, block_size, num_kv_heads, v_head_dim]
+//   k_scales, v_scales  of int8 [num_blocks, block_size, num_kv_heads]; of int4 the same and a
+//                       scale for each 32 channels
+// with the types and strides that tensors have (see attention and AttentionOptions::k_scales).
 struct PagedKv {
   TensorView k;
   TensorView v;
