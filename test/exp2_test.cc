@@ -1,6 +1,5 @@
 // heed's 2^x: equal to the specification and within its bound, over every float of its domain.
 #include <doctest/doctest.h>
-#include <hwy/targets.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "src/base/targets.h"
 #include "src/kernels/exp2_constants.h"
 #include "src/kernels/softmax.h"
 #include "test/support/compare.h"
@@ -31,13 +31,8 @@ struct Kernel {
 // The kernels of the supported targets, found by the names that the public API uses.
 std::vector<Kernel> Kernels() {
   std::vector<Kernel> kernels;
-  for (int64_t bits = hwy::SupportedTargets(); bits != 0; bits &= bits - 1) {
-    const int64_t target = bits & -bits;
-    for (const char* name : Targets()) {
-      if (std::strcmp(name, hwy::TargetName(target)) == 0) {
-        kernels.push_back({family(name), KernelsOf<SoftmaxKernels>(target).exp2_row});
-      }
-    }
+  for (const char* name : Targets()) {
+    kernels.push_back({family(name), KernelsOf<SoftmaxKernels>(TargetByName(name)).exp2_row});
   }
   return kernels;
 }

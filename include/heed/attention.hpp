@@ -13,7 +13,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Dropout on the attention weights, as in training: each weight is kept with probability 1 - p and
 // then divided by 1 - p. Off by default.
@@ -229,4 +229,4 @@ Status alibi_slopes(const MutableTensorView& slopes);
 // Errors: kInvalidArgument, kUnsupported (dtype).
 Status dropout_mask(float probability, uint64_t seed, const MutableTensorView& mask);
 
-}  // namespace heed
+}  // namespace heed::inline v1

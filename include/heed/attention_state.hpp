@@ -9,7 +9,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // What some keys contribute to each query before the last division: for every segment of
 // kSegmentKeys keys the largest score in base 2 (times log2(e)), the sum of 2^(score - max), and
@@ -62,4 +62,4 @@ Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const T
                        const TensorView& lse_b, const MutableTensorView& out,
                        const MutableTensorView& lse, Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

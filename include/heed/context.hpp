@@ -6,7 +6,7 @@
 
 #include "heed/status.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // A thread pool of the caller's own. `run` must call body(arg, worker) once for each worker in
 // [0, num_workers), at the same time or one after another, and return when all have returned. Where
@@ -76,4 +76,4 @@ class Context {
   Impl* impl_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -5,7 +5,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // to[i, ...] = from[i, ...], between f32, f16 and bf16. Same shape, any strides, no overlap.
 // Widening is exact (subnormals, infinities and NaN included). Narrowing rounds to nearest, ties to
@@ -13,4 +13,4 @@ namespace heed {
 // Errors: kInvalidArgument (shapes differ, null data, overlap), kUnsupported (other types).
 Status convert(const TensorView& from, const MutableTensorView& to, Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -22,7 +22,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // With the numbers that GGUF gives them.
 enum class GgufType : uint32_t { kQ4_0 = 2, kQ8_0 = 8, kQ4_K = 12, kQ6_K = 14 };
@@ -49,4 +49,4 @@ Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y, Con
 Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context);
 Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Turns each row along the last dimension.
 //   x, y  f32 [..., n], rank 1 to kMaxRank, unit stride along n; y may be x, with the same strides,
@@ -27,4 +27,4 @@ namespace heed {
 // kOutOfMemory (workspace).
 Status hadamard(const TensorView& x, const MutableTensorView& y, Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

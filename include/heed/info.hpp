@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace heed {
+namespace heed::inline v1 {
 
 const char* version();  // "0.1.0"
 
@@ -23,4 +23,4 @@ size_t supported_targets(const char** names, size_t max);  // in this binary and
 // kMultiplyAdd.
 Family family(const char* target = nullptr);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -8,7 +8,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct KvCacheConfig {
   size_t batch = 1;
@@ -106,4 +106,4 @@ class KvCache {
   std::unique_ptr<Impl, Destroy> impl_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

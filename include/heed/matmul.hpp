@@ -10,7 +10,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Which way a weight matrix is stored. y = x W (+ bias) either way.
 enum class WeightLayout {
@@ -151,4 +151,4 @@ Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView&
 Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
               const MatmulOptions& options, Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -14,7 +14,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct MultiHeadAttentionConfig {
   size_t d_in = 0;  // width of x
@@ -155,4 +155,4 @@ class MultiHeadAttention {
   std::unique_ptr<Impl, Destroy> impl_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace heed {
+namespace heed::inline v1 {
 
 inline constexpr int32_t kNumericsVersion = 2;
 
@@ -31,4 +31,4 @@ inline constexpr size_t kSegmentKeys = 1024;
 // + 1.
 inline constexpr size_t kSumLanes = 16;
 
-}  // namespace heed
+}  // namespace heed::inline v1

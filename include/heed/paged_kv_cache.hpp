@@ -13,7 +13,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct PagedKvCacheConfig {
   size_t num_blocks = 0;   // num_blocks * block_size must be below 2^31
@@ -106,4 +106,4 @@ class PagedKvCache {
   std::unique_ptr<Impl, Destroy> impl_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -22,7 +22,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // How far numbers that are stored lie from those that were given. Summed in f64.
 struct QuantizationError {
@@ -65,4 +65,4 @@ Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout
                                         const PackOptions& options, const RowErrors& channels,
                                         Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

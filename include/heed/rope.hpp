@@ -9,7 +9,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // How a model that was trained on short sequences stretches the frequencies theta^(-2t / rope_dim)
 // for long ones, computed as Hugging Face's "rope_scaling" of the same name.
@@ -67,4 +67,4 @@ struct RopeOptions {
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
             const RopeOptions& options, Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

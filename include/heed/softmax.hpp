@@ -7,7 +7,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct SoftmaxOptions {
   float scale = 1.0f;  // multiplies x first; finite
@@ -30,4 +30,4 @@ struct SoftmaxOptions {
 Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,
                Context& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -12,7 +12,7 @@
 #include <optional>
 #include <utility>
 
-namespace heed {
+namespace heed::inline v1 {
 
 enum class StatusCode : int32_t {
   kOk = 0,
@@ -68,4 +68,4 @@ class [[nodiscard]] Result {
   std::optional<T> value_;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

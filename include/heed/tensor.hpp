@@ -6,7 +6,7 @@
 #include <initializer_list>
 #include <type_traits>
 
-namespace heed {
+namespace heed::inline v1 {
 
 // kInt8 and kInt4 are quantized elements: codes, whose scales lie beside them. Caches and packed
 // matrices store them. Of views, those of keys and values (attention()) and of codes
@@ -118,4 +118,4 @@ struct MutableTensorView : TensorView {
   explicit MutableTensorView(const TensorView& view) : TensorView(view) {}
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

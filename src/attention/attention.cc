@@ -12,7 +12,7 @@
 #include "src/kernels/exp2_constants.h"
 #include "src/kernels/infinity.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // What the weights of a row need. Their scores are taken from the largest in units, which is exact;
@@ -298,4 +298,4 @@ Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView
   return Run(q, {{}, {}, nullptr, &kv}, out, options, context);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

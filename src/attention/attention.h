@@ -11,9 +11,9 @@
 #include "src/base/arena.h"
 #include "src/base/context.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // What attention() does after PlanAttention, in an arena of at least plan.bytes.
 Status RunAttention(const AttentionPlan& plan, Arena arena, Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

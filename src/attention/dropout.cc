@@ -3,7 +3,7 @@
 #include "src/base/check.h"
 #include "src/base/float_environment.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 struct Words {
@@ -72,4 +72,4 @@ Status dropout_mask(float probability, uint64_t seed, const MutableTensorView& m
   return Status();
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 #include "heed/attention.hpp"
 #include "heed/status.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 Status CheckDropoutProbability(float probability);
 
@@ -16,4 +16,4 @@ Status CheckDropoutProbability(float probability);
 void DropoutMultipliers(float probability, uint64_t seed, uint32_t batch, uint32_t head,
                         uint32_t query, size_t begin, size_t end, float* multiplier);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -6,7 +6,7 @@
 #include "src/attention/dropout.h"
 #include "src/kernels/infinity.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Copies rows of `keys` elements, `stride` apart, to `room`, [count][kKeyBlock], and fills them up
@@ -282,4 +282,4 @@ bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t blo
   return true;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

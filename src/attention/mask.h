@@ -11,7 +11,7 @@
 #include "src/base/arena.h"
 #include "src/kernels/attention.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct KeyRange {
   size_t begin = 0, end = 0;
@@ -127,4 +127,4 @@ struct BlockScratch {
 bool DescribeBlock(const Rows& rows, const AttentionKernels& kernels, size_t block,
                    const GroupKeys& of_group, const BlockScratch& scratch, KeyBlock* keys);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -6,7 +6,7 @@
 #include "src/cache/kv_cache.h"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Rows of another type than f32 are widened a panel of keys at a time: they are in L1 when they go
@@ -252,4 +252,4 @@ void KeyBlocks::PackValues(const KeyHead& head, size_t first, size_t count, floa
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

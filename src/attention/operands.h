@@ -12,7 +12,7 @@
 #include "src/kernels/prefetch.h"
 #include "src/kernels/widen.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // One kv head of one sequence, with `len` keys.
 struct KeyHead {
@@ -99,4 +99,4 @@ class KeyBlocks {
   bool narrow_ = false;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -8,7 +8,7 @@
 #include "src/base/check.h"
 #include "src/cache/kv_cache.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Not known, because the lengths were not read: any size will do.
@@ -194,4 +194,4 @@ Status CheckViews(const AttentionPlan& plan) {
   return CheckTree(plan);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

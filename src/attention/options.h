@@ -10,7 +10,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct AttentionPlan;
 
@@ -131,4 +131,4 @@ Status CheckSettings(const AttentionPlan& plan);
 // All other views, and lengths against them.
 Status CheckViews(const AttentionPlan& plan);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -5,7 +5,7 @@
 #include "src/base/float_environment.h"
 #include "src/kernels/exp2_constants.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 Status CheckSameShape(const char* name, const TensorView& view, const char* want_name,
@@ -217,4 +217,4 @@ Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const T
   return Status();
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -11,7 +11,7 @@
 #include "src/base/float_environment.h"
 #include "src/base/math.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Rows of a task. The more, the less often keys are copied into panels; a row's queries and output
@@ -218,4 +218,4 @@ Status alibi_slopes(const MutableTensorView& slopes) {
   return Status();
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

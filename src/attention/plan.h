@@ -15,7 +15,7 @@
 #include "src/kernels/pack.h"
 #include "src/kernels/score_units.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Where keys and values come from: tensors, or a cache, or pages.
 struct KeySource {
@@ -91,4 +91,4 @@ Status CheckSize(const char* name, size_t size);
 
 double AttentionFlops(const AttentionPlan& plan);
 
-}  // namespace heed
+}  // namespace heed::inline v1

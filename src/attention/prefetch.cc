@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 void PrefetchGroup(const HeadsView& view, const Rows& group, PrefetchRows* prefetch) {
@@ -53,4 +53,4 @@ void GroupPrefetch::Next(size_t g, bool writes, bool as_stored, BlockPrefetch* p
   if (writes) PrefetchGroup(plan.out, rows_.Group(g * kScoreRows), &prefetch->rows);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

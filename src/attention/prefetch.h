@@ -7,7 +7,7 @@
 #include "src/attention/workspace.h"
 #include "src/kernels/prefetch.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // What the groups of rows of a task prefetch during one block of keys.
 class GroupPrefetch {
@@ -26,4 +26,4 @@ class GroupPrefetch {
   size_t part_ = 0, parts_ = 1;  // of the rows of the next block
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -8,7 +8,7 @@
 #include "src/attention/plan.h"
 #include "src/kernels/attention.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Some queries of one sequence and kv head: rows [first, first + count), see AttentionPlan.
 struct Rows {
@@ -69,4 +69,4 @@ inline Rows RowsOfTask(const AttentionPlan& plan, size_t task) {
   return Rows(plan, head / plan.k.heads, head % plan.k.heads, plan.row_blocks - 1 - task / heads);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -5,7 +5,7 @@
 #include "src/attention/prefetch.h"
 #include "src/kernels/infinity.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 void ClearSegment(const Rows& group, const AttentionWorkspace& w) {
@@ -174,4 +174,4 @@ Status RunSegments(const AttentionPlan& plan, const StateView& state, const Atte
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

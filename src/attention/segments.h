@@ -10,7 +10,7 @@
 #include "src/attention/workspace.h"
 #include "src/base/context.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Finds the keys that the rows see.
 void PrepareRows(const Rows& rows, const AttentionWorkspace& w);
@@ -45,4 +45,4 @@ RowPartial PartOf(const StateView& state, size_t segment, const Rows& rows, size
 [[nodiscard]] Status RunSegments(const AttentionPlan& plan, const StateView& state,
                                  const AttentionMemory& memory, const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -11,7 +11,7 @@
 #include "src/base/rows.h"
 #include "src/kernels/score_units.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // How rows are shared out.
@@ -106,4 +106,4 @@ Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOpt
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

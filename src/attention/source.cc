@@ -5,7 +5,7 @@
 #include "src/base/check.h"
 #include "src/cache/kv_cache.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Keys or values in tensors or pages.
@@ -369,4 +369,4 @@ Status ReadLengths(Context::Impl& context, AttentionPlan* plan) {
                     &plan->weights_queries);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

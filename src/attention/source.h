@@ -4,7 +4,7 @@
 
 #include "src/attention/plan.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // That a tensor of rank 3 or 4 has `batch` sequences and `heads` heads.
 Status CheckHeads(const char* name, const TensorView& view, size_t batch, size_t heads);
@@ -20,4 +20,4 @@ Status PlanKeys(const Context::Impl& context, const KeySource& source, Attention
 // checked as it is copied.
 Status ReadLengths(Context::Impl& context, AttentionPlan* plan);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 #include "src/kernels/exp2_constants.h"
 #include "src/kernels/infinity.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Brings `total` to the scale of a common maximum with `max`; returns that of the other side.
@@ -60,4 +60,4 @@ void TakeSink(const AttentionKernels& kernels, size_t n, float sink, const RowPa
   kernels.scale(total.acc, f, n);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

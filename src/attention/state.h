@@ -7,7 +7,7 @@
 #include "src/base/heads_view.h"
 #include "src/kernels/attention.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // What some keys contribute to one row, with its maximum in base 2. acc has as many floats as the
 // caller says.
@@ -46,4 +46,4 @@ float InverseOf(float sum);  // 0 for 0
 // log(e^max * sum), `max` a natural logarithm.
 float LogSumExp(double max, float sum);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -4,7 +4,7 @@
 
 #include "src/base/parallel.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena)
     : queries(arena->Take<float>(plan.row_block, plan.q.dim)),
@@ -67,4 +67,4 @@ void PlanMemory(const Context::Impl& context, AttentionPlan* plan) {
   plan->bytes = counted.used();
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

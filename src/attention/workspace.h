@@ -14,7 +14,7 @@
 #include "src/kernels/attention.h"
 #include "src/kernels/prefetch.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // What is known of a group of rows.
 struct RowGroup {
@@ -98,4 +98,4 @@ template <class Visit>
       [&](size_t task, size_t worker) { visit(task, memory.OfWorker(plan, worker)); });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

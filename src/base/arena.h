@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Without memory an arena only counts. So one function lays out what an operation needs, and says
 // beforehand how many bytes that is: see Context::Impl::Reserve. Copies go on from the same place,
@@ -45,4 +45,4 @@ class Arena {
   size_t used_ = 0;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #endif
 
-namespace heed {
+namespace heed::inline v1 {
 
 size_t L2CacheBytes() {
   constexpr size_t kCommon = size_t{512} << 10;
@@ -18,4 +18,4 @@ size_t L2CacheBytes() {
   return kCommon;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

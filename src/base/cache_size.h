@@ -3,9 +3,9 @@
 
 #include <cstddef>
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Bytes of a core's second-level cache; a common size where the system does not say.
 size_t L2CacheBytes();
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -6,7 +6,7 @@
 
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Offsets in elements of the first and last byte's element, relative to data; false on overflow.
@@ -256,4 +256,4 @@ Status CheckStored(const char* name, DType dtype) {
                        name, name_of(dtype));
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

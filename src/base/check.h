@@ -7,7 +7,7 @@
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Returns from the enclosing function when `expression` is an error.
 #define HEED_RETURN_IF_ERROR(expression)                        \
@@ -59,4 +59,4 @@ bool Product(const size_t* factors, size_t count, size_t* product);
 // That caches can store elements of this type.
 Status CheckStored(const char* name, DType dtype);
 
-}  // namespace heed
+}  // namespace heed::inline v1

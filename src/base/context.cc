@@ -14,7 +14,7 @@
 #include "src/base/process_limits.h"
 #include "src/base/targets.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 constexpr size_t kMaxThreads = 4096;
@@ -145,4 +145,4 @@ size_t Context::workspace_bytes() const {
   return impl_ != nullptr ? impl_->workspace_bytes + impl_->plan_bytes : 0;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

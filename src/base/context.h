@@ -25,7 +25,7 @@
 #include "src/kernels/softmax.h"
 #include "src/kernels/widen.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct FreeFloats {
   void operator()(float* p) const { std::free(p); }
@@ -91,4 +91,4 @@ const Status& CheckContext(const Context& context);
 // Of `count` elements of `size` bytes.
 Status OutOfMemory(const char* what, size_t count, size_t size = 1);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -8,7 +8,7 @@
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 float LoadElement(const TensorView& view, ptrdiff_t offset) {
@@ -78,4 +78,4 @@ Status convert(const TensorView& from, const MutableTensorView& to, Context& con
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

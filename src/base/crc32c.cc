@@ -2,7 +2,7 @@
 
 #include <array>
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 constexpr uint32_t kPolynomial = 0x82F63B78;  // bits reversed
@@ -43,4 +43,4 @@ uint32_t Crc32c(const void* data, size_t bytes) {
   return ~crc;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace heed {
+namespace heed::inline v1 {
 
 uint32_t Crc32c(const void* data, size_t bytes);
 
-}  // namespace heed
+}  // namespace heed::inline v1

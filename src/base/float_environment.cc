@@ -9,7 +9,7 @@
 // <cfenv> would do for some of this, but it lies in libm, knows nothing of flushing, and on x86
 // pays for the x87 unit too. A register is written only where it changes: that costs more than to
 // read it.
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // For each target: what reads and writes the register, and the bits that settings have in it. All
@@ -105,4 +105,4 @@ void WriteFlags(uint64_t) {}
   if (ReadFlags() != flags_) WriteFlags(flags_);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Sets the calling thread's defaults, on which every bit of a result depends: rounding to nearest,
 // subnormals kept, no traps. At the end it puts back what was there, the raised flags included, so
@@ -21,4 +21,4 @@ class FloatEnvironment {
   uint64_t flags_;    // the register of flags, where that is another
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -6,7 +6,7 @@
 
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 inline float ToFloat(float x) { return x; }
 
@@ -51,4 +51,4 @@ inline f16 ToF16(float x) {
   return {static_cast<uint16_t>(sign | result)};
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

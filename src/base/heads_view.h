@@ -6,7 +6,7 @@
 
 #include "heed/tensor.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // [batch, len, heads, dim] with or without the batch. Two elements of kInt4 lie in a byte.
 struct HeadsView {
@@ -81,4 +81,4 @@ T& MutableAt(const TensorView& view, Index... index) {
   return const_cast<T&>(At<T>(view, index...));
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

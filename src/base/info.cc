@@ -1,20 +1,15 @@
 #include "heed/info.hpp"
 
-#include <cstring>
-
 #include "hwy/highway.h"
 #include "src/base/targets.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
-
-// Highway numbers targets of a platform from best to worst in ascending bits.
-int64_t LowestBit(int64_t bits) { return bits & -bits; }
 
 size_t ListNames(int64_t targets, const char** names, size_t max) {
   size_t count = 0;
   for (; targets != 0; targets &= targets - 1, ++count) {
-    if (count < max) names[count] = hwy::TargetName(LowestBit(targets));
+    if (count < max) names[count] = TargetName(LowestTarget(targets));
   }
   return count;
 }
@@ -23,22 +18,6 @@ constexpr int64_t kWithoutFma =
     HWY_SSE2 | HWY_SSSE3 | HWY_SSE4 | HWY_WASM | HWY_WASM_EMU256 | HWY_SCALAR | HWY_EMU128;
 
 }  // namespace
-
-int64_t SupportedTargets() {
-  const int64_t both = hwy::SupportedTargets() & HWY_TARGETS;
-  return both != 0 ? both : HWY_STATIC_TARGET;
-}
-
-int64_t BestTarget() { return LowestBit(SupportedTargets()); }
-
-int64_t TargetByName(const char* name) {
-  for (int64_t targets = SupportedTargets(); targets != 0; targets &= targets - 1) {
-    if (std::strcmp(hwy::TargetName(LowestBit(targets)), name) == 0) return LowestBit(targets);
-  }
-  return 0;
-}
-
-const char* TargetName(int64_t target) { return hwy::TargetName(target); }
 
 const char* version() { return HEED_VERSION; }
 
@@ -57,4 +36,4 @@ Family family(const char* target) {
   return bit == 0 || (bit & kWithoutFma) != 0 ? Family::kMultiplyAdd : Family::kFma;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 constexpr double kLn2Hi = 0x1.62e42fee00000p-1;  // 32 bits: exact times any exponent
@@ -67,4 +67,4 @@ void SinCos(double angle, double* sin, double* cos) {
   if (((n + 1) & 2) != 0) *cos = -*cos;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

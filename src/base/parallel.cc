@@ -13,7 +13,7 @@
 #include "src/base/float_environment.h"
 #include "src/base/process_limits.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 struct Job {
@@ -120,4 +120,4 @@ size_t WorkersFor(const Context::Impl& context, size_t num_tasks, double flops) 
                           std::min({context.num_threads, num_tasks, static_cast<size_t>(worth)}));
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 
 #include "src/base/context.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Calls task(arg, index, worker) for every index in [0, num_tasks), on up to `workers` threads;
 // worker is in [0, workers). Tasks begin in ascending order, so put the long ones first. Fails when
@@ -28,4 +28,4 @@ Status ForEachTask(const Context::Impl& context, size_t num_tasks, size_t worker
 // How many threads to use for `num_tasks` tasks of `flops` operations in all.
 size_t WorkersFor(const Context::Impl& context, size_t num_tasks, double flops);
 
-}  // namespace heed
+}  // namespace heed::inline v1

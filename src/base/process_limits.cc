@@ -14,7 +14,7 @@
 #include <cstring>
 #endif
 
-namespace heed {
+namespace heed::inline v1 {
 
 #ifdef __linux__
 namespace {
@@ -211,4 +211,4 @@ size_t ThreadsToBeHad(size_t wanted, const char*) { return wanted; }
 
 #endif
 
-}  // namespace heed
+}  // namespace heed::inline v1

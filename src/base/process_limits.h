@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace heed {
+namespace heed::inline v1 {
 
 // `root` goes before every path that is read, so that tests can make up a system.
 
@@ -16,4 +16,4 @@ size_t CpuQuota(const char* root = "");
 // (pids.max) and its user (RLIMIT_NPROC, which does not bind root) have left.
 size_t ThreadsToBeHad(size_t wanted, const char* root = "");
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -23,7 +23,7 @@
 
 #include "src/base/half.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // The element of the largest magnitude; of two that differ in sign the positive one. NaN if there
 // is a NaN or an infinity.
@@ -78,4 +78,4 @@ struct Int16Scale {
 inline int8_t Int8Code(float x, float scale) { return Code(x, scale, -127.0f, 127.0f); }
 inline int8_t Int4Code(float x, float scale) { return Code(x, scale, -8.0f, 7.0f); }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -2,7 +2,7 @@
 
 #include "src/base/half.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 template <class T>
@@ -31,4 +31,4 @@ RowWriter RowWriterOf(const WidenKernels& kernels, DType dtype) {
   return kernels.narrow[StoredIndex(DType::kF32)];
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 #include "heed/tensor.hpp"
 #include "src/kernels/widen.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Reads rows whose elements lie `stride` apart, widened exactly.
 class RowReader {
@@ -29,4 +29,4 @@ class RowReader {
 using RowWriter = void (*)(const float* from, size_t n, void* to);
 RowWriter RowWriterOf(const WidenKernels& kernels, DType dtype);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -3,7 +3,7 @@
 #include <cstdarg>
 #include <cstdio>
 
-namespace heed {
+namespace heed::inline v1 {
 
 Status Status::Error(StatusCode code, const char* format, ...) {
   Status status;
@@ -15,4 +15,4 @@ Status Status::Error(StatusCode code, const char* format, ...) {
   return status;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace heed {
+namespace heed::inline v1 {
 
 size_t size_of(DType dtype) {
   switch (dtype) {
@@ -99,4 +99,4 @@ TensorView TensorView::slice(size_t dim, size_t begin, size_t end) const {
   return view;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <type_traits>
 
-namespace heed {
+namespace heed::inline v1 {
 
 template <class T>
 class Array {
@@ -45,4 +45,4 @@ class Array {
   size_t size_ = 0, capacity_ = 0;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

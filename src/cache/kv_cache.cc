@@ -10,7 +10,7 @@
 #include "src/base/quantize.h"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Bytes of the scales of a block's keys or values.
@@ -374,4 +374,4 @@ Status KvCache::truncate(size_t length) {
   return Status();
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -11,7 +11,7 @@
 #include "src/cache/kv_tokens.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct KvCache::Impl {
   KvCacheConfig config;
@@ -60,4 +60,4 @@ struct KvCache::Impl {
 // Ok, or that the cache was moved from.
 Status CheckCache(const KvCache& cache);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -3,7 +3,7 @@
 #include "src/base/check.h"
 #include "src/base/parallel.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 Status CheckTokens(const char* name, const TensorView& view, size_t batch, size_t num_kv_heads,
@@ -55,4 +55,4 @@ size_t WorkersForTokens(const Context::Impl& context, size_t num_tasks, const Kv
   return WorkersFor(context, num_tasks, elements * kElementCost);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -9,7 +9,7 @@
 #include "src/base/heads_view.h"
 #include "src/base/rows.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // In the caller's memory, whether or not batch was given. Of f32, f16 or bf16.
 struct KvTokens {
@@ -59,4 +59,4 @@ Status CheckKvTokens(const TensorView& k, const TensorView& v, size_t batch, siz
 // What it is worth to copy them with several threads.
 size_t WorkersForTokens(const Context::Impl& context, size_t num_tasks, const KvTokens& tokens);
 
-}  // namespace heed
+}  // namespace heed::inline v1

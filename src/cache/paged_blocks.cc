@@ -7,7 +7,7 @@
 #include "src/base/check.h"
 #include "src/cache/paged_kv_cache.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 uint64_t NextSerial() {
@@ -237,4 +237,4 @@ void PagedKvCache::Impl::Write(const Sequence& sequence, size_t token, const Wid
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

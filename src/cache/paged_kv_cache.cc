@@ -8,7 +8,7 @@
 #include "src/base/parallel.h"
 #include "src/cache/paged_kv_cache.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 constexpr PagedKvCacheConfig kNoConfig = {.block_size = 0};
@@ -199,4 +199,4 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
   return kv;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

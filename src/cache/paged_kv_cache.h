@@ -11,7 +11,7 @@
 #include "src/cache/kv_tokens.h"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // The keys or the values of all blocks, each head of a token as a row.
 struct PagedPool {
@@ -88,4 +88,4 @@ struct PagedKvCache::Impl {
              size_t i, float* row, const Kernels& kernels);
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -17,7 +17,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
 
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
@@ -163,13 +163,13 @@ float Exp2OfOne(float x) { return Exp2One(x); }
 constexpr AttentionKernels kKernels = {&Attend, &Weights,   &Merge,      &Scale,    &Fold,
                                        &Finish, &SeenBytes, &SeenFloats, &Exp2OfOne};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(AttentionKernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

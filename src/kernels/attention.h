@@ -10,7 +10,7 @@
 #include "src/kernels/panels.h"
 #include "src/kernels/prefetch.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Rows a kernel takes at a time: 24 * kKeyBlock scores are 12 KB, so that they stay in L1 beside a
 // panel of keys or values (4 or 8 KB) from q.k through softmax to p.v.
@@ -119,4 +119,4 @@ struct AttentionKernels {
 template <>
 const AttentionKernels& KernelsOf<AttentionKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

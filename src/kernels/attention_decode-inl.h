@@ -14,7 +14,7 @@
 #include "src/kernels/online_softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using StreamKeysOf = void (*)(const QueryRows&, const KeyBlock&, const CommonKeys&, Pieces&);
@@ -40,7 +40,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void AttendStreams(const QueryRows& t, cons
   SoftmaxStep(t, block, state, factor, pieces.prefetcher);
   kStreamValues[StoredIndex(block.v.dtype)](t, block, keys, state, factor, pieces);
 }
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_ATTENTION_DECODE_INL_H_

@@ -17,7 +17,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 struct ValueRows {
@@ -179,7 +179,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void Values(const QueryRows& t, const KeyBl
   }
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_ATTENTION_PV_INL_H_

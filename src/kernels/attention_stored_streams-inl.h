@@ -20,7 +20,7 @@
 #include "src/kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using StagedPanel = float[kStagedSteps * kPanel];
@@ -535,7 +535,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void StreamStoredValues(const QueryRows& t,
     EndSums(t, sums, panel, count, state);
   }
 }
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_ATTENTION_STORED_STREAMS_INL_H_

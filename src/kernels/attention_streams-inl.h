@@ -23,7 +23,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kStreams = 4;
@@ -396,7 +396,7 @@ HWY_INLINE void PrefetchValues(const QueryRows& t, const KeyBlock& block, const 
     for (size_t p = 0; p < values.count; ++p) PrefetchToL2(values.at(p) + k * kPanel);
   }
 }
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_ATTENTION_STREAMS_INL_H_

@@ -14,7 +14,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 
 // What the rows [first, first + count) of a tile see of a block.
 struct TileRange {
@@ -57,7 +57,7 @@ struct TileRanges {
   }
 };
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_ATTENTION_TILES_INL_H_

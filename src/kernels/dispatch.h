@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace heed {
+namespace heed::inline v1 {
 
 // The kernels of one instruction set: one bit of Highway's HWY_* masks, among those compiled.
 template <class Table>
@@ -20,4 +20,4 @@ const Table& KernelsOf(int64_t target);
     return HWY_STATIC_NAMESPACE::kKernels;        \
   }
 
-}  // namespace heed
+}  // namespace heed::inline v1

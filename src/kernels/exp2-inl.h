@@ -11,7 +11,7 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The larger of x and a constant; NaN for NaN. Vectors of x86 give the second operand where one is
@@ -60,7 +60,7 @@ HWY_INLINE float Exp2One(float x) {
   return hn::GetLane(Exp2<D>(1.0f)(hn::Set(D(), x)));
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_EXP2_INL_H_

@@ -1,7 +1,7 @@
 // The constants of 2^x: part of the bit contract, shared with the specification in test/spec.
 #pragma once
 
-namespace heed {
+namespace heed::inline v1 {
 
 // 2^(a x) of a x <= 0 is computed as (2 * 2^r) * 2^(n - 1) with n the integer nearest to a x and
 // r = a x - n. From n = -126 down 2^(n - 1) is no normal number, and the result is 0: no subnormal
@@ -27,4 +27,4 @@ inline constexpr double kMostUnit = 0x1p60;
 // A natural logarithm in base 2, rounded once.
 inline float ToBase2(float x) { return static_cast<float>(double{x} * kLog2e); }
 
-}  // namespace heed
+}  // namespace heed::inline v1

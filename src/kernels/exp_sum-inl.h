@@ -16,7 +16,7 @@
 #include "src/kernels/inline_lambda.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using DSum = hn::CappedTag<float, kSumLanes>;
@@ -74,7 +74,7 @@ HWY_INLINE void FoldLanes(float* lanes) {
   FoldHalf<1>(lanes);
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_EXP_SUM_INL_H_

@@ -13,7 +13,7 @@
 #include "src/kernels/weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
 
 // One stream of reads does not reach what memory gives (its prefetcher stops where a page ends, and
@@ -598,13 +598,13 @@ constexpr FewRowsKernels kKernels = {
     &TimesRows,
     &TimesColumns};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(FewRowsKernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

@@ -8,7 +8,7 @@
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 inline constexpr size_t kMaxFewRows = kTileRows - 1;
 
@@ -47,4 +47,4 @@ struct FewRowsKernels {
 template <>
 const FewRowsKernels& KernelsOf<FewRowsKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

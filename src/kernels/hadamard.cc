@@ -7,7 +7,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
 
 // Sums and differences of the two halves of a part, times `scale` in the last step, pair beside
@@ -63,13 +63,13 @@ void Row(const float* x, size_t n, size_t part, float scale, float* scratch, flo
 
 constexpr HadamardKernels kKernels = {&Row};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(HadamardKernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

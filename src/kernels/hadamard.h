@@ -5,7 +5,7 @@
 
 #include "src/kernels/dispatch.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct HadamardKernels {
   // One row of n elements, in parts of `part`, a power of two; y may be x. `scratch` has 2 * part
@@ -16,4 +16,4 @@ struct HadamardKernels {
 template <>
 const HadamardKernels& KernelsOf<HadamardKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

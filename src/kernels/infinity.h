@@ -3,8 +3,8 @@
 
 #include <limits>
 
-namespace heed {
+namespace heed::inline v1 {
 
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-}  // namespace heed
+}  // namespace heed::inline v1

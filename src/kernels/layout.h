@@ -11,7 +11,7 @@
 
 #include "heed/numerics.hpp"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // The right operand of a product (weights, keys, values) lies in panels of 16 columns,
 // [columns / 16][depth][16]: one to four vectors wide on every target, so that a packed matrix or
@@ -36,4 +36,4 @@ constexpr size_t RoundUp(size_t n, size_t multiple) {
 }
 constexpr size_t CeilDiv(size_t n, size_t divisor) { return n / divisor + (n % divisor != 0); }
 
-}  // namespace heed
+}  // namespace heed::inline v1

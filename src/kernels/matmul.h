@@ -9,7 +9,7 @@
 #include "src/kernels/pack.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // One chunk of depth (at most kSumChunk) of c[rows, columns].
 struct MatmulBlock {
@@ -42,4 +42,4 @@ struct MatmulKernels {
 template <>
 const MatmulKernels& KernelsOf<MatmulKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -16,7 +16,7 @@
 #include "src/kernels/weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
 
 using DI = hn::RebindToSigned<DF>;
@@ -369,13 +369,13 @@ void Block(const MatmulInt16Block& t) {
 
 constexpr MatmulInt16Kernels kKernels = {&Quantize, &Widen, &Block};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(MatmulInt16Kernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

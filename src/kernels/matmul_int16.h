@@ -10,7 +10,7 @@
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Codes of two steps, 2 i and 2 i + 1 of a chunk, are a word: the first in its low half. The last
 // pair of an odd depth has 0 as its second. Tiles of rows are [rows / 6][pairs][6], panels
@@ -63,4 +63,4 @@ struct MatmulInt16Kernels {
 template <>
 const MatmulInt16Kernels& KernelsOf<MatmulInt16Kernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

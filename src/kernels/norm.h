@@ -6,7 +6,7 @@
 
 #include "src/kernels/dispatch.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct NormKernels {
   // In place, for each of `rows` rows of n floats, one after the other in memory:
@@ -17,4 +17,4 @@ struct NormKernels {
 template <>
 const NormKernels& KernelsOf<NormKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -18,7 +18,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // A number for each row of a group, with room for whole vectors.
@@ -101,7 +101,7 @@ HWY_INLINE void SoftmaxStep(const QueryRows& t, const KeyBlock& block, const Row
   }
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_ONLINE_SOFTMAX_INL_H_

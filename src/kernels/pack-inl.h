@@ -14,7 +14,7 @@
 #include "src/kernels/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Squares of 4 by 4 floats are transposed within blocks of 128 bits, two squares at a time where
@@ -311,7 +311,7 @@ HWY_MAYBE_UNUSED static void PackTile(const float* const* rows_at, ptrdiff_t dep
   }
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_PACK_INL_H_

@@ -7,7 +7,7 @@
 #include "src/kernels/pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 
 namespace {
 
@@ -22,13 +22,13 @@ void CopyToTile(const float* const* rows_at, ptrdiff_t depth_stride, size_t rows
 
 constexpr PackKernels kKernels = {&CopyToPanels, &CopyToTile};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(PackKernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

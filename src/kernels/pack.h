@@ -7,7 +7,7 @@
 #include "src/kernels/dispatch.h"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // m[k, c] at source + k * depth_stride + c * column_stride into panels [columns / 16][depth][16];
 // columns are padded with zeros to a multiple of 16. `panel_stride` is at least depth * 16.
@@ -38,4 +38,4 @@ struct PackKernels {
 template <>
 const PackKernels& KernelsOf<PackKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

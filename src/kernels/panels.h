@@ -7,7 +7,7 @@
 #include "heed/tensor.hpp"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // The types that are stored, in the order of tables of kernels and of saved files.
 inline constexpr size_t kStoredTypes = 5;
@@ -84,4 +84,4 @@ struct Panels {
   const uint8_t* bytes() const { return static_cast<const uint8_t*>(data); }
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -13,7 +13,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // What MultiplyTile prefetches at its step k: nothing.
@@ -61,7 +61,7 @@ class RowPrefetcher {
   size_t per_part_, line_ = 0;
 };
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_PREFETCH_INL_H_

@@ -8,7 +8,7 @@
 #include "src/kernels/layout.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 inline constexpr bool kPrefetch = true;
 
@@ -54,4 +54,4 @@ struct BlockPrefetch {
   PrefetchRows rows;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

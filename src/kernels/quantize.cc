@@ -16,7 +16,7 @@
 #include "src/kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
 
 using DI = hn::RebindToSigned<DF>;
@@ -197,13 +197,13 @@ void Int8PanelCodes(const float* panel, size_t depth, const float* scales, uint8
 constexpr QuantizeKernels kKernels = {&Row<Int8>,   &Row<Int4>,       &Panel<Int8>,
                                       &Panel<Int4>, &PanelMagnitudes, &Int8PanelCodes};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(QuantizeKernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

@@ -7,7 +7,7 @@
 #include "src/kernels/dispatch.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // A panel of floats [depth][16] into one of int8 or int4 (panels.h). Column c has its scale, f32 or
 // f16, for group g of the depth at scales[g * group_stride + c]. A group of int4 is even, or the
@@ -37,4 +37,4 @@ struct QuantizeKernels {
 template <>
 const QuantizeKernels& KernelsOf<QuantizeKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

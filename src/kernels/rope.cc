@@ -6,7 +6,7 @@
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 namespace {
@@ -67,13 +67,13 @@ void Interleaved(const float* x, const float* cos, const float* sin, size_t pair
 
 constexpr RopeKernels kKernels = {&Half, &Interleaved};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(RopeKernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

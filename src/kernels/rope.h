@@ -6,7 +6,7 @@
 
 #include "src/kernels/dispatch.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Rotates `pairs` channel pairs of x into y (which may be x) by the given cosines and sines.
 struct RopeKernels {
@@ -17,4 +17,4 @@ struct RopeKernels {
 template <>
 const RopeKernels& KernelsOf<RopeKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 
 #include "src/kernels/exp2_constants.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Scores factor * x of `unit` each are scale * x: softmax subtracts them from one another, and
 // 2^x multiplies the difference by to_base2() anyway. The factor is 1 or -1, unless the scale is so
@@ -38,4 +38,4 @@ struct ScoreUnits {
   }
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

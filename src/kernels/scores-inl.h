@@ -18,7 +18,7 @@
 #include "src/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Scores of models stay below half the cap, so that tanh seldom needs its exponential and division.
@@ -121,7 +121,7 @@ HWY_INLINE void ChangeScores(const QueryRows& t, const KeyBlock& block, size_t r
     ReplaceHidden(block.visible, r, from, to, kMinusInfinity, scores);
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_SCORES_INL_H_

@@ -6,7 +6,7 @@
 
 #include "src/kernels/dispatch.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct SoftmaxRow {
   const float* x;
@@ -25,4 +25,4 @@ struct SoftmaxKernels {
 template <>
 const SoftmaxKernels& KernelsOf<SoftmaxKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

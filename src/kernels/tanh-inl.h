@@ -13,7 +13,7 @@
 #include "src/kernels/exp2-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The form for |x| below kTanhSmall; NaN for NaN.
@@ -37,7 +37,7 @@ HWY_INLINE V Tanh(D d, V x) {
   return hn::IfThenElse(hn::Lt(size, hn::Set(d, kTanhSmall)), small, hn::CopySignToAbs(large, x));
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_TANH_INL_H_

@@ -1,7 +1,7 @@
 // The constants of tanh: part of the bit contract, shared with the specification in test/spec.
 #pragma once
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Below this tanh(x) = x + x^3 (c0 + c1 x^2 + ... + c4 x^8), from there (1 - e) / (1 + e) with
 // e = exp(-2 |x|) = 2^(-kTanhExponent |x|).
@@ -15,4 +15,4 @@ inline constexpr float kTanhC2 = -0x1.b9258ap-5f;
 inline constexpr float kTanhC3 = 0x1.58048ep-6f;
 inline constexpr float kTanhC4 = -0x1.8f8de4p-8f;
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -14,7 +14,7 @@
 #include "src/kernels/panels.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Vectors run along columns, never more than a panel is wide.
@@ -262,7 +262,7 @@ HWY_INLINE void WithTileRows(size_t rows, const Args&... args) {
   }
 }
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_TILE_INL_H_

@@ -13,7 +13,7 @@
 #include "src/kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Scales of one vector of columns, `at` elements from the first.
@@ -80,7 +80,7 @@ struct Weights {
   }
 };
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HEED_WEIGHTS_INL_H_

@@ -13,7 +13,7 @@
 #include "src/kernels/widen-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace heed::HWY_NAMESPACE {
+namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
 
 // Steps [k, end) of a panel, of which vector `column` of the columns has one scale each; k is even.
@@ -171,13 +171,13 @@ constexpr WidenKernels kKernels = {
     &WidenInt4Row,
     {&NarrowToF32, &NarrowToF16, &NarrowToBF16, nullptr, nullptr}};
 
-}  // namespace heed::HWY_NAMESPACE
+}  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heed {
+namespace heed::inline v1 {
 
 HEED_DISPATCH(WidenKernels)
 
-}  // namespace heed
+}  // namespace heed::inline v1
 #endif  // HWY_ONCE

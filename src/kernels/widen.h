@@ -6,7 +6,7 @@
 #include "src/kernels/dispatch.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Steps [begin, begin + depth) of `panels` panels from `first` on, as panels of f32. `begin` is
 // even. The steps begin where a group does, or all lie in one group.
@@ -34,4 +34,4 @@ struct WidenKernels {
 template <>
 const WidenKernels& KernelsOf<WidenKernels>(int64_t target);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -11,7 +11,7 @@
 #include "src/kernels/hadamard.h"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 float* Scratch(const HadamardPlan& plan, Arena* arena) {
@@ -80,4 +80,4 @@ Status hadamard(const TensorView& x, const MutableTensorView& y, Context& contex
   return RunHadamard(plan, arena, impl);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 #include "src/base/arena.h"
 #include "src/base/context.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 struct HadamardPlan {
   TensorView x;
@@ -26,4 +26,4 @@ void PlanHadamard(const TensorView& x, const MutableTensorView& y, const Context
 // What hadamard() does after PlanHadamard, in an arena of at least plan.bytes.
 Status RunHadamard(const HadamardPlan& plan, Arena arena, const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

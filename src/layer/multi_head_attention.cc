@@ -10,7 +10,7 @@
 #include "src/base/parallel.h"
 #include "src/cache/kv_cache.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // [batch, seq, width] as the [batch * seq, width] that matmul takes; false when strides do not
@@ -351,4 +351,4 @@ size_t MultiHeadAttention::d_out() const { return impl_ ? impl_->d_out() : 0; }
 
 size_t MultiHeadAttention::bytes() const { return impl_ ? impl_->bytes() : 0; }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -14,7 +14,7 @@
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // [batch, seq, width] times weights: one product, or where strides don't allow that one per
 // sequence.
@@ -83,4 +83,4 @@ struct MultiHeadAttention::Impl {
   AttentionOptions OptionsFor(const ForwardOptions& options) const;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

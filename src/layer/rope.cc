@@ -10,7 +10,7 @@
 #include "src/base/parallel.h"
 #include "src/base/rows.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Cosine and sine of position * frequency, times `factor`, rounded from double.
@@ -184,4 +184,4 @@ Status rope(const TensorView& x, const TensorView& positions, const MutableTenso
   return RunRope(plan, arena, impl);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

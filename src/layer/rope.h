@@ -9,7 +9,7 @@
 #include "src/base/context.h"
 #include "src/base/heads_view.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 Status CheckRope(const RopeOptions& options, size_t head_dim, size_t* rope_dim);
 Status CheckPositions(const TensorView& positions, size_t batch, size_t len);
@@ -40,4 +40,4 @@ Status PlanRope(const TensorView& x, size_t first_position, const MutableTensorV
 // What rope() does after PlanRope, in an arena of at least plan.bytes.
 Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -6,7 +6,7 @@
 #include "src/base/math.h"
 #include "src/layer/rope.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 constexpr double kPi = 3.141592653589793;
@@ -131,4 +131,4 @@ double RopeFrequencies(const RopeOptions& options, size_t rope_dim, double* freq
   return 1.0;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

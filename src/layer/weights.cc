@@ -12,7 +12,7 @@
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 struct Projection {
@@ -268,4 +268,4 @@ Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionCo
   return layer;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -7,7 +7,7 @@
 #include "src/kernels/matmul.h"
 #include "src/matmul/int16.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // All of k is packed at a time of rows of a where so many of them stay near; else a stretch of it,
@@ -271,4 +271,4 @@ Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Conte
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

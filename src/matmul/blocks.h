@@ -9,7 +9,7 @@
 #include "src/base/context.h"
 #include "src/matmul/matmul.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // What a task computes: c[row .. row_end, column .. column_end).
 struct MatmulTask {
@@ -49,4 +49,4 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan);
 
 Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

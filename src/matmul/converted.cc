@@ -6,7 +6,7 @@
 #include "src/base/parallel.h"
 #include "src/base/rows.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Of a piece's a and c together, and of its b: 16 MB.
@@ -203,4 +203,4 @@ Status RunConverted(const MatmulPlan& plan, Arena arena, const Context::Impl& co
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

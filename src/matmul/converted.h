@@ -6,7 +6,7 @@
 #include "src/base/context.h"
 #include "src/matmul/matmul.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 inline bool IsConverted(const Conversion& of) {
   return of.a.dtype != DType::kF32 || of.b.dtype != DType::kF32 || of.c.dtype != DType::kF32 ||
@@ -19,4 +19,4 @@ void PlanConverted(const Context::Impl& context, MatmulPlan* plan);
 
 Status RunConverted(const MatmulPlan& plan, Arena arena, const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

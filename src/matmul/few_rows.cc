@@ -5,7 +5,7 @@
 #include "src/base/parallel.h"
 #include "src/kernels/few_rows.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 enum class Form { kPanels, kRows, kColumns, kNone };
@@ -106,4 +106,4 @@ Status RunFewRows(const MatmulPlan& plan, const MatmulMemory& memory,
   });
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -6,7 +6,7 @@
 #include "src/matmul/blocks.h"
 #include "src/matmul/matmul.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Whether RunFewRows takes a product with m, n and k at least 1.
 bool HasFewRows(const MatmulPlan& plan);
@@ -16,4 +16,4 @@ void PlanFewRows(const Context::Impl& context, MatmulPlan* plan);
 
 Status RunFewRows(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -13,7 +13,7 @@
 #include "src/base/parallel.h"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 constexpr size_t kLargestBlock = 256, kMostGroups = 16;
@@ -297,4 +297,4 @@ Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context) {
   return pack_gguf(&matrix, 1, context);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

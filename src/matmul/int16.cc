@@ -4,7 +4,7 @@
 
 #include "src/kernels/matmul_int16.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // A worker's memory: rows of a for as many steps as are quantized at a time, and one unit of b.
@@ -87,4 +87,4 @@ void RunInt16Task(const MatmulPlan& plan, const MatmulTask& task, bool keeps_row
   }
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

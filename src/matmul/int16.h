@@ -5,7 +5,7 @@
 #include "src/matmul/blocks.h"
 #include "src/matmul/matmul.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Of a worker's memory, which RunInt16Task lays out.
 size_t Int16Floats(const MatmulPlan& plan);
@@ -14,4 +14,4 @@ size_t Int16Floats(const MatmulPlan& plan);
 void RunInt16Task(const MatmulPlan& plan, const MatmulTask& task, bool keeps_rows, float* memory,
                   const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -10,7 +10,7 @@
 #include "src/matmul/few_rows.h"
 #include "src/matmul/packed_matrix.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 Status CheckProduct(const TensorView& a, size_t b_in, size_t b_out, const MutableTensorView& c,
@@ -190,4 +190,4 @@ Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView&
   return Multiply(a, b, c, options, context);
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -13,7 +13,7 @@
 #include "src/base/context.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // c[m, n] = a[m, k] b (+ bias), shapes checked.
 struct Product2d {
@@ -108,4 +108,4 @@ void PlanTasks(const Context::Impl& context, MatmulPlan* plan);
 // What matmul() does after PlanMatmul, in an arena of at least plan.bytes.
 Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& context);
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -15,7 +15,7 @@
 #include "src/base/quantize.h"
 #include "src/kernels/layout.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Of a task. Rows of whole pages, since each may lie in pages of its own.
@@ -525,4 +525,4 @@ Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t
   return packed;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

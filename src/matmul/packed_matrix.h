@@ -8,7 +8,7 @@
 #include "src/base/context.h"
 #include "src/kernels/panels.h"
 
-namespace heed {
+namespace heed::inline v1 {
 
 // Where panels and scales lie, from the first panel on.
 struct PackedLayout {
@@ -76,4 +76,4 @@ struct PackedMatrix::Impl : PackedLayout {
   class Quantizer;
 };
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -15,7 +15,7 @@
 #include "src/kernels/panels.h"
 #include "src/matmul/packed_matrix.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 // Rows of a task. Where rows lie side by side, as the columns of a matrix do, a cache line of them
@@ -339,4 +339,4 @@ Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout
                     [](size_t, const RowMemory&) {});
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1

@@ -8,7 +8,7 @@
 #include "src/base/crc32c.h"
 #include "src/matmul/packed_matrix.h"
 
-namespace heed {
+namespace heed::inline v1 {
 namespace {
 
 constexpr char kMagic[] = {'h', 'e', 'e', 'd', 'p', 'a', 'c', 'k'};
@@ -208,4 +208,4 @@ Result<PackedMatrix> PackedMatrix::map(const void* data, size_t bytes, const Map
   return matrix;
 }
 
-}  // namespace heed
+}  // namespace heed::inline v1
