@@ -116,6 +116,7 @@ class PagedKvCache {
     void operator()(Impl* impl) const;
   };
   PagedKvCache() = default;
+  static Result<PagedKvCache> create_in(const PagedKvCacheConfig& config, const Memory& memory);
   std::unique_ptr<Impl, Destroy> impl_;
 };
 

@@ -58,6 +58,15 @@ class Region {
   struct Impl;
 
  private:
+  static Result<Region> plan_attention(const TensorView& q, const TensorView& k,
+                                       const TensorView& v, const KvCache* cache,
+                                       const PagedKv* paged, const MutableTensorView& out,
+                                       const AttentionOptions& options, size_t max_workers,
+                                       Context& context);
+  template <class Matrix>
+  static Result<Region> plan_matmul(const TensorView& a, const Matrix& b,
+                                    const MutableTensorView& c, const MatmulOptions& options,
+                                    size_t max_workers, Context& context);
   explicit Region(const Impl* impl) : impl_(impl) {}
   const Impl* impl_;
 };
