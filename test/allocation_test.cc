@@ -399,6 +399,13 @@ void RunWithoutHeap(const ContextOptions& given) {
     ok &= matmul(TensorView(numbers.data(), {90, kWidth}), *map,
                  MutableTensorView(y.data(), {90, kWidth}), {}, context)
               .ok();
+    const Result<Region> region =
+        Region::matmul(TensorView(numbers.data(), {90, kWidth}), *map,
+                       MutableTensorView(y.data(), {90, kWidth}), {}, 2, context);
+    ok &= region.ok();
+    for (size_t phase = 0; phase < region->phases(); ++phase) {
+      ok &= region->run(phase, 0, region->tasks(phase), 0).ok();
+    }
     ok &= merge_attention(nullptr, 0, {}, MutableTensorView(y.data(), {1, 1, 2, 16}), {}, context)
               .ok();
   }
