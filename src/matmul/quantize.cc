@@ -7,7 +7,6 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/heads_view.h"
 #include "src/base/parallel.h"
@@ -240,8 +239,8 @@ Status CheckScales(const TensorView& scales, const TensorView& like, size_t grou
 Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t group,
                                    const MutableTensorView& codes, const MutableTensorView& scales,
                                    const RowErrors& errors, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("x", x, 1, kMaxRank));
   if (!HasScales(dtype)) {
     return Status::Error(StatusCode::kUnsupported, "dtype: is %s, must be int8 or int4",
@@ -296,8 +295,8 @@ void DequantizeRow(const TensorView& codes, const TensorView& scales, size_t gro
 
 Status dequantize(const TensorView& codes, const TensorView& scales, size_t group,
                   const MutableTensorView& y, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckInput("codes", codes, DType::kInt8, 1, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckInput(
       "scales", scales, scales.dtype == DType::kF16 ? DType::kF16 : DType::kF32, 1, kMaxRank));
@@ -325,8 +324,8 @@ Status dequantize(const TensorView& codes, const TensorView& scales, size_t grou
 Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout,
                                         const PackOptions& options, const RowErrors& channels,
                                         Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("b", b, 2, 2));
   HEED_RETURN_IF_ERROR(CheckPackOptions(options));
   const TensorView rows = layout == WeightLayout::kOutIn ? b : b.transpose(0, 1);
