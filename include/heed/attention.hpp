@@ -29,7 +29,7 @@ struct DropoutOptions {
 };
 
 // Where the causal diagonal lies when q_len and kv_len differ.
-enum class CausalAlignment : uint8_t {
+enum class CausalAlignment : int32_t {
   // The last query is the last key's token: query i is at position i + kv_len - q_len.
   kBottomRight,
   // The first query is the first key's token: query i is at position i.

@@ -13,7 +13,7 @@
 namespace heed::inline v1 {
 
 // Which way a weight matrix is stored. y = x W (+ bias) either way.
-enum class WeightLayout {
+enum class WeightLayout : int32_t {
   kInOut,  // [in, out]: rows are inputs (plain x W, GPT-2's Conv1D)
   kOutIn,  // [out, in]: rows are outputs (PyTorch nn.Linear, Hugging Face checkpoints)
 };
@@ -110,7 +110,7 @@ class PackedMatrix {
 };
 
 // What a product with an int8 or int4 matrix is computed in.
-enum class Compute : uint8_t {
+enum class Compute : int32_t {
   // The numbers that the elements stand for, in f32.
   kF32,
   // Integers, with the same bits in both families of instruction sets. Faster for many rows, with
