@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heed/export.h"
 #include "heed/status.hpp"
 
 namespace heed::inline v1 {
@@ -53,7 +54,7 @@ struct ContextOptions {
 // The host's floating-point settings (rounding, flushing of subnormals, traps; -ffast-math sets
 // some) change no result: every function of heed computes with the defaults, and leaves settings
 // and raised flags as it found them.
-class Context {
+class HEED_API Context {
  public:
   explicit Context(const ContextOptions& options = {});
   ~Context();

@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/matmul.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -40,13 +41,14 @@ struct GgufMatrix {
 // Errors: kInvalidArgument (null blocks, sizes that blocks do not divide, other bytes than they
 // take, scales that are NaN or infinite, the shape of y, overlap), kUnsupported (another type,
 // dtype of y).
-Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y, Context& context);
+HEED_API Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y,
+                                Context& context);
 
 // The columns of matrices of one type side by side, each with the same `in`, packed as above. Codes
 // and f32 scales of all lie in memory for the length of the call, beside the packed matrix.
 // Errors: as above; kInvalidArgument (no matrix, or several of different types or `in`, a code of
 // -128 in Q8_0), kOutOfMemory.
-Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context);
-Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context);
+HEED_API Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context);
+HEED_API Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context);
 
 }  // namespace heed::inline v1

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -56,7 +57,7 @@ struct MapOptions {
 // `out` rounded up to a multiple of 32, and scales. It pays from the second product on. Immutable
 // after `pack`, so many Contexts may read it at the same time. One that was moved from is 0 x 0,
 // and a product with it gives kInvalidArgument.
-class PackedMatrix {
+class HEED_API PackedMatrix {
  public:
   // `b`: f32, f16 or bf16, rank 2, any strides. Large ones are packed by the context's threads. The
   // same bytes come out whatever threads and instruction set there are.
@@ -103,7 +104,7 @@ class PackedMatrix {
   struct Impl;
 
  private:
-  struct Destroy {
+  struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
   std::unique_ptr<Impl, Destroy> impl_;
@@ -146,9 +147,9 @@ struct MatmulOptions {
 // bias, or zeros.
 // Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap; `compute` that b
 // doesn't have), kUnsupported (dtype), kOutOfMemory (workspace).
-Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
-              const MatmulOptions& options, Context& context);
-Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
-              const MatmulOptions& options, Context& context);
+HEED_API Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
+                       const MatmulOptions& options, Context& context);
+HEED_API Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
+                       const MatmulOptions& options, Context& context);
 
 }  // namespace heed::inline v1

@@ -10,6 +10,7 @@
 
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -43,7 +44,7 @@ struct PagedSequence {
 // A sequence that an argument names must be alive: kInvalidArgument otherwise. A call that is
 // refused changes no length and no token. Of a cache that was moved from every size is 0, and what
 // is done with it gives kInvalidArgument.
-class PagedKvCache {
+class HEED_API PagedKvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow), kUnsupported (k_dtype, v_dtype),
   // kOutOfMemory.
@@ -99,7 +100,7 @@ class PagedKvCache {
 
  private:
   struct Impl;
-  struct Destroy {
+  struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
   PagedKvCache() = default;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -64,7 +65,7 @@ struct RopeOptions {
 // to f32, so they stay within 1 ulp at any position below 2^31.
 // Errors: kInvalidArgument (also a negative position, or a scaling that is not as above),
 // kUnsupported (dtype), kOutOfMemory.
-Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
-            const RopeOptions& options, Context& context);
+HEED_API Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
+                     const RopeOptions& options, Context& context);
 
 }  // namespace heed::inline v1

@@ -12,6 +12,8 @@
 #include <optional>
 #include <utility>
 
+#include "heed/export.h"
+
 namespace heed::inline v1 {
 
 enum class StatusCode : int32_t {
@@ -32,7 +34,7 @@ class [[nodiscard]] Status {
 #if defined(__GNUC__)
   __attribute__((format(printf, 2, 3)))
 #endif
-  static Status
+  HEED_API static Status
   Error(StatusCode code, const char* format, ...);
 
   bool ok() const { return code_ == StatusCode::kOk; }

@@ -13,6 +13,7 @@
 #include "heed/context.hpp"
 #include "src/base/arena.h"
 #include "src/base/cache_size.h"
+#include "src/base/hidden.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/few_rows.h"
 #include "src/kernels/hadamard.h"
@@ -59,7 +60,7 @@ struct Kernels {
   const AttentionKernels* attention = &KernelsOf<AttentionKernels>(target);
 };
 
-struct Context::Impl : Kernels {
+struct HEED_HIDDEN Context::Impl : Kernels {
   static Impl* Of(const Context& context) { return context.impl_; }
 
   Status status;

@@ -6,6 +6,7 @@
 
 #include "heed/matmul.hpp"
 #include "src/base/context.h"
+#include "src/base/hidden.h"
 #include "src/kernels/panels.h"
 
 namespace heed::inline v1 {
@@ -40,7 +41,7 @@ struct PackedLayout {
 bool HasGroup(DType dtype, size_t group);
 Status CheckPackOptions(const PackOptions& options);
 
-struct PackedMatrix::Impl : PackedLayout {
+struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout {
   Floats memory;  // null: the data are the caller's
   const uint8_t* data = nullptr;
 
