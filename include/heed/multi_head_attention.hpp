@@ -60,6 +60,10 @@ struct LinearWeights {
   // How the projection is computed (MatmulOptions); kInt16 is for int8 and int4 storage. The bits
   // are the same in prefill, chunks and decode. Decode is slower than with kF32.
   Compute compute = Compute::kF32;
+  // Given in the place of `weight`: a matrix that is packed already, from a mapped file say, used
+  // from where its elements lie without a copy; `storage` is not looked at. They must live as long
+  // as the layer, the PackedMatrix itself need not where it was mapped.
+  const PackedMatrix* packed = nullptr;
 };
 
 // Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along
