@@ -32,8 +32,9 @@ struct PackOptions {
   DType dtype = DType::kF32;
 
   // Of kInt8 and kInt4: how many elements of a column, along the depth (`in`), share a scale. 16,
-  // 32, 64 or 128; the last group of a column is shorter where these do not divide `in`. 0, for
-  // kInt8 alone: a column has one scale. Of other types: 0.
+  // 32, 64 or 128. Where these do not divide `in` the last group of a column is shorter: models are
+  // 576 (SmolLM) and 1600 (GPT-2 XL) wide, which 128 does not divide. (GGUF's formats have whole
+  // blocks alone.) 0, for kInt8 alone: a column has one scale. Of other types: 0.
   size_t group = 0;
 };
 
