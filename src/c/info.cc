@@ -26,6 +26,8 @@ const char* heed_status_name(heed_status status) {
       return "out of memory";
     case HEED_CAPACITY_EXCEEDED:
       return "capacity exceeded";
+    case HEED_MEASURED:
+      return "measured";
     default:
       return "unknown status";
   }

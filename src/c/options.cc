@@ -31,25 +31,17 @@ Status ReadFlagged(const char* name, bool has, T value, std::optional<T>* to) {
   return Status();
 }
 
-Status Read(const char* name, const heed_linear_weights* given, LinearWeights* weights) {
-  *weights = {};
-  if (given == nullptr) return Status();
-  heed_linear_weights c;
-  HEED_RETURN_IF_ERROR(ReadOver(name, given, heed_linear_weights_init, &c));
-  weights->weight = View(c.weight);
-  weights->bias = View(c.bias);
-  weights->compute = static_cast<Compute>(c.compute);
-  return Read(c.storage, &weights->storage);
-}
-
 }  // namespace
 
 Status Read(const heed_context_options* given, ContextOptions* options) {
   heed_context_options c;
   HEED_RETURN_IF_ERROR(ReadOver("options", given, heed_context_options_init, &c));
   options->num_threads = c.num_threads;
+  options->threading = static_cast<Threading>(c.threading);
   options->parallel_for = {c.parallel_for.run, c.parallel_for.pool};
   options->target = c.target;
+  options->memory = {c.memory.data, c.memory.bytes};
+  options->measure = c.measure;
   return Status();
 }
 
@@ -117,6 +109,8 @@ Status Read(const heed_paged_kv_cache_config* given, PagedKvCacheConfig* config)
   config->v_head_dim = c.v_head_dim;
   config->k_dtype = static_cast<DType>(c.k_dtype);
   config->v_dtype = static_cast<DType>(c.v_dtype);
+  config->max_sequences = c.max_sequences;
+  config->max_length = c.max_length;
   return Status();
 }
 
@@ -132,6 +126,7 @@ Status Read(const heed_map_options* given, MapOptions* options) {
   heed_map_options c;
   HEED_RETURN_IF_ERROR(ReadOver("options", given, heed_map_options_init, &c));
   options->check_data = c.check_data;
+  options->memory = {c.memory.data, c.memory.bytes};
   return Status();
 }
 
@@ -197,18 +192,31 @@ Status Read(const heed_multi_head_attention_config* given, MultiHeadAttentionCon
   config->hadamard = c.hadamard;
   config->k_cache_dtype = static_cast<DType>(c.k_cache_dtype);
   config->v_cache_dtype = static_cast<DType>(c.v_cache_dtype);
+  config->values_in_keys = c.values_in_keys;
   return Status();
+}
+
+Status Read(const heed_linear_weights* given, LinearWeights* weights, const char* name) {
+  *weights = {};
+  if (given == nullptr) return Status();
+  heed_linear_weights c;
+  HEED_RETURN_IF_ERROR(ReadOver(name, given, heed_linear_weights_init, &c));
+  weights->weight = View(c.weight);
+  weights->bias = View(c.bias);
+  weights->compute = static_cast<Compute>(c.compute);
+  weights->packed = Of(c.packed);
+  return Read(c.storage, &weights->storage);
 }
 
 Status Read(const heed_multi_head_attention_weights* given, MultiHeadAttentionWeights* weights) {
   heed_multi_head_attention_weights c;
   HEED_RETURN_IF_ERROR(ReadNeeded("weights", given, heed_multi_head_attention_weights_init, &c));
   weights->layout = static_cast<WeightLayout>(c.layout);
-  HEED_RETURN_IF_ERROR(Read("q", c.q, &weights->q));
-  HEED_RETURN_IF_ERROR(Read("k", c.k, &weights->k));
-  HEED_RETURN_IF_ERROR(Read("v", c.v, &weights->v));
-  HEED_RETURN_IF_ERROR(Read("qkv", c.qkv, &weights->qkv));
-  HEED_RETURN_IF_ERROR(Read("out", c.out, &weights->out));
+  HEED_RETURN_IF_ERROR(Read(c.q, &weights->q, "q"));
+  HEED_RETURN_IF_ERROR(Read(c.k, &weights->k, "k"));
+  HEED_RETURN_IF_ERROR(Read(c.v, &weights->v, "v"));
+  HEED_RETURN_IF_ERROR(Read(c.qkv, &weights->qkv, "qkv"));
+  HEED_RETURN_IF_ERROR(Read(c.out, &weights->out, "out"));
   weights->q_norm = View(c.q_norm);
   weights->k_norm = View(c.k_norm);
   weights->sinks = View(c.sinks);
@@ -259,6 +267,8 @@ heed_paged_kv_cache_config ToC(const PagedKvCacheConfig& config) {
   c.v_head_dim = config.v_head_dim;
   c.k_dtype = static_cast<heed_dtype>(config.k_dtype);
   c.v_dtype = static_cast<heed_dtype>(config.v_dtype);
+  c.max_sequences = config.max_sequences;
+  c.max_length = config.max_length;
   return c;
 }
 
@@ -305,6 +315,7 @@ heed_multi_head_attention_config ToC(const MultiHeadAttentionConfig& config) {
   c.hadamard = config.hadamard;
   c.k_cache_dtype = static_cast<heed_dtype>(config.k_cache_dtype);
   c.v_cache_dtype = static_cast<heed_dtype>(config.v_cache_dtype);
+  c.values_in_keys = config.values_in_keys;
   return c;
 }
 

@@ -18,6 +18,7 @@ Status Read(const heed_softmax_options* given, SoftmaxOptions* options);
 Status Read(const heed_rope_options* given, RopeOptions* options);
 Status Read(const heed_rope_scaling* given, RopeScaling* scaling);
 Status Read(const heed_multi_head_attention_config* given, MultiHeadAttentionConfig* config);
+Status Read(const heed_linear_weights* given, LinearWeights* weights, const char* name = "weights");
 Status Read(const heed_multi_head_attention_weights* given, MultiHeadAttentionWeights* weights);
 Status Read(const heed_forward_options* given, ForwardOptions* options);
 RowErrors Read(const heed_row_errors* given);

@@ -142,7 +142,7 @@ typedef struct heed_attention_options {
   //   int8  f32 [batch, kv_len, num_kv_heads], any strides
   //   int4  f16 [batch, kv_len, num_kv_heads, dim / 32 rounded up], unit stride along the last
   //         dimension: one for each 32 channels, dim being head_dim or v_head_dim
-  // without batch where k or v is. heed_quantize() makes both, and codes of int4 one a byte.
+  // without batch where k or v is. heed_quantize() makes codes and scales.
   const heed_tensor* k_scales;
   const heed_tensor* v_scales;
 } heed_attention_options;

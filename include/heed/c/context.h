@@ -16,22 +16,58 @@ typedef struct heed_parallel_for {
   void* pool;
 } heed_parallel_for;
 
+// Memory of the caller's, aligned to HEED_MEMORY_ALIGNMENT, that lives as long as what is made in
+// it. Null data: none.
+typedef struct heed_memory {
+  void* data;
+  size_t bytes;
+} heed_memory;
+enum { HEED_MEMORY_ALIGNMENT = 64 };
+
+// Who runs the tasks of a call. Never changes a result.
+typedef int32_t heed_threading;
+enum {
+  // The parallel_for where one is given, else OpenMP where the build has it, else none.
+  HEED_THREADING_DEFAULT = 0,
+  HEED_THREADING_NONE = 1,          // the calling thread alone
+  HEED_THREADING_OPENMP = 2,       // HEED_UNSUPPORTED where the build has none
+  HEED_THREADING_PARALLEL_FOR = 3,  // the parallel_for, which must be given
+};
+
 typedef struct heed_context_options {
   size_t struct_size;
 
   // Threads a call may use; 0: as many as OpenMP would (OMP_NUM_THREADS, else the CPUs that the
   // process's affinity leaves it), and no more than the CPU quota of its control group, rounded up.
-  // Fewer are used when the work is small, or when the process may not have so many. A build
-  // without OpenMP uses 1 thread, whatever is asked for, unless there is a parallel_for. Never
-  // changes a result.
+  // Fewer are used when the work is small, or when the process may not have so many. With
+  // HEED_THREADING_NONE 1, whatever is asked for. Never changes a result.
   size_t num_threads;
 
-  // With a `run`, used instead of OpenMP; num_threads then says how many workers to ask for (0: 1).
+  heed_threading threading;
+
+  // num_threads then says how many workers to ask for (0: 1).
   heed_parallel_for parallel_for;
 
   // Name of the instruction set, as heed_supported_targets() spells it ("AVX2"); null: the best
   // one.
   const char* target;
+
+  // Given: the context lies in there with its workspace, and calls that get it take nothing from
+  // the heap. heed_context_memory_bytes() says how large it must be. A call that needs more is
+  // refused with HEED_OUT_OF_MEMORY and both numbers. (OpenMP takes memory of its own when threads
+  // start.)
+  heed_memory memory;
+
+  // A context that runs nothing: a call that gets it is checked and planned as ever, writes
+  // nothing, and returns HEED_MEASURED, or why it is refused. heed_context_workspace_bytes() is
+  // then what the largest call so far needs, exactly: a context with the same options and that much
+  // workspace has enough, and with less has not.
+  //
+  // Data of tensors may be null here, shapes, strides and types count. Lengths and lists are read
+  // as ever, but for null seq_lens: all sequences are as long as their row of the block_table
+  // allows. (cu_seqlens_q and cu_seqlens_k must have data.) heed_kv_cache_create_without_data()
+  // stands for a cache.
+  bool measure;
 } heed_context_options;
 
 HEED_API void heed_context_options_init(heed_context_options* options, size_t struct_size);
@@ -58,9 +94,11 @@ HEED_API void heed_context_options_init(heed_context_options* options, size_t st
 // and raised flags as it found them.
 typedef struct heed_context heed_context;
 
-// Errors: HEED_INVALID_ARGUMENT (unknown target, more than 4096 threads), HEED_OUT_OF_MEMORY. (In
-// C++ a Context is always made; status() has the error, and every call that gets this Context
-// returns it.)
+// Errors: HEED_INVALID_ARGUMENT (unknown target, more than 4096 threads,
+// HEED_THREADING_PARALLEL_FOR without one, memory that is null or not aligned), HEED_UNSUPPORTED
+// (HEED_THREADING_OPENMP in a build without), HEED_OUT_OF_MEMORY (no memory, or a `memory` of
+// fewer than heed_context_memory_bytes(0) bytes). (In C++ a Context is always made; status() has
+// the error, and every call that gets this Context returns it.)
 HEED_API heed_status heed_context_create(const heed_context_options* options,
                                          heed_context** context, heed_error* error);
 HEED_API void heed_context_destroy(heed_context* context);
@@ -68,7 +106,7 @@ HEED_API void heed_context_destroy(heed_context* context);
 HEED_API size_t heed_context_num_threads(const heed_context* context);
 // The instruction set in use; null for a null context.
 HEED_API const char* heed_context_target(const heed_context* context);
-// Held now, all threads together.
+// Held now, all threads together. Of a context that measures: needed.
 HEED_API size_t heed_context_workspace_bytes(const heed_context* context);
 
 #ifdef __cplusplus

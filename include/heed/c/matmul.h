@@ -32,8 +32,9 @@ typedef struct heed_pack_options {
   heed_dtype dtype;
 
   // Of int8 and int4: how many elements of a column, along the depth (`in`), share a scale. 16,
-  // 32, 64 or 128; the last group of a column is shorter where these do not divide `in`. 0, for
-  // int8 alone: a column has one scale. Of other types: 0.
+  // 32, 64 or 128. Where these do not divide `in` the last group of a column is shorter: models are
+  // 576 (SmolLM) and 1600 (GPT-2 XL) wide, which 128 does not divide. (GGUF's formats have whole
+  // blocks alone.) 0, for int8 alone: a column has one scale. Of other types: 0.
   size_t group;
 } heed_pack_options;
 
@@ -55,6 +56,9 @@ typedef struct heed_map_options {
   // can't be; true by default. Without, damage in there shows in products, which still read nothing
   // else.
   bool check_data;
+  // Where the heed_packed_matrix itself lies, heed_packed_matrix_memory_bytes() of a matrix of
+  // [0, 0]; without data: on the heap.
+  heed_memory memory;
 } heed_map_options;
 
 HEED_API void heed_map_options_init(heed_map_options* options, size_t struct_size);

@@ -43,6 +43,12 @@ typedef struct heed_multi_head_attention_config {
   // Of heed_multi_head_attention_create_cache(): k_dtype and v_dtype of heed_kv_cache_config.
   heed_dtype k_cache_dtype;
   heed_dtype v_cache_dtype;
+
+  // The values of a head are the first v_head_dim channels of its keys (values_in_keys of
+  // heed_kv_cache_config): of what attention reads, after k_norm, RoPE and the Hadamard turn, and
+  // as the cache stores them. There are no weights for v then, and v_cache_dtype becomes
+  // k_cache_dtype. v_head_dim is at most head_dim.
+  bool values_in_keys;
 } heed_multi_head_attention_config;
 
 HEED_API void heed_multi_head_attention_config_init(heed_multi_head_attention_config* config,
@@ -60,20 +66,24 @@ typedef struct heed_linear_weights {
   // How the projection is computed (heed_matmul_options); int16 is for int8 and int4 storage. The
   // bits are the same in prefill, chunks and decode. Decode is slower than with f32.
   heed_compute compute;
+  // Given in the place of `weight`: a matrix that is packed already, from a mapped file say, used
+  // from where its elements lie without a copy; `storage` is not looked at. They must live as long
+  // as the layer, the heed_packed_matrix itself need not where it was mapped.
+  const heed_packed_matrix* packed;
 } heed_linear_weights;
 
 HEED_API void heed_linear_weights_init(heed_linear_weights* weights, size_t struct_size);
 
 // Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along
 // the output dimension. Head h of a projection is its outputs h * head_dim ... (h + 1) * head_dim
-// - 1.
+// - 1. With values_in_keys v is null, and qkv is queries and keys.
 typedef struct heed_multi_head_attention_weights {
   size_t struct_size;
   heed_weight_layout layout;       // [out, in] by default
   const heed_linear_weights* q;    // d_in -> num_heads * head_dim
   const heed_linear_weights* k;    // d_in -> num_kv_heads * head_dim
   const heed_linear_weights* v;    // d_in -> num_kv_heads * v_head_dim
-  const heed_linear_weights* qkv;  // d_in -> the three sums
+  const heed_linear_weights* qkv;  // d_in -> the sum of these
   // num_heads * v_head_dim -> d_out; null: the heads joined are the result.
   const heed_linear_weights* out;
 
@@ -91,7 +101,7 @@ typedef struct heed_forward_options {
   size_t struct_size;
 
   // Past tokens. x's tokens are appended and their queries see them and everything before. Without
-  // a cache x is the whole sequence. The cache holds values apart from keys (no values_in_keys).
+  // a cache x is the whole sequence. Its values_in_keys is that of the layer.
   heed_kv_cache* cache;
 
   // i32 [batch, seq] or [seq], for RoPE; null: cache length + 0, 1, 2 ... (from 0 without a cache).

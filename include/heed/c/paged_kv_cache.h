@@ -20,6 +20,11 @@ typedef struct heed_paged_kv_cache_config {
   // and head) or int4 (2 bytes more for each 32 channels). See heed_paged_kv.
   heed_dtype k_dtype;
   heed_dtype v_dtype;
+  // Sequences at a time, and named in one view, at most; 0: any number. With a number all memory is
+  // taken at creation: for each sequence two lists of max_length / block_size entries of 4 bytes.
+  size_t max_sequences;
+  // With max_sequences: tokens of a sequence at most; 0: as many as the pool holds.
+  size_t max_length;
 } heed_paged_kv_cache_config;
 
 HEED_API void heed_paged_kv_cache_config_init(heed_paged_kv_cache_config* config,
@@ -35,7 +40,8 @@ typedef struct heed_paged_sequence {
 // A pool of keys and values. All memory for them is taken at creation: num_blocks * block_size *
 // num_kv_heads * (head_dim + v_head_dim) elements as they are stored, and their scales. Lists of
 // blocks (8 bytes or less for each block of a sequence) grow with the sequences and are used again,
-// so that a cache that has seen its largest load allocates nothing.
+// so that a cache that has seen its largest load allocates nothing; with max_sequences it never
+// does after creation.
 //
 // One thread at a time may call what takes a cache that is not const; many may read, also through a
 // heed_paged_kv. A sequence that an argument names must be alive: HEED_INVALID_ARGUMENT otherwise.
@@ -62,14 +68,15 @@ HEED_API size_t heed_paged_kv_cache_num_sequences(const heed_paged_kv_cache* cac
 // How many sequences hold a block; 0 for one that is free, or that does not exist.
 HEED_API size_t heed_paged_kv_cache_references(const heed_paged_kv_cache* cache, size_t block);
 
-// A new sequence, without tokens. Errors: HEED_OUT_OF_MEMORY.
+// A new sequence, without tokens. Errors: HEED_OUT_OF_MEMORY, HEED_CAPACITY_EXCEEDED
+// (max_sequences).
 HEED_API heed_status heed_paged_kv_cache_add(heed_paged_kv_cache* cache,
                                              heed_paged_sequence* sequence, heed_error* error);
 
 // A new sequence that begins with the first `length` tokens of `parent`, or all of them where that
 // is SIZE_MAX (in C++ left out). It shares their blocks; whichever of the two first adds tokens to
 // a block that is not full copies it. Takes no block from the pool. Errors: HEED_INVALID_ARGUMENT
-// (length beyond the parent's), HEED_OUT_OF_MEMORY.
+// (length beyond the parent's), HEED_OUT_OF_MEMORY, HEED_CAPACITY_EXCEEDED (max_sequences).
 HEED_API heed_status heed_paged_kv_cache_fork(heed_paged_kv_cache* cache,
                                               const heed_paged_sequence* parent, size_t length,
                                               heed_paged_sequence* sequence, heed_error* error);
@@ -92,7 +99,7 @@ HEED_API heed_status heed_paged_kv_cache_length(const heed_paged_kv_cache* cache
 // there is a NaN or an infinity all that share the scale read as NaN.
 // batch may be left out when it is 1. k and v must not lie in this cache's own memory.
 // Errors: HEED_INVALID_ARGUMENT (a sequence twice, too), HEED_UNSUPPORTED (dtype),
-// HEED_CAPACITY_EXCEEDED (more blocks than are free), HEED_OUT_OF_MEMORY.
+// HEED_CAPACITY_EXCEEDED (more blocks than are free are needed, max_length), HEED_OUT_OF_MEMORY.
 HEED_API heed_status heed_paged_kv_cache_append(heed_paged_kv_cache* cache,
                                                 const heed_paged_sequence* sequences,
                                                 size_t num_sequences, const heed_tensor* k,
@@ -108,7 +115,8 @@ HEED_API heed_status heed_paged_kv_cache_truncate(heed_paged_kv_cache* cache,
 // What heed_attention_paged() reads: the pool, and for each of the sequences, in this order, its
 // row of the block table (-1 past its last block) and its length. A sequence may stand there twice.
 // The table and the lengths lie in this cache and hold until its next view; they do not follow
-// appends. Errors: HEED_INVALID_ARGUMENT, HEED_OUT_OF_MEMORY.
+// appends. Errors: HEED_INVALID_ARGUMENT, HEED_OUT_OF_MEMORY, HEED_CAPACITY_EXCEEDED
+// (max_sequences).
 HEED_API heed_status heed_paged_kv_cache_view(heed_paged_kv_cache* cache,
                                               const heed_paged_sequence* sequences,
                                               size_t num_sequences, heed_paged_kv* view,

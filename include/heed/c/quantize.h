@@ -39,13 +39,16 @@ typedef struct heed_row_errors {
 //   x       f32, f16 or bf16 [..., n], rank 1 to HEED_MAX_RANK, any strides
 //   dtype   int8 or int4
 //   group   elements of a row that share a scale, the last group may be shorter; 0: the whole row
-//   codes   int8 [..., n], any strides: one code a byte, of int4 too
+//   codes   int8 [..., n], any strides: one code a byte. Of int4 these, or int4 [..., (n + 1) / 2]:
+//           two codes a byte (heed/c/tensor.h); the last upper nibble of an odd n is 0
 //   scales  [..., ceil(n / group)], of int8 f32; of int4 f16, or f32 that holds the f16 numbers
 //   errors  of each row: f32 [...], x's shape without the last dimension; null: none
 //   total   the error of all of x; null: not wanted
 // So of keys [seq, num_kv_heads, head_dim] the errors are those of each token and head; a head's
-// are `total` of x sliced to [head, head + 1). Codes and scales of a matrix are a
-// heed_quantized_view.
+// are `total` of x sliced to [head, head + 1). int8 codes and scales of a matrix
+// are a heed_quantized_view. heed_attention() takes keys and values of int8 with a group of 0,
+// without the last dimension of their scales; of int4 with int4 codes, a group of 32 and f16
+// scales.
 // Errors: HEED_INVALID_ARGUMENT (shapes, null data, overlap), HEED_UNSUPPORTED (dtypes),
 // HEED_OUT_OF_MEMORY.
 HEED_API heed_status heed_quantize(const heed_tensor* x, heed_dtype dtype, size_t group,
@@ -53,7 +56,8 @@ HEED_API heed_status heed_quantize(const heed_tensor* x, heed_dtype dtype, size_
                                    const heed_row_errors* errors, heed_quantization_error* total,
                                    heed_context* context, heed_error* error);
 
-// y = codes * scales, as above: scales f32 or f16, y f32 [..., n], any strides, no overlap.
+// y = codes * scales, as above: codes int8 or int4, scales f32 or f16, y f32 [..., n], any strides,
+// no overlap.
 // Errors: as of heed_quantize.
 HEED_API heed_status heed_dequantize(const heed_tensor* codes, const heed_tensor* scales,
                                      size_t group, const heed_tensor* y, heed_context* context,

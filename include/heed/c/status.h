@@ -18,10 +18,12 @@ enum {
   HEED_UNSUPPORTED = 2,        // a valid request that this version does not compute
   HEED_OUT_OF_MEMORY = 3,      // memory could not be obtained; nothing has changed
   HEED_CAPACITY_EXCEEDED = 4,  // the tokens do not fit the cache; nothing has changed
+  // Not refused: the context measures and runs nothing (heed_context_options::measure).
+  HEED_MEASURED = 5,
 };
 
-// "ok", "invalid argument", "unsupported", "out of memory", "capacity exceeded"; "unknown status"
-// for another number.
+// "ok", "invalid argument", "unsupported", "out of memory", "capacity exceeded",
+// "measured"; "unknown status" for another number.
 HEED_API const char* heed_status_name(heed_status status);
 
 // What a function writes where its last argument is not null: the status that it returns, and one
