@@ -111,9 +111,10 @@ class HEED_API Context {
   struct Impl;
 
  private:
-  explicit Context(Impl* impl) : impl_(impl) {}
+  enum class Refused : uint8_t { kMoved, kMemory, kTooSmall };
+  const Status& why_none() const;
   Impl* impl_ = nullptr;
-  const Status* refused_ = nullptr;  // why there is no impl_
+  Refused refused_ = Refused::kMoved;  // where there is no impl_
 };
 
 }  // namespace heed::inline v1

@@ -19,6 +19,7 @@
 //   c/quantize.h              8- and 4-bit numbers, and what storing a matrix so costs
 //   c/softmax.h c/rope.h c/hadamard.h c/convert.h   other operations
 //   c/multi_head_attention.h  a whole layer
+//   c/region.h                calls whose tasks the host runs itself
 //   c/info.h                  version, instruction sets, the constants of the bit contract
 //
 // What holds for all of them:
@@ -52,6 +53,7 @@
 #include "heed/c/multi_head_attention.h"  // IWYU pragma: export
 #include "heed/c/paged_kv_cache.h"        // IWYU pragma: export
 #include "heed/c/quantize.h"              // IWYU pragma: export
+#include "heed/c/region.h"                // IWYU pragma: export
 #include "heed/c/rope.h"                  // IWYU pragma: export
 #include "heed/c/softmax.h"               // IWYU pragma: export
 #include "heed/c/status.h"                // IWYU pragma: export

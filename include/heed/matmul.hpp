@@ -53,6 +53,7 @@ struct MapOptions {
   // can't be. Without, damage in there shows in products, which still read nothing else.
   bool check_data = true;
   // Where the PackedMatrix itself lies, memory_bytes() of a matrix of [0, 0]; none: on the heap.
+  // (On big-endian machines what it has, too: memory_bytes() of all of it.)
   Memory memory = {};
 };
 

@@ -111,12 +111,14 @@ class HEED_API PagedKvCache {
   // appends. Errors: kInvalidArgument, kOutOfMemory, kCapacityExceeded (max_sequences).
   Result<PagedKv> view(std::span<const PagedSequence> sequences);
 
- private:
   struct Impl;
+
+ private:
   struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
   PagedKvCache() = default;
+  static Result<PagedKvCache> create_in(const PagedKvCacheConfig& config, const Memory& memory);
   std::unique_ptr<Impl, Destroy> impl_;
 };
 

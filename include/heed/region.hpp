@@ -5,6 +5,7 @@
 
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/matmul.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -24,7 +25,7 @@ namespace heed::inline v1 {
 // workspace, and ends with the context's next call or end. It is a handle: copies are the same
 // region. All that the call got must stay as it is until the last task has run: the views' data,
 // and the cache, the PackedMatrix and what `options` points to. Lengths and lists are read here.
-class Region {
+class HEED_API Region {
  public:
   // Of the functions of the same name, for at most `max_workers` threads at a time (1 to 4096),
   // whatever num_threads the context has. Errors: as of these functions.
@@ -58,6 +59,15 @@ class Region {
   struct Impl;
 
  private:
+  static Result<Region> plan_attention(const TensorView& q, const TensorView& k,
+                                       const TensorView& v, const KvCache* cache,
+                                       const PagedKv* paged, const MutableTensorView& out,
+                                       const AttentionOptions& options, size_t max_workers,
+                                       Context& context);
+  template <class Matrix>
+  static Result<Region> plan_matmul(const TensorView& a, const Matrix& b,
+                                    const MutableTensorView& c, const MatmulOptions& options,
+                                    size_t max_workers, Context& context);
   explicit Region(const Impl* impl) : impl_(impl) {}
   const Impl* impl_;
 };

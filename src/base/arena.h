@@ -36,6 +36,9 @@ class Arena {
     return needed ? Take<T>(sizes...) : nullptr;
   }
 
+  // Whether both hand out the same memory, whatever they have handed out.
+  bool IsAt(const Arena& other) const { return memory_ == other.memory_; }
+
   // Bytes taken, a multiple of kAlignment; more than any allocation gives when a size overflowed.
   size_t used() const { return used_; }
 

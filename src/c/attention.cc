@@ -1,7 +1,5 @@
 #include "heed/attention.hpp"
 
-#include <cstring>
-
 #include "heed/attention_state.hpp"
 #include "src/c/call.h"
 #include "src/c/options.h"
@@ -47,9 +45,7 @@ heed_status heed_attention_paged(const heed_tensor* q, const heed_paged_kv* kv,
     AttentionOptions read;
     HEED_RETURN_IF_ERROR(ReadCall(options, context, &read));
     HEED_RETURN_IF_ERROR(CheckPointer("kv", kv));
-    PagedKv pages;
-    std::memcpy(static_cast<void*>(&pages), kv, sizeof(pages));
-    return attention(View(q), pages, Output(out), read, *Of(context));
+    return attention(View(q), Pages(*kv), Output(out), read, *Of(context));
   });
 }
 

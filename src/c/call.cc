@@ -122,4 +122,10 @@ MutableTensorView Output(const heed_tensor* tensor) {
   return view;
 }
 
+PagedKv Pages(const heed_paged_kv& kv) {
+  PagedKv pages;
+  std::memcpy(static_cast<void*>(&pages), &kv, sizeof(pages));
+  return pages;
+}
+
 }  // namespace heed::inline v1

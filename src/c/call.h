@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <new>
 #include <utility>
 
@@ -41,6 +40,7 @@ void WriteStruct(const void* options, size_t known, void* to, size_t size);
 // A null tensor is absent, which is refused by name where a tensor is needed.
 TensorView View(const heed_tensor* tensor);
 MutableTensorView Output(const heed_tensor* tensor);
+PagedKv Pages(const heed_paged_kv& kv);
 
 inline Context* Of(heed_context* context) { return reinterpret_cast<Context*>(context); }
 inline const Context* Of(const heed_context* context) {
@@ -68,25 +68,6 @@ inline const TensorView* Views(const heed_tensor* tensors) {
   return reinterpret_cast<const TensorView*>(tensors);
 }
 
-// Moves a value to memory of its own, for a handle. No operator new: a C program has none.
-template <class T>
-Status Keep(T&& value, T** to) {
-  void* const memory = std::malloc(sizeof(T));
-  if (memory == nullptr) {
-    return Status::Error(StatusCode::kOutOfMemory, "%zu bytes for a handle are not to be had",
-                         sizeof(T));
-  }
-  *to = new (memory) T(std::move(value));
-  return Status();
-}
-
-template <class T>
-void Drop(T* object) {
-  if (object == nullptr) return;
-  object->~T();
-  std::free(object);
-}
-
 // Of a function that makes a handle: checks where it goes and writes null there first.
 template <class Handle>
 Status CheckHandleOutput(const char* name, Handle** handle) {
@@ -95,13 +76,32 @@ Status CheckHandleOutput(const char* name, Handle** handle) {
   return Status();
 }
 
-template <class Handle, class T>
+// A handle points to a C++ object, which lies in what it owns: so a handle takes no memory but what
+// C++ takes, on the heap or of the caller's.
+template <class T, class Handle>
 Status Keep(Result<T>&& made, Handle** handle) {
   if (!made.ok()) return made.status();
-  T* kept = nullptr;
-  HEED_RETURN_IF_ERROR(Keep(std::move(made.value()), &kept));
-  *handle = reinterpret_cast<Handle*>(kept);
+  const auto* const impl = T::Impl::Of(*made);
+  static_assert(sizeof(T) <= sizeof(impl->handle) && alignof(T) <= alignof(void*));
+  void* const place = const_cast<unsigned char*>(impl->handle);
+  *handle = reinterpret_cast<Handle*>(new (place) T(std::move(*made)));
   return Status();
+}
+
+template <class T>
+void Drop(T* object) {
+  if (object != nullptr) T last(std::move(*object));
+}
+
+// Memory of C's callers, null: the heap. With it a function of C++ gets one argument more.
+template <class Make>
+auto MakeIn(const heed_memory* memory, const Make& make) {
+  return memory == nullptr ? make() : make(Memory{memory->data, memory->bytes});
+}
+
+inline Status Give(const Result<size_t>& made, size_t* to) {
+  if (made.ok()) *to = *made;
+  return made.status();
 }
 
 }  // namespace heed::inline v1

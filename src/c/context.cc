@@ -1,5 +1,6 @@
 #include "heed/context.hpp"
 
+#include "src/base/context.h"
 #include "src/c/call.h"
 #include "src/c/options.h"
 
@@ -18,6 +19,10 @@ heed_status heed_context_create(const heed_context_options* options, heed_contex
 }
 
 void heed_context_destroy(heed_context* context) { Drop(Of(context)); }
+
+size_t heed_context_memory_bytes(size_t workspace_bytes) {
+  return Context::memory_bytes(workspace_bytes);
+}
 
 size_t heed_context_num_threads(const heed_context* context) {
   return context == nullptr ? 0 : Of(context)->num_threads();

@@ -2,16 +2,37 @@
 
 #include "src/c/call.h"
 #include "src/c/options.h"
+#include "src/cache/kv_cache.h"
 
 using namespace heed;  // NOLINT: the functions below are C's
 
-heed_status heed_kv_cache_create(const heed_kv_cache_config* config, heed_kv_cache** cache,
-                                 heed_error* error) {
+heed_status heed_kv_cache_create(const heed_kv_cache_config* config, const heed_memory* memory,
+                                 heed_kv_cache** cache, heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("cache", cache));
     KvCacheConfig read;
     HEED_RETURN_IF_ERROR(Read(config, &read));
-    return Keep(KvCache::create(read), cache);
+    return Keep(MakeIn(memory, [&](auto&&... in) { return KvCache::create(read, in...); }), cache);
+  });
+}
+
+heed_status heed_kv_cache_memory_bytes(const heed_kv_cache_config* config, size_t* bytes,
+                                       heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    HEED_RETURN_IF_ERROR(CheckPointer("bytes", bytes));
+    KvCacheConfig read;
+    HEED_RETURN_IF_ERROR(Read(config, &read));
+    return Give(KvCache::memory_bytes(read), bytes);
+  });
+}
+
+heed_status heed_kv_cache_create_without_data(const heed_kv_cache_config* config, size_t length,
+                                              heed_kv_cache** cache, heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    HEED_RETURN_IF_ERROR(CheckHandleOutput("cache", cache));
+    KvCacheConfig read;
+    HEED_RETURN_IF_ERROR(Read(config, &read));
+    return Keep(KvCache::without_data(read, length), cache);
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include "src/c/call.h"
 #include "src/c/options.h"
+#include "src/matmul/packed_matrix.h"
 
 using namespace heed;  // NOLINT: the functions below are C's
 
@@ -29,34 +30,40 @@ heed_status heed_matmul_packed(const heed_tensor* a, const heed_packed_matrix* b
 }
 
 heed_status heed_packed_matrix_pack(const heed_tensor* b, size_t count, heed_weight_layout layout,
-                                    const heed_pack_options* options, heed_context* context,
-                                    heed_packed_matrix** matrix, heed_error* error) {
+                                    const heed_pack_options* options, const heed_memory* memory,
+                                    heed_context* context, heed_packed_matrix** matrix,
+                                    heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("matrix", matrix));
     HEED_RETURN_IF_ERROR(CheckPointer("context", context));
     HEED_RETURN_IF_ERROR(CheckArray("b", b, count));
     PackOptions read;
     HEED_RETURN_IF_ERROR(Read(options, &read));
-    return Keep(
-        PackedMatrix::pack(Views(b), count, static_cast<WeightLayout>(layout), read, *Of(context)),
-        matrix);
+    const auto make = [&](auto&&... in) {
+      return PackedMatrix::pack(Views(b), count, static_cast<WeightLayout>(layout), read, in...,
+                                *Of(context));
+    };
+    return Keep(MakeIn(memory, make), matrix);
   });
 }
 
 heed_status heed_packed_matrix_pack_quantized(const heed_quantized_view* b, size_t count,
                                               heed_weight_layout layout,
                                               const heed_pack_options* options,
-                                              heed_context* context, heed_packed_matrix** matrix,
-                                              heed_error* error) {
+                                              const heed_memory* memory, heed_context* context,
+                                              heed_packed_matrix** matrix, heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("matrix", matrix));
     HEED_RETURN_IF_ERROR(CheckPointer("context", context));
     HEED_RETURN_IF_ERROR(CheckArray("b", b, count));
     PackOptions read;
     HEED_RETURN_IF_ERROR(Read(options, &read));
-    return Keep(PackedMatrix::pack_quantized(reinterpret_cast<const QuantizedView*>(b), count,
-                                             static_cast<WeightLayout>(layout), read, *Of(context)),
-                matrix);
+    const auto make = [&](auto&&... in) {
+      return PackedMatrix::pack_quantized(reinterpret_cast<const QuantizedView*>(b), count,
+                                          static_cast<WeightLayout>(layout), read, in...,
+                                          *Of(context));
+    };
+    return Keep(MakeIn(memory, make), matrix);
   });
 }
 
@@ -79,6 +86,16 @@ heed_status heed_dequantize_gguf(const heed_gguf_matrix* matrix, const heed_tens
     const GgufMatrix read = {matrix->blocks, matrix->bytes, static_cast<GgufType>(matrix->type),
                              matrix->out, matrix->in};
     return dequantize_gguf(read, Output(y), *Of(context));
+  });
+}
+
+heed_status heed_packed_matrix_memory_bytes(size_t in, size_t out, const heed_pack_options* options,
+                                            size_t* bytes, heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    HEED_RETURN_IF_ERROR(CheckPointer("bytes", bytes));
+    PackOptions read;
+    HEED_RETURN_IF_ERROR(Read(options, &read));
+    return Give(PackedMatrix::memory_bytes(in, out, read), bytes);
   });
 }
 

@@ -2,8 +2,10 @@
 
 #include <cstring>
 
+#include "src/base/memory.h"
 #include "src/c/call.h"
 #include "src/c/options.h"
+#include "src/cache/kv_cache.h"
 
 using namespace heed;  // NOLINT: the functions below are C's
 
@@ -11,6 +13,8 @@ namespace {
 
 // With what heed_multi_head_attention_get_config points to.
 struct Layer {
+  explicit Layer(MultiHeadAttention&& made) : layer(std::move(made)) {}
+
   MultiHeadAttention layer;
   heed_rope_options rope = {};
   heed_rope_scaling scaling = {};
@@ -45,8 +49,9 @@ heed_status heed_multi_head_attention_create(const heed_multi_head_attention_con
     HEED_RETURN_IF_ERROR(Read(weights, &read_weights));
     Result<MultiHeadAttention> made = MultiHeadAttention::create(read, read_weights, *Of(context));
     if (!made.ok()) return made.status();
-    Layer* kept = nullptr;
-    HEED_RETURN_IF_ERROR(Keep(Layer{std::move(made.value())}, &kept));
+    void* const memory = Allocate(sizeof(Layer));
+    if (memory == nullptr) return OutOfMemory("layer", sizeof(Layer));
+    auto* const kept = new (memory) Layer(std::move(made.value()));
     const auto& rope = kept->layer.config().rope;
     if (rope) KeepRope(*rope, kept);
     *layer = reinterpret_cast<heed_multi_head_attention*>(kept);
@@ -54,7 +59,7 @@ heed_status heed_multi_head_attention_create(const heed_multi_head_attention_con
   });
 }
 
-void heed_multi_head_attention_destroy(heed_multi_head_attention* layer) { Drop(LayerOf(layer)); }
+void heed_multi_head_attention_destroy(heed_multi_head_attention* layer) { Delete(LayerOf(layer)); }
 
 heed_status heed_multi_head_attention_forward(const heed_multi_head_attention* layer,
                                               const heed_tensor* x, const heed_tensor* y,

@@ -4,6 +4,7 @@
 
 #include "src/c/call.h"
 #include "src/c/options.h"
+#include "src/cache/paged_kv_cache.h"
 
 using namespace heed;  // NOLINT: the functions below are C's
 
@@ -30,12 +31,24 @@ std::span<const PagedSequence> Sequences(const heed_paged_sequence* sequences, s
 }  // namespace
 
 heed_status heed_paged_kv_cache_create(const heed_paged_kv_cache_config* config,
-                                       heed_paged_kv_cache** cache, heed_error* error) {
+                                       const heed_memory* memory, heed_paged_kv_cache** cache,
+                                       heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("cache", cache));
     PagedKvCacheConfig read;
     HEED_RETURN_IF_ERROR(Read(config, &read));
-    return Keep(PagedKvCache::create(read), cache);
+    return Keep(MakeIn(memory, [&](auto&&... in) { return PagedKvCache::create(read, in...); }),
+                cache);
+  });
+}
+
+heed_status heed_paged_kv_cache_memory_bytes(const heed_paged_kv_cache_config* config,
+                                             size_t* bytes, heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    HEED_RETURN_IF_ERROR(CheckPointer("bytes", bytes));
+    PagedKvCacheConfig read;
+    HEED_RETURN_IF_ERROR(Read(config, &read));
+    return Give(PagedKvCache::memory_bytes(read), bytes);
   });
 }
 

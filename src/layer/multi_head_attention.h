@@ -3,7 +3,6 @@
 // steps.
 #pragma once
 
-#include <memory>
 #include <span>
 
 #include "heed/multi_head_attention.hpp"
@@ -34,6 +33,7 @@ struct ForwardPlan {
   AttentionPlan attention;
   ProjectionPlan out;
   size_t bytes = 0;  // of memory that the run takes
+  Arena memory;      // in which it is
 
   bool empty() const { return batch == 0 || seq == 0; }
 };
@@ -56,12 +56,12 @@ struct HEED_HIDDEN MultiHeadAttention::Impl {
   PackedMatrix out_weights;
   Compute out_compute = Compute::kF32;
   // Null: none.
-  std::unique_ptr<float[]> qkv_bias;
-  std::unique_ptr<float[]> out_bias;
-  std::unique_ptr<float[]> q_norm;  // the offset added
-  std::unique_ptr<float[]> k_norm;
-  std::unique_ptr<float[]> sinks;
-  std::unique_ptr<float[]> alibi_slopes;
+  Floats qkv_bias;
+  Floats out_bias;
+  Floats q_norm;  // the offset added
+  Floats k_norm;
+  Floats sinks;
+  Floats alibi_slopes;
   bool has_out = false;
 
   Status Create(const MultiHeadAttentionWeights& weights, Context& context);  // of `config`
@@ -82,6 +82,10 @@ struct HEED_HIDDEN MultiHeadAttention::Impl {
   Status PlanSteps(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
                    Arena arena, Context::Impl& context, ForwardPlan* plan) const;
   AttentionOptions OptionsFor(const ForwardOptions& options) const;
+  // Of heads that are kept in the layer's memory; 0: they go to the caller's.
+  size_t OwnHeads(const ForwardOptions& options) const {
+    return has_out && options.context.absent() ? joined() : 0;
+  }
 };
 
 }  // namespace heed::inline v1

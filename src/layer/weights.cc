@@ -1,16 +1,16 @@
 // Making a layer: its configuration and weights, checked and packed.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <new>
 #include <utility>
 
 #include "heed/convert.hpp"
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/layer/multi_head_attention.h"
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
+#include "src/matmul/packed_matrix.h"
 
 namespace heed::inline v1 {
 namespace {
@@ -21,8 +21,45 @@ struct Projection {
   size_t in, out;
 };
 
+bool IsGiven(const LinearWeights& weights) {
+  return !weights.weight.absent() || weights.packed != nullptr;
+}
+
+// That a matrix that is packed already is this projection's.
+Status CheckPacked(const Projection& p) {
+  const PackedMatrix::Impl* packed = PackedMatrix::Impl::Of(*p.weights->packed);
+  if (!p.weights->weight.absent()) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s.packed: is given and %s.weight too, must be either", p.name, p.name);
+  }
+  if (packed == nullptr) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s.packed: was moved from", p.name);
+  }
+  if (packed->in == p.in && packed->out == p.out) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "%s.packed: is of [%zu, %zu], must be [%zu, %zu] ([in, out])", p.name,
+                       packed->in, packed->out, p.in, p.out);
+}
+
+Status CheckBias(const Projection& p) {
+  if (p.weights->bias.absent()) return Status();
+  char name[32];
+  std::snprintf(name, sizeof(name), "%s.bias", p.name);
+  HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->bias, 1, 1));
+  if (p.weights->bias.shape[0] == p.out) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu]", name,
+                       ShapeText(p.weights->bias).text, p.out);
+}
+
 Status CheckProjection(const Projection& p, WeightLayout layout) {
   char name[32];
+  std::snprintf(name, sizeof(name), "%s.compute", p.name);
+  if (p.weights->packed != nullptr) {
+    HEED_RETURN_IF_ERROR(CheckPacked(p));
+    HEED_RETURN_IF_ERROR(CheckCompute(name, p.weights->compute, p.weights->packed->dtype()));
+    return CheckBias(p);
+  }
+  HEED_RETURN_IF_ERROR(CheckCompute(name, p.weights->compute, p.weights->storage.dtype));
   std::snprintf(name, sizeof(name), "%s.weight", p.name);
   HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->weight, 2, 2));
   const size_t in_dim = layout == WeightLayout::kInOut ? 0 : 1;
@@ -32,16 +69,7 @@ Status CheckProjection(const Projection& p, WeightLayout layout) {
                          name, ShapeText(p.weights->weight).text, in_dim == 0 ? p.in : p.out,
                          in_dim == 0 ? p.out : p.in, in_dim == 0 ? "in, out" : "out, in");
   }
-  std::snprintf(name, sizeof(name), "%s.compute", p.name);
-  HEED_RETURN_IF_ERROR(CheckCompute(name, p.weights->compute, p.weights->storage.dtype));
-  if (p.weights->bias.absent()) return Status();
-  std::snprintf(name, sizeof(name), "%s.bias", p.name);
-  HEED_RETURN_IF_ERROR(CheckFloatInput(name, p.weights->bias, 1, 1));
-  if (p.weights->bias.shape[0] != p.out) {
-    return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu]", name,
-                         ShapeText(p.weights->bias).text, p.out);
-  }
-  return Status();
+  return CheckBias(p);
 }
 
 Status CheckScores(const MultiHeadAttentionConfig& c) {
@@ -115,9 +143,13 @@ Status CheckConfig(MultiHeadAttentionConfig* c) {
   return CheckScores(*c);
 }
 
+// A context that measures goes through all that is packed.
+Status UnlessMeasured(const Status& status) {
+  return status.code() == StatusCode::kMeasured ? Status() : status;
+}
+
 // Biases side by side, 0 where there is none; null when none is given.
-Status JoinBiases(const Projection* projections, size_t count, Context& context,
-                  std::unique_ptr<float[]>* joined) {
+Status JoinBiases(const Projection* projections, size_t count, Context& context, Floats* joined) {
   bool any = false;
   size_t total = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -125,45 +157,54 @@ Status JoinBiases(const Projection* projections, size_t count, Context& context,
     total += projections[i].out;
   }
   if (!any) return Status();
-  joined->reset(new (std::nothrow) float[total]());
+  *joined = AllocateFloats(total);
   if (*joined == nullptr) return OutOfMemory("biases", total, sizeof(float));
+  std::fill_n(joined->get(), total, 0.0f);
   float* to = joined->get();
   for (size_t i = 0; i < count; to += projections[i].out, ++i) {
     if (projections[i].weights->bias.absent()) continue;
-    HEED_RETURN_IF_ERROR(convert(projections[i].weights->bias,
-                                 MutableTensorView(to, {projections[i].out}), context));
+    HEED_RETURN_IF_ERROR(UnlessMeasured(convert(
+        projections[i].weights->bias, MutableTensorView(to, {projections[i].out}), context)));
   }
   return Status();
 }
 
 // A vector of the layer's own: `view` with `offset` added; null when it is absent.
 Status CopyVector(const char* name, const TensorView& view, size_t size, float offset,
-                  Context& context, std::unique_ptr<float[]>* copy) {
+                  Context& context, Floats* copy) {
   if (view.absent()) return Status();
   HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, 1, 1));
   if (view.shape[0] != size) {
     return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu]", name,
                          ShapeText(view).text, size);
   }
-  copy->reset(new (std::nothrow) float[size]);
+  *copy = AllocateFloats(size);
   if (*copy == nullptr) return OutOfMemory(name, size * sizeof(float));
-  HEED_RETURN_IF_ERROR(convert(view, MutableTensorView(copy->get(), {size}), context));
+  HEED_RETURN_IF_ERROR(
+      UnlessMeasured(convert(view, MutableTensorView(copy->get(), {size}), context)));
   for (size_t i = 0; i < size; ++i) (*copy)[i] = offset + (*copy)[i];
   return Status();
 }
 
 bool OneProduct(const LinearWeights& a, const LinearWeights& b) {
-  return a.storage.dtype == b.storage.dtype && a.storage.group == b.storage.group &&
-         a.compute == b.compute;
+  return a.packed == nullptr && b.packed == nullptr && a.storage.dtype == b.storage.dtype &&
+         a.storage.group == b.storage.group && a.compute == b.compute;
 }
 
 // `packed` = the projections' weights side by side; an error names the projection.
 Status Pack(const Projection* projections, size_t count, WeightLayout layout, Context& context,
             PackedMatrix* packed) {
+  if (projections[0].weights->packed != nullptr) {
+    Result<PackedMatrix> borrowed = PackedMatrix::Impl::Borrow(*projections[0].weights->packed);
+    HEED_RETURN_IF_ERROR(borrowed.status());
+    *packed = std::move(*borrowed);
+    return Status();
+  }
   TensorView views[3];
   for (size_t i = 0; i < count; ++i) views[i] = projections[i].weights->weight;
   Result<PackedMatrix> matrix =
       PackedMatrix::pack(views, count, layout, projections[0].weights->storage, context);
+  if (matrix.status().code() == StatusCode::kMeasured) return Status();
   if (!matrix.ok()) {
     for (size_t i = 0; count > 1 && i < count; ++i) {  // which of them is it?
       HEED_RETURN_IF_ERROR(Pack(projections + i, 1, layout, context, packed));
@@ -176,16 +217,15 @@ Status Pack(const Projection* projections, size_t count, WeightLayout layout, Co
 }
 
 Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
-               Context& context, QkvWeights* packed, std::unique_ptr<float[]>* bias) {
+               Context& context, QkvWeights* packed, Floats* bias) {
   const size_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim,
                v = c.values_in_keys ? 0 : c.num_kv_heads * c.v_head_dim;
-  const bool fused = !weights.qkv.weight.absent();
-  if (fused &&
-      (!weights.q.weight.absent() || !weights.k.weight.absent() || !weights.v.weight.absent())) {
+  const bool fused = IsGiven(weights.qkv);
+  if (fused && (IsGiven(weights.q) || IsGiven(weights.k) || IsGiven(weights.v))) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "weights: qkv and one of q, k, v are given, must be either");
   }
-  if (c.values_in_keys && (!weights.v.weight.absent() || !weights.v.bias.absent())) {
+  if (c.values_in_keys && (IsGiven(weights.v) || !weights.v.bias.absent())) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "v: is given, must be absent with config.values_in_keys");
   }
@@ -210,15 +250,17 @@ Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
 }
 
 Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
-               Context& context, PackedMatrix* packed, std::unique_ptr<float[]>* bias) {
+               Context& context, PackedMatrix* packed, Floats* bias) {
   const size_t out_dim = weights.layout == WeightLayout::kInOut ? 1 : 0;
-  const Projection out = {"out", &weights.out, c.num_heads * c.v_head_dim,
-                          weights.out.weight.shape[out_dim]};
+  const LinearWeights& given = weights.out;
+  const size_t d_out = given.packed != nullptr ? given.packed->out() : given.weight.shape[out_dim];
+  const Projection out = {"out", &given, c.num_heads * c.v_head_dim, d_out};
   HEED_RETURN_IF_ERROR(CheckProjection(out, weights.layout));
-  if (weights.out.weight.shape[out_dim] == 0) {
+  if (d_out == 0) {
     return Status::Error(StatusCode::kInvalidArgument,
-                         "out.weight: shape is %s, must have at least one output",
-                         ShapeText(weights.out.weight).text);
+                         "out.%s: shape is %s, must have at least one output",
+                         given.packed != nullptr ? "packed" : "weight",
+                         given.packed != nullptr ? "[.., 0]" : ShapeText(given.weight).text);
   }
   HEED_RETURN_IF_ERROR(Pack(&out, 1, weights.layout, context, packed));
   return JoinBiases(&out, 1, context, bias);
@@ -241,6 +283,7 @@ size_t QkvWeights::bytes() const {
 Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights,
                                         Context& context) {
   HEED_RETURN_IF_ERROR(CheckConfig(&config));
+  HEED_RETURN_IF_ERROR(CheckLayout(weights.layout));
   const MultiHeadAttentionConfig& c = config;
   const float offset = c.norm_weight_offset;
   HEED_RETURN_IF_ERROR(CopyVector("q_norm", weights.q_norm, c.head_dim, offset, context, &q_norm));
@@ -248,7 +291,7 @@ Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights
   HEED_RETURN_IF_ERROR(CopyVector("sinks", weights.sinks, c.num_heads, 0.0f, context, &sinks));
   HEED_RETURN_IF_ERROR(
       CopyVector("alibi_slopes", weights.alibi_slopes, c.num_heads, 0.0f, context, &alibi_slopes));
-  has_out = !weights.out.weight.absent();
+  has_out = IsGiven(weights.out);
   if (!has_out && !weights.out.bias.absent()) {
     return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
   }
@@ -271,13 +314,14 @@ size_t MultiHeadAttention::Impl::bytes() const {
 Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
                                                       const MultiHeadAttentionWeights& weights,
                                                       Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   MultiHeadAttention layer;
-  layer.impl_.reset(new (std::nothrow) Impl);
+  layer.impl_.reset(New<MultiHeadAttention::Impl>());
   if (layer.impl_ == nullptr) return OutOfMemory("layer", sizeof(Impl));
   layer.impl_->config = config;
   HEED_RETURN_IF_ERROR(layer.impl_->Create(weights, context));
+  if (Context::Impl::Of(context)->measures) return Context::Impl::Measured();
   return layer;
 }
 

@@ -48,6 +48,10 @@ struct World {
   heed_tensor gguf_y = Floats(results, {2, 32});
   heed_attention_state state;
   heed_paged_kv view;
+  size_t bytes = 0;
+  heed_memory no_memory = {nullptr, 4096};
+  heed_pack_options int8 = Made(heed_pack_options_init);
+  heed_region region = {}, no_region = {};
   heed_context* context = nullptr;
   heed_kv_cache* cache = nullptr;
   heed_paged_kv_cache* pages = nullptr;
@@ -68,6 +72,8 @@ struct World {
     quantized = {code_tensor, Floats(inputs, {1, 2})};
     state = {Floats(results, {1, 1, 1, 2}), Floats(results + 2, {1, 1, 1, 2}),
              Floats(results + 4, {1, 1, 2, 1, 2})};
+    int8.dtype = HEED_DTYPE_INT8;
+    pages_config.max_sequences = 2;
     cache_config.num_kv_heads = pages_config.num_kv_heads = 1;
     cache_config.head_dim = pages_config.head_dim = 2;
     cache_config.capacity = pages_config.num_blocks = 4;
@@ -77,13 +83,14 @@ struct World {
     weights.q = weights.k = weights.v = &linear;
     heed_error error = {};
     heed_context_create(nullptr, &context, &error);
-    heed_kv_cache_create(&cache_config, &cache, &error);
+    heed_kv_cache_create(&cache_config, nullptr, &cache, &error);
     heed_kv_cache_append(cache, &k, &v, context, &error);
-    heed_paged_kv_cache_create(&pages_config, &pages, &error);
+    heed_paged_kv_cache_create(&pages_config, nullptr, &pages, &error);
     heed_paged_kv_cache_add(pages, &sequence, &error);
     heed_paged_kv_cache_append(pages, &sequence, 1, &k, &v, context, &error);
     heed_paged_kv_cache_view(pages, &sequence, 1, &view, &error);
-    heed_packed_matrix_pack(&a, 1, HEED_WEIGHT_LAYOUT_IN_OUT, nullptr, context, &packed, &error);
+    heed_packed_matrix_pack(&a, 1, HEED_WEIGHT_LAYOUT_IN_OUT, nullptr, nullptr, context, &packed,
+                            &error);
     heed_packed_matrix_save(packed, saved, sizeof(saved), &error);
     heed_multi_head_attention_create(&config, &weights, context, &layer, &error);
     REQUIRE(std::string(error.message).empty());
@@ -143,8 +150,47 @@ const BadCall kNulls[] = {
     CALL(heed_merge_attention_results, "lse_b", &w.q, &w.lse, &w.q, nullptr, &w.out, nullptr, w.context),
     CALL(heed_merge_attention_results, "out", &w.q, &w.lse, &w.q, &w.lse, nullptr, nullptr, w.context),
     CALL(heed_merge_attention_results, "context", &w.q, &w.lse, &w.q, &w.lse, &w.out, nullptr, nullptr),
-    CALL(heed_kv_cache_create, "config", nullptr, &w.cache),
-    CALL(heed_kv_cache_create, "cache", &w.cache_config, nullptr),
+    CALL(heed_kv_cache_create, "config", nullptr, nullptr, &w.cache),
+    CALL(heed_kv_cache_create, "cache", &w.cache_config, nullptr, nullptr),
+    CALL(heed_kv_cache_memory_bytes, "config", nullptr, &w.bytes),
+    CALL(heed_kv_cache_memory_bytes, "bytes", &w.cache_config, nullptr),
+    CALL(heed_kv_cache_create_without_data, "config", nullptr, 1, &w.cache),
+    CALL(heed_kv_cache_create_without_data, "cache", &w.cache_config, 1, nullptr),
+    CALL(heed_kv_cache_create, "memory", &w.cache_config, &w.no_memory, &w.cache),
+    CALL(heed_paged_kv_cache_memory_bytes, "config", nullptr, &w.bytes),
+    CALL(heed_paged_kv_cache_memory_bytes, "bytes", &w.pages_config, nullptr),
+    CALL(heed_paged_kv_cache_create, "memory", &w.pages_config, &w.no_memory, &w.pages),
+    CALL(heed_packed_matrix_memory_bytes, "bytes", 2, 2, nullptr, nullptr),
+    CALL(heed_packed_matrix_pack, "memory", &w.a, 1, 0, nullptr, &w.no_memory, w.context, &w.packed),
+    CALL(heed_packed_matrix_pack_quantized, "memory", &w.quantized, 1, 0, &w.int8, &w.no_memory, w.context, &w.packed),
+    CALL(heed_region_attention, "q", nullptr, &w.k, &w.v, &w.out, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention, "k", &w.q, nullptr, &w.v, &w.out, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention, "v", &w.q, &w.k, nullptr, &w.out, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention, "out", &w.q, &w.k, &w.v, nullptr, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention, "context", &w.q, &w.k, &w.v, &w.out, nullptr, 1, nullptr, &w.region),
+    CALL(heed_region_attention, "region", &w.q, &w.k, &w.v, &w.out, nullptr, 1, w.context, nullptr),
+    CALL(heed_region_attention_cache, "q", nullptr, w.cache, &w.out, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention_cache, "cache", &w.q, nullptr, &w.out, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention_cache, "out", &w.q, w.cache, nullptr, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention_cache, "context", &w.q, w.cache, &w.out, nullptr, 1, nullptr, &w.region),
+    CALL(heed_region_attention_cache, "region", &w.q, w.cache, &w.out, nullptr, 1, w.context, nullptr),
+    CALL(heed_region_attention_paged, "q", nullptr, &w.view, &w.out, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention_paged, "kv", &w.q, nullptr, &w.out, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention_paged, "out", &w.q, &w.view, nullptr, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_attention_paged, "context", &w.q, &w.view, &w.out, nullptr, 1, nullptr, &w.region),
+    CALL(heed_region_attention_paged, "region", &w.q, &w.view, &w.out, nullptr, 1, w.context, nullptr),
+    CALL(heed_region_matmul, "a", nullptr, &w.a, &w.c, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_matmul, "b", &w.a, nullptr, &w.c, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_matmul, "c", &w.a, &w.a, nullptr, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_matmul, "context", &w.a, &w.a, &w.c, nullptr, 1, nullptr, &w.region),
+    CALL(heed_region_matmul, "region", &w.a, &w.a, &w.c, nullptr, 1, w.context, nullptr),
+    CALL(heed_region_matmul_packed, "a", nullptr, w.packed, &w.c, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_matmul_packed, "b", &w.a, nullptr, &w.c, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_matmul_packed, "c", &w.a, w.packed, nullptr, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_matmul_packed, "context", &w.a, w.packed, &w.c, nullptr, 1, nullptr, &w.region),
+    CALL(heed_region_matmul_packed, "region", &w.a, w.packed, &w.c, nullptr, 1, w.context, nullptr),
+    CALL(heed_region_run, "region", nullptr, 0, 0, 1, 0),
+    CALL(heed_region_run, "region.plan", &w.no_region, 0, 0, 1, 0),
     CALL(heed_kv_cache_get_config, "cache", nullptr, &w.cache_config),
     CALL(heed_kv_cache_get_config, "config", w.cache, nullptr),
     CALL(heed_kv_cache_append, "cache", nullptr, &w.k, &w.v, w.context),
@@ -152,8 +198,8 @@ const BadCall kNulls[] = {
     CALL(heed_kv_cache_append, "v", w.cache, &w.k, nullptr, w.context),
     CALL(heed_kv_cache_append, "context", w.cache, &w.k, &w.v, nullptr),
     CALL(heed_kv_cache_truncate, "cache", nullptr, 0),
-    CALL(heed_paged_kv_cache_create, "config", nullptr, &w.pages),
-    CALL(heed_paged_kv_cache_create, "cache", &w.pages_config, nullptr),
+    CALL(heed_paged_kv_cache_create, "config", nullptr, nullptr, &w.pages),
+    CALL(heed_paged_kv_cache_create, "cache", &w.pages_config, nullptr, nullptr),
     CALL(heed_paged_kv_cache_get_config, "cache", nullptr, &w.pages_config),
     CALL(heed_paged_kv_cache_get_config, "config", w.pages, nullptr),
     CALL(heed_paged_kv_cache_add, "cache", nullptr, &w.sequence),
@@ -184,14 +230,14 @@ const BadCall kNulls[] = {
     CALL(heed_matmul_packed, "b", &w.a, nullptr, &w.c, nullptr, w.context),
     CALL(heed_matmul_packed, "c", &w.a, w.packed, nullptr, nullptr, w.context),
     CALL(heed_matmul_packed, "context", &w.a, w.packed, &w.c, nullptr, nullptr),
-    CALL(heed_packed_matrix_pack, "b", nullptr, 1, 0, nullptr, w.context, &w.packed),
-    CALL(heed_packed_matrix_pack, "b", nullptr, 0, 0, nullptr, w.context, &w.packed),
-    CALL(heed_packed_matrix_pack, "context", &w.a, 1, 0, nullptr, nullptr, &w.packed),
-    CALL(heed_packed_matrix_pack, "matrix", &w.a, 1, 0, nullptr, w.context, nullptr),
-    CALL(heed_packed_matrix_pack_quantized, "b", nullptr, 1, 0, nullptr, w.context, &w.packed),
-    CALL(heed_packed_matrix_pack_quantized, "b", nullptr, 0, 0, nullptr, w.context, &w.packed),
-    CALL(heed_packed_matrix_pack_quantized, "context", &w.quantized, 1, 0, nullptr, nullptr, &w.packed),
-    CALL(heed_packed_matrix_pack_quantized, "matrix", &w.quantized, 1, 0, nullptr, w.context, nullptr),
+    CALL(heed_packed_matrix_pack, "b", nullptr, 1, 0, nullptr, nullptr, w.context, &w.packed),
+    CALL(heed_packed_matrix_pack, "b", nullptr, 0, 0, nullptr, nullptr, w.context, &w.packed),
+    CALL(heed_packed_matrix_pack, "context", &w.a, 1, 0, nullptr, nullptr, nullptr, &w.packed),
+    CALL(heed_packed_matrix_pack, "matrix", &w.a, 1, 0, nullptr, nullptr, w.context, nullptr),
+    CALL(heed_packed_matrix_pack_quantized, "b", nullptr, 1, 0, nullptr, nullptr, w.context, &w.packed),
+    CALL(heed_packed_matrix_pack_quantized, "b", nullptr, 0, 0, &w.int8, nullptr, w.context, &w.packed),
+    CALL(heed_packed_matrix_pack_quantized, "context", &w.quantized, 1, 0, nullptr, nullptr, nullptr, &w.packed),
+    CALL(heed_packed_matrix_pack_quantized, "matrix", &w.quantized, 1, 0, nullptr, nullptr, w.context, nullptr),
     CALL(heed_packed_matrix_save, "matrix", nullptr, w.saved, sizeof(w.saved)),
     CALL(heed_packed_matrix_save, "data", w.packed, nullptr, sizeof(w.saved)),
     CALL(heed_packed_matrix_map, "data", nullptr, sizeof(w.saved), nullptr, &w.packed),
@@ -289,7 +335,7 @@ TEST_CASE("a handle that could not be made is null") {
   CHECK(context == nullptr);
   auto* cache = reinterpret_cast<heed_kv_cache*>(&error);
   heed_kv_cache_config config = Made(heed_kv_cache_config_init);
-  CHECK(heed_kv_cache_create(&config, &cache, &error) == HEED_INVALID_ARGUMENT);
+  CHECK(heed_kv_cache_create(&config, nullptr, &cache, &error) == HEED_INVALID_ARGUMENT);
   CHECK(cache == nullptr);
 }
 
@@ -302,6 +348,12 @@ TEST_CASE("null handles have no numbers, and may be destroyed") {
   CHECK(heed_context_num_threads(nullptr) == 0);
   CHECK(heed_context_target(nullptr) == nullptr);
   CHECK(heed_context_workspace_bytes(nullptr) == 0);
+  const heed_region no_call = {};
+  for (const heed_region* region : {static_cast<const heed_region*>(nullptr), &no_call}) {
+    CHECK(heed_region_phases(region) == 0);
+    CHECK(heed_region_tasks(region, 0) == 0);
+    CHECK(heed_region_workers(region, 0) == 0);
+  }
   CHECK(heed_kv_cache_length(nullptr) == 0);
   CHECK(heed_kv_cache_bytes(nullptr) == 0);
   CHECK(heed_kv_cache_first_held(nullptr) == 0);
@@ -338,8 +390,8 @@ TEST_CASE("tensors that are none are refused by name") {
           HEED_OK);
     CHECK(Begins(error, "x"));
     heed_packed_matrix* packed = nullptr;
-    CHECK(heed_packed_matrix_pack(&bad, 1, HEED_WEIGHT_LAYOUT_IN_OUT, nullptr, w.context, &packed,
-                                  &error) != HEED_OK);
+    CHECK(heed_packed_matrix_pack(&bad, 1, HEED_WEIGHT_LAYOUT_IN_OUT, nullptr, nullptr, w.context,
+                                  &packed, &error) != HEED_OK);
     CHECK(Begins(error, "b"));
     CHECK(w.Untouched());
   };
@@ -382,14 +434,14 @@ TEST_CASE("constants that do not exist are refused, and no larger number is cut 
     scaling.type = none;
     heed_rope_options rope = Made(heed_rope_options_init);
     rope.scaling = &scaling;
-    CHECK(heed_rope(&w.x, &w.positions, &w.y, &rope, w.context, &error) == HEED_INVALID_ARGUMENT);
+    CHECK(heed_rope(&w.x, &w.positions, &w.y, &rope, w.context, &error) == HEED_UNSUPPORTED);
     CHECK(Begins(error, "scaling.type"));
     heed_packed_matrix* packed = nullptr;
-    CHECK(heed_packed_matrix_pack(&w.a, 1, none, nullptr, w.context, &packed, &error) ==
+    CHECK(heed_packed_matrix_pack(&w.a, 1, none, nullptr, nullptr, w.context, &packed, &error) ==
           HEED_INVALID_ARGUMENT);
     CHECK(Begins(error, "layout"));
-    CHECK(heed_packed_matrix_pack_quantized(&w.quantized, 1, none, nullptr, w.context, &packed,
-                                            &error) != HEED_OK);
+    CHECK(heed_packed_matrix_pack_quantized(&w.quantized, 1, none, nullptr, nullptr, w.context,
+                                            &packed, &error) != HEED_OK);
     CHECK(heed_storage_error(&w.a, none, nullptr, nullptr, nullptr, w.context, &error) ==
           HEED_INVALID_ARGUMENT);
     CHECK(Begins(error, "layout"));
@@ -401,7 +453,7 @@ TEST_CASE("constants that do not exist are refused, and no larger number is cut 
     CHECK(Begins(error, "layout"));
     heed_pack_options pack = Made(heed_pack_options_init);
     pack.dtype = none;
-    CHECK(heed_packed_matrix_pack(&w.a, 1, 0, &pack, w.context, &packed, &error) ==
+    CHECK(heed_packed_matrix_pack(&w.a, 1, 0, &pack, nullptr, w.context, &packed, &error) ==
           HEED_UNSUPPORTED);
     CHECK(heed_quantize(&w.a, none, 0, &w.code_tensor, &w.scales, nullptr, nullptr, w.context,
                         &error) == HEED_UNSUPPORTED);
@@ -409,7 +461,7 @@ TEST_CASE("constants that do not exist are refused, and no larger number is cut 
     heed_kv_cache_config cache_config = w.cache_config;
     cache_config.k_dtype = none;
     heed_kv_cache* cache = nullptr;
-    CHECK(heed_kv_cache_create(&cache_config, &cache, &error) == HEED_UNSUPPORTED);
+    CHECK(heed_kv_cache_create(&cache_config, nullptr, &cache, &error) == HEED_UNSUPPORTED);
     CHECK(Begins(error, "k_dtype"));
     heed_gguf_matrix gguf = w.gguf;
     gguf.type = none;
@@ -438,12 +490,12 @@ TEST_CASE("numbers that are none are refused by name") {
   CHECK(heed_softmax(&w.a, &w.c, &softmax, w.context, &error) == HEED_INVALID_ARGUMENT);
   CHECK(Begins(error, "scale"));
   CHECK(heed_dropout_mask(nan, 0, &w.mask, &error) == HEED_INVALID_ARGUMENT);
-  CHECK(Begins(error, "probability"));
+  CHECK(Begins(error, "dropout.probability"));
   heed_kv_cache_config config = Made(heed_kv_cache_config_init);
   config.num_kv_heads = config.head_dim = SIZE_MAX;
   config.capacity = SIZE_MAX;
   heed_kv_cache* cache = nullptr;
-  CHECK(heed_kv_cache_create(&config, &cache, &error) == HEED_INVALID_ARGUMENT);
+  CHECK(heed_kv_cache_create(&config, nullptr, &cache, &error) == HEED_INVALID_ARGUMENT);
   CHECK(w.Untouched());
 }
 

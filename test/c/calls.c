@@ -129,7 +129,7 @@ heed_status CallCache(Inputs* in, float* out_data) {
   config.k_dtype = HEED_DTYPE_BF16;
   config.v_dtype = HEED_DTYPE_INT8;
   heed_kv_cache* cache;
-  RETURN_IF_ERROR(heed_kv_cache_create(&config, &cache, &in->error));
+  RETURN_IF_ERROR(heed_kv_cache_create(&config, NULL, &cache, &in->error));
   const heed_status status = DecodeThroughRing(in, cache, out_data);
   heed_kv_cache_destroy(cache);
   return status;
@@ -169,7 +169,7 @@ heed_status CallPaged(Inputs* in, float* out_data) {
   config.head_dim = DIM;
   config.v_dtype = HEED_DTYPE_F16;
   heed_paged_kv_cache* cache;
-  RETURN_IF_ERROR(heed_paged_kv_cache_create(&config, &cache, &in->error));
+  RETURN_IF_ERROR(heed_paged_kv_cache_create(&config, NULL, &cache, &in->error));
   const heed_status status = AttendPages(in, cache, out_data);
   const bool all_free = heed_paged_kv_cache_free_blocks(cache) == config.num_blocks;
   heed_paged_kv_cache_destroy(cache);
@@ -263,8 +263,8 @@ heed_status CallPackedMatrix(Inputs* in, float* c_data) {
   options.dtype = HEED_DTYPE_INT4;
   options.group = 32;
   heed_packed_matrix* packed;
-  RETURN_IF_ERROR(heed_packed_matrix_pack(two, 2, HEED_WEIGHT_LAYOUT_OUT_IN, &options, in->context,
-                                          &packed, &in->error));
+  RETURN_IF_ERROR(heed_packed_matrix_pack(two, 2, HEED_WEIGHT_LAYOUT_OUT_IN, &options, NULL,
+                                          in->context, &packed, &in->error));
   const heed_status status = SaveAndMap(in, packed, &a, &c);
   heed_packed_matrix_destroy(packed);
   return status;
@@ -283,7 +283,7 @@ heed_status CallQuantizedMatrix(Inputs* in, float* c_data) {
   in_int16.compute = HEED_COMPUTE_INT16;
   heed_packed_matrix* packed;
   RETURN_IF_ERROR(heed_packed_matrix_pack_quantized(&b, 1, HEED_WEIGHT_LAYOUT_IN_OUT, &options,
-                                                    in->context, &packed, &in->error));
+                                                    NULL, in->context, &packed, &in->error));
   const heed_status status = heed_matmul_packed(&a, packed, &c, &in_int16, in->context, &in->error);
   heed_packed_matrix_destroy(packed);
   return status;
@@ -355,6 +355,112 @@ heed_status CallQuantize(Inputs* in, int8_t* codes_data, float* scales_data, flo
   options.group = 64;
   return heed_storage_error(&b, HEED_WEIGHT_LAYOUT_OUT_IN, &options, NULL, &totals[1], in->context,
                             &in->error);
+}
+
+// The host's threads, one after another: tasks in pieces of 3.
+static heed_status RunTasks(Inputs* in, const heed_region* region) {
+  for (size_t phase = 0; phase < heed_region_phases(region); ++phase) {
+    const size_t tasks = heed_region_tasks(region, phase);
+    const size_t workers = heed_region_workers(region, phase);
+    for (size_t begin = 0; begin < tasks; begin += 3) {
+      const size_t end = begin + 3 < tasks ? begin + 3 : tasks;
+      RETURN_IF_ERROR(heed_region_run(region, phase, begin, end, begin / 3 % workers, &in->error));
+    }
+  }
+  return HEED_OK;
+}
+
+static heed_status AttendByRegion(Inputs* in, float* out_data) {
+  const heed_tensor q = Queries(in->q), k = Keys(in->k), v = Keys(in->v), out = Queries(out_data);
+  const heed_attention_options options = Causal();
+  heed_region region;
+  RETURN_IF_ERROR(
+      heed_region_attention(&q, &k, &v, &out, &options, 2, in->context, &region, &in->error));
+  return RunTasks(in, &region);
+}
+
+static heed_status MultiplyByRegion(Inputs* in, const heed_packed_matrix* b, float* c_data) {
+  const heed_tensor a = F32(in->a, 2, ROWS, IN), c = F32(c_data, 2, ROWS, OUT);
+  heed_region region;
+  RETURN_IF_ERROR(heed_region_matmul_packed(&a, b, &c, NULL, 2, in->context, &region, &in->error));
+  return RunTasks(in, &region);
+}
+
+heed_status CallRegions(Inputs* in, float* out_data, float* c_data) {
+  RETURN_IF_ERROR(AttendByRegion(in, out_data));
+  const heed_tensor b = F32(in->b, 2, IN, OUT);
+  heed_packed_matrix* packed;
+  RETURN_IF_ERROR(heed_packed_matrix_pack(&b, 1, HEED_WEIGHT_LAYOUT_IN_OUT, NULL, NULL, in->context,
+                                          &packed, &in->error));
+  const heed_status status = MultiplyByRegion(in, packed, c_data);
+  heed_packed_matrix_destroy(packed);
+  return status;
+}
+
+static _Alignas(HEED_MEMORY_ALIGNMENT) unsigned char memory_of_context[1 << 20],
+    memory_of_cache[1 << 16], memory_of_matrix[1 << 16];
+
+// What a call with these tensors needs.
+static heed_status Measure(Inputs* in, const heed_kv_cache_config* config,
+                           const heed_packed_matrix* matrix, size_t* bytes) {
+  heed_context_options options;
+  heed_context_options_init(&options, sizeof options);
+  options.measure = true;
+  options.threading = HEED_THREADING_NONE;
+  heed_context* context;
+  heed_kv_cache* cache;
+  RETURN_IF_ERROR(heed_context_create(&options, &context, &in->error));
+  RETURN_IF_ERROR(heed_kv_cache_create_without_data(config, KV_LEN, &cache, &in->error));
+  const heed_tensor q = Queries(NULL), out = Queries(NULL), k = Keys(NULL), v = Keys(NULL);
+  const heed_tensor a = F32(NULL, 2, ROWS, IN), c = F32(NULL, 2, ROWS, OUT);
+  const heed_attention_options causal = Causal();
+  const heed_status measured[] = {heed_kv_cache_append(cache, &k, &v, context, NULL),
+                                  heed_attention_cache(&q, cache, &out, &causal, context, NULL),
+                                  heed_matmul_packed(&a, matrix, &c, NULL, context, NULL)};
+  *bytes = heed_context_memory_bytes(heed_context_workspace_bytes(context));
+  heed_kv_cache_destroy(cache);
+  heed_context_destroy(context);
+  for (size_t i = 0; i < 3; ++i)
+    if (measured[i] != HEED_MEASURED) return measured[i];
+  return HEED_OK;
+}
+
+heed_status CallInMemory(Inputs* in, float* out_data, float* c_data) {
+  heed_kv_cache_config config;
+  heed_kv_cache_config_init(&config, sizeof config);
+  config.batch = BATCH;
+  config.num_kv_heads = KV_HEADS;
+  config.head_dim = DIM;
+  config.capacity = 2 * KV_LEN;  // a call that measures appends to what there is
+  const heed_tensor matrix = F32(in->b, 2, IN, OUT);
+  heed_memory in_cache = {memory_of_cache, 0}, in_matrix = {memory_of_matrix, 0};
+  RETURN_IF_ERROR(heed_kv_cache_memory_bytes(&config, &in_cache.bytes, &in->error));
+  RETURN_IF_ERROR(heed_packed_matrix_memory_bytes(IN, OUT, NULL, &in_matrix.bytes, &in->error));
+  if (in_cache.bytes > sizeof memory_of_cache || in_matrix.bytes > sizeof memory_of_matrix)
+    return HEED_OUT_OF_MEMORY;
+  heed_kv_cache* cache;
+  heed_packed_matrix* packed;
+  RETURN_IF_ERROR(heed_kv_cache_create(&config, &in_cache, &cache, &in->error));
+  RETURN_IF_ERROR(heed_packed_matrix_pack(&matrix, 1, HEED_WEIGHT_LAYOUT_IN_OUT, NULL, &in_matrix,
+                                          in->context, &packed, &in->error));
+  heed_context_options options;
+  heed_context_options_init(&options, sizeof options);
+  options.threading = HEED_THREADING_NONE;
+  options.memory.data = memory_of_context;
+  RETURN_IF_ERROR(Measure(in, &config, packed, &options.memory.bytes));
+  if (options.memory.bytes > sizeof memory_of_context) return HEED_OUT_OF_MEMORY;
+  heed_context* context;
+  RETURN_IF_ERROR(heed_context_create(&options, &context, &in->error));
+  const heed_tensor q = Queries(in->q), k = Keys(in->k), v = Keys(in->v), out = Queries(out_data);
+  const heed_tensor a = F32(in->a, 2, ROWS, IN), c = F32(c_data, 2, ROWS, OUT);
+  const heed_attention_options causal = Causal();
+  RETURN_IF_ERROR(heed_kv_cache_append(cache, &k, &v, context, &in->error));
+  RETURN_IF_ERROR(heed_attention_cache(&q, cache, &out, &causal, context, &in->error));
+  RETURN_IF_ERROR(heed_matmul_packed(&a, packed, &c, NULL, context, &in->error));
+  heed_packed_matrix_destroy(packed);
+  heed_kv_cache_destroy(cache);
+  heed_context_destroy(context);
+  return HEED_OK;
 }
 
 static heed_status Forward(Inputs* in, const heed_multi_head_attention* layer, heed_kv_cache* cache,

@@ -67,7 +67,9 @@ heed_status CallRope(Inputs* in, float* y);
 heed_status CallHadamard(Inputs* in, float* y);
 heed_status CallConvert(Inputs* in, uint16_t* y);  // to bf16
 heed_status CallQuantize(Inputs* in, int8_t* codes, float* scales, float* rms, float* y,
-                         heed_quantization_error* totals);  // two
+                         heed_quantization_error* totals);   // two
+heed_status CallRegions(Inputs* in, float* out, float* c);   // attention, a packed product
+heed_status CallInMemory(Inputs* in, float* out, float* c);  // the same, all in static memory
 heed_status CallLayer(Inputs* in, LayerResults* results);
 
 #ifdef __cplusplus

@@ -292,6 +292,20 @@ TEST_CASE("matrix products have the same bits from C") {
   CheckSame(c, cpp);
 }
 
+TEST_CASE("regions, and calls all of whose memory is the host's, have the same bits from C") {
+  Problem p;
+  Floats c_out(QUERIES), out(QUERIES), c_product(ROWS * OUT), product(ROWS * OUT);
+  SUBCASE("regions") { p.CheckC(CallRegions(p.in.get(), c_out.data(), c_product.data())); }
+  SUBCASE("memory") { p.CheckC(CallInMemory(p.in.get(), c_out.data(), c_product.data())); }
+  AttentionOptions o;
+  o.causal = true;
+  CheckOk(attention(p.q(), p.k(), p.v(), Queries(out), o, p.context));
+  CheckOk(
+      matmul(p.a(), TensorView(p.in->b, {IN, OUT}), {product.data(), {ROWS, OUT}}, {}, p.context));
+  CheckSame(c_out, out);
+  CheckSame(c_product, product);
+}
+
 TEST_CASE("softmax, rope and hadamard have the same bits from C") {
   Problem p;
   Floats c(ROWS * IN), cpp(ROWS * IN);

@@ -30,7 +30,7 @@ enum {
   // The parallel_for where one is given, else OpenMP where the build has it, else none.
   HEED_THREADING_DEFAULT = 0,
   HEED_THREADING_NONE = 1,          // the calling thread alone
-  HEED_THREADING_OPENMP = 2,       // HEED_UNSUPPORTED where the build has none
+  HEED_THREADING_OPENMP = 2,        // HEED_UNSUPPORTED where the build has none
   HEED_THREADING_PARALLEL_FOR = 3,  // the parallel_for, which must be given
 };
 
@@ -102,6 +102,9 @@ typedef struct heed_context heed_context;
 HEED_API heed_status heed_context_create(const heed_context_options* options,
                                          heed_context** context, heed_error* error);
 HEED_API void heed_context_destroy(heed_context* context);
+
+// What the `memory` of the options must have for so much workspace. SIZE_MAX: no memory is so large.
+HEED_API size_t heed_context_memory_bytes(size_t workspace_bytes);
 
 HEED_API size_t heed_context_num_threads(const heed_context* context);
 // The instruction set in use; null for a null context.

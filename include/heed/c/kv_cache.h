@@ -59,11 +59,23 @@ HEED_API void heed_kv_cache_config_init(heed_kv_cache_config* config, size_t str
 // kInvalidArgument.)
 typedef struct heed_kv_cache heed_kv_cache;
 
+// `memory`, null: on the heap. Else the caller's memory of at least heed_kv_cache_memory_bytes()
+// bytes, with nothing from the heap.
 // Errors: HEED_INVALID_ARGUMENT (a size of 0, overflow, window > capacity, sink_tokens without
-// window, v_head_dim > head_dim with values_in_keys), HEED_UNSUPPORTED (a dtype that is not
-// stored), HEED_OUT_OF_MEMORY.
-HEED_API heed_status heed_kv_cache_create(const heed_kv_cache_config* config, heed_kv_cache** cache,
+// window, v_head_dim > head_dim with values_in_keys; memory that is null or not aligned),
+// HEED_UNSUPPORTED (a dtype that is not stored), HEED_OUT_OF_MEMORY (no memory, or too little).
+HEED_API heed_status heed_kv_cache_create(const heed_kv_cache_config* config,
+                                          const heed_memory* memory, heed_kv_cache** cache,
                                           heed_error* error);
+HEED_API heed_status heed_kv_cache_memory_bytes(const heed_kv_cache_config* config, size_t* bytes,
+                                                heed_error* error);
+
+// Stands for a cache of `length` tokens in calls that measure (heed_context_options::measure);
+// others refuse it. It holds no keys and values. Errors: as of heed_kv_cache_create(),
+// HEED_CAPACITY_EXCEEDED.
+HEED_API heed_status heed_kv_cache_create_without_data(const heed_kv_cache_config* config,
+                                                       size_t length, heed_kv_cache** cache,
+                                                       heed_error* error);
 HEED_API void heed_kv_cache_destroy(heed_kv_cache* cache);
 
 // The config that the cache has, v_head_dim filled in, and v_dtype with values_in_keys. As much is

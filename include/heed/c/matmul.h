@@ -57,7 +57,8 @@ typedef struct heed_map_options {
   // else.
   bool check_data;
   // Where the heed_packed_matrix itself lies, heed_packed_matrix_memory_bytes() of a matrix of
-  // [0, 0]; without data: on the heap.
+  // [0, 0]; without data: on the heap. (On big-endian machines what it has, too: the bytes of all
+  // of it.)
   heed_memory memory;
 } heed_map_options;
 
@@ -73,25 +74,30 @@ typedef struct heed_packed_matrix heed_packed_matrix;
 // the same `in`; mostly count is 1. This is how q, k and v projections become one product.
 //   b  f32, f16 or bf16, rank 2, any strides
 // Large ones are packed by the context's threads. The same bytes come out whatever threads and
-// instruction set there are.
+// instruction set there are. `memory`, null: on the heap. Else the caller's memory of at least
+// heed_packed_matrix_memory_bytes() of [in, out0 + out1 + ...], with nothing from the heap.
 // Errors: HEED_INVALID_ARGUMENT (no matrix, rank, null data, overflow, group; NaN or infinite
-// elements, or too large ones for f16 scales, where they are to be quantized), HEED_UNSUPPORTED
-// (dtype), HEED_OUT_OF_MEMORY.
+// elements, or too large ones for f16 scales, where they are to be quantized; memory that is null
+// or not aligned), HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (no memory, or too little).
 HEED_API heed_status heed_packed_matrix_pack(const heed_tensor* b, size_t count,
                                              heed_weight_layout layout,
                                              const heed_pack_options* options,
-                                             heed_context* context, heed_packed_matrix** matrix,
-                                             heed_error* error);
+                                             const heed_memory* memory, heed_context* context,
+                                             heed_packed_matrix** matrix, heed_error* error);
 
 // The same of matrices that are quantized already: codes and scales stay what they are.
 // Errors: HEED_INVALID_ARGUMENT (as above; shapes that disagree, codes out of range, scales that
 // are not finite, or for int4 not f16 numbers), HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY.
-HEED_API heed_status heed_packed_matrix_pack_quantized(const heed_quantized_view* b, size_t count,
-                                                       heed_weight_layout layout,
-                                                       const heed_pack_options* options,
-                                                       heed_context* context,
-                                                       heed_packed_matrix** matrix,
-                                                       heed_error* error);
+HEED_API heed_status heed_packed_matrix_pack_quantized(
+    const heed_quantized_view* b, size_t count, heed_weight_layout layout,
+    const heed_pack_options* options, const heed_memory* memory, heed_context* context,
+    heed_packed_matrix** matrix, heed_error* error);
+
+// For a matrix of [in, out]. Errors: HEED_INVALID_ARGUMENT (group, overflow), HEED_UNSUPPORTED
+// (dtype).
+HEED_API heed_status heed_packed_matrix_memory_bytes(size_t in, size_t out,
+                                                     const heed_pack_options* options,
+                                                     size_t* bytes, heed_error* error);
 
 // Saved: a header of 64 bytes, then panels and scales, little endian; docs/layouts.md has the
 // format. heed_packed_matrix_save writes heed_packed_matrix_saved_bytes() bytes.

@@ -49,10 +49,16 @@ typedef struct heed_paged_sequence {
 // every size is 0, and what is done with it gives kInvalidArgument.)
 typedef struct heed_paged_kv_cache heed_paged_kv_cache;
 
-// Errors: HEED_INVALID_ARGUMENT (a size of 0, overflow), HEED_UNSUPPORTED (k_dtype, v_dtype),
-// HEED_OUT_OF_MEMORY.
+// `memory`, null: on the heap. Else the caller's memory of at least
+// heed_paged_kv_cache_memory_bytes() bytes, with nothing from the heap; this needs max_sequences.
+// Errors: HEED_INVALID_ARGUMENT (a size of 0, overflow; memory that is null or not aligned, or
+// max_sequences of 0 with it), HEED_UNSUPPORTED (k_dtype, v_dtype), HEED_OUT_OF_MEMORY (no memory,
+// or too little).
 HEED_API heed_status heed_paged_kv_cache_create(const heed_paged_kv_cache_config* config,
+                                                const heed_memory* memory,
                                                 heed_paged_kv_cache** cache, heed_error* error);
+HEED_API heed_status heed_paged_kv_cache_memory_bytes(const heed_paged_kv_cache_config* config,
+                                                      size_t* bytes, heed_error* error);
 HEED_API void heed_paged_kv_cache_destroy(heed_paged_kv_cache* cache);
 
 // The config that the cache has, v_head_dim filled in. As much is written as config->struct_size
