@@ -128,8 +128,8 @@ struct StoredGroup {
   HWY_INLINE VF Scale(size_t i, size_t k, size_t column) const {
     if constexpr (!HasScales(kDType)) return hn::Zero(DF());
     const Scales& scales = b.scales;
-    return LoadScales(scales, (first + i * apart) * scales.panel_stride +
-                                  k / scales.group * scales.group_stride + column);
+    return LoadScales<kDType>(scales, (first + i * apart) * scales.panel_stride +
+                                          k / scales.group * scales.group_stride + column);
   }
   // Where the steps end that share a scale with step k.
   HWY_INLINE size_t GroupEnd(size_t k) const {
