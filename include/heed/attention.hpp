@@ -137,7 +137,7 @@ struct AttentionOptions {
   //   int8  f32 [batch, kv_len, num_kv_heads], any strides
   //   int4  f16 [batch, kv_len, num_kv_heads, dim / 32 rounded up], unit stride along the last
   //         dimension: one for each 32 channels, dim being head_dim or v_head_dim
-  // without batch where k or v is. quantize() makes both, and codes of kInt4 one a byte.
+  // without batch where k or v is. quantize() makes codes and scales.
   TensorView k_scales = {};
   TensorView v_scales = {};
 };
