@@ -155,9 +155,9 @@ HEED_API void heed_matmul_options_init(heed_matmul_options* options, size_t stru
 //   b  [k, n], any strides, or packed
 //   c  [m, n], unit stride along n; must not overlap a, b or bias
 // Each is f32, f16 or bf16, whatever the others are. 16-bit numbers are widened exactly, in pieces
-// of workspace (of a and c 16 MB or 384 rows, of b 16 MB or 64 columns a thread, whichever is
-// more), and c is rounded once, to nearest, ties to even: the result has the bits of the same
-// numbers given as f32.
+// of workspace: of a and c 16 MB or 384 rows, of b 16 MB or 64 columns a thread, whichever is more.
+// For up to 5 rows of a, a b that has a unit stride takes none. c is rounded once, to nearest, ties
+// to even: the result has the bits of the same numbers given as f32.
 // In f32 c[i, j] is the sum over k in chunks of HEED_SUM_CHUNK: within a chunk acc = fma(a[i, k],
 // b[k, j], acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the
 // layout of b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the
