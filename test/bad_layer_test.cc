@@ -73,6 +73,20 @@ const BadParts kBadParts[] = {
     {"q missing", kInvalid, "q", [](Parts& p) { p.weights.q = {}; }},
     {"k missing", kInvalid, "k", [](Parts& p) { p.weights.k = {}; }},
     {"v missing", kInvalid, "v", [](Parts& p) { p.weights.v = {}; }},
+    {"v beside values in keys", kInvalid, "v", [](Parts& p) { p.config.values_in_keys = true; }},
+    {"a bias of v beside values in keys", kInvalid, "v",
+     [](Parts& p) {
+       p.config.values_in_keys = true;
+       p.weights.v = {.weight = {}, .bias = p.bias.view().slice(0, 0, 12)};
+     }},
+    {"a fused v beside values in keys", kInvalid, "qkv",
+     [](Parts& p) {
+       p.config.values_in_keys = true;
+       p.weights.q = p.weights.k = p.weights.v = {};
+       p.weights.qkv.weight = p.qkv.view();
+     }},
+    {"values wider than the keys they lie in", kInvalid, "v_head_dim",
+     [](Parts& p) { p.config.values_in_keys = true, p.config.v_head_dim = 9, p.weights.v = {}; }},
     {"no projections", kInvalid, "q",
      [](Parts& p) { p.weights.q = p.weights.k = p.weights.v = {}; }},
     {"separate and fused", kInvalid, "qkv", [](Parts& p) { p.weights.qkv.weight = p.qkv.view(); }},
@@ -347,7 +361,8 @@ TEST_CASE("forward refuses tokens that do not fit the cache, and caches of anoth
   CHECK(call.y_data.AllUntouched());
 }
 
-TEST_CASE("forward refuses a ring that forgets what the layer sees, and values kept in keys") {
+TEST_CASE(
+    "forward refuses a ring that forgets what the layer sees, and values that lie elsewhere") {
   Context context;
   Call call;
   KvCacheConfig ring = call.cache.config(), shared = ring;
@@ -362,6 +377,26 @@ TEST_CASE("forward refuses a ring that forgets what the layer sees, and values k
     CHECK(cache->length() == 0);
     CHECK(call.y_data.AllUntouched());
   }
+}
+
+TEST_CASE("forward refuses a cache that holds values apart where the layer has them in keys") {
+  Parts parts;
+  parts.config.values_in_keys = true;
+  parts.weights.v = {};
+  Context context;
+  const auto layer = MultiHeadAttention::create(parts.config, parts.weights, context);
+  REQUIRE(layer.ok());
+  CHECK(layer->config().v_cache_dtype == DType::kF32);
+  KvCacheConfig config = layer->create_cache(1, 4)->config();
+  CHECK(config.values_in_keys);
+  config.values_in_keys = false;
+  Result<KvCache> apart = KvCache::create(config);
+  REQUIRE(apart.ok());
+  Tensor<float> x({1, 3, 10}), y({1, 3, 12});
+  const Status status = layer->forward(x.view(), y.mutable_view(), *apart, context);
+  CHECK(WrongRefusal(status, kInvalid, "cache") == "");
+  CHECK(apart->length() == 0);
+  CHECK(y.AllUntouched());
 }
 
 TEST_CASE("create_cache refuses what KvCache refuses") {

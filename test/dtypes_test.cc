@@ -517,6 +517,24 @@ TEST_CASE("matmul of 16-bit operands has f32's bits, rounded once") {
   }
 }
 
+TEST_CASE("a few rows times a matrix of 16-bit numbers take no copy of it") {
+  constexpr size_t kIn = 512, kOut = 384;
+  Random random(12);
+  const Tensor<float> x = Normal({5, kIn}, random), dense = Normal({kIn, kOut}, random);
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    for (const Layout layout : {Layout::kContiguous, Layout::kLastFirst}) {
+      const StoredTensor b(dtype, {kIn, kOut}, layout, dense.Dense());
+      for (const size_t m : {1u, 5u}) {
+        INFO(name_of(dtype) << ", " << m << " rows, layout " << static_cast<int>(layout));
+        Context context({.num_threads = 1});
+        Tensor<float> c({m, kOut});
+        RequireOk(matmul(x.view().slice(0, 0, m), b.view(), c.mutable_view(), {}, context));
+        CHECK(context.workspace_bytes() <= 5 * (kIn + kOut) * sizeof(float) + 64);
+      }
+    }
+  }
+}
+
 TEST_CASE("softmax of 16-bit tensors has f32's bits, rounded once, in place too") {
   Random random(13);
   for (const std::vector<size_t>& shape :

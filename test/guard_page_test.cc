@@ -104,6 +104,40 @@ TEST_CASE("matmul keeps within its operands, in any layout, packed or not") {
   }
 }
 
+// A few rows times a matrix of 16-bit numbers, which is read as it is.
+template <class T>
+struct HalvesProblem {
+  HalvesProblem(size_t m, size_t k, size_t n, Layout layout) : a({m, k}), b({k, n}, layout) {
+    Random random(m * 1009 + k * 31 + n);
+    a.FillNormal(random);
+    for (size_t i = 0; i < b.size(); ++i) {
+      b[i].bits = static_cast<uint16_t>(random.Bits() & 0xBFFF);  // finite
+    }
+  }
+  std::vector<float> Run(Context& context) const {
+    Tensor<float> c({a.shape()[0], b.shape()[1]});
+    RequireOk(matmul(a.view(), b.view(), c.mutable_view(), {}, context));
+    return Joined({&c});
+  }
+  Tensor<float> a;
+  Tensor<T> b;
+};
+
+TEST_CASE("matmul of a few rows keeps within a matrix of 16-bit numbers") {
+  size_t turn = 0;
+  for (size_t n : kAwkwardSizes) {
+    for (size_t m : {1u, 5u}) {
+      const size_t k = turn % 5 == 4 ? 300 : kAwkwardSizes[turn % std::size(kAwkwardSizes)];
+      ++turn;
+      for (Layout layout : {Layout::kContiguous, Layout::kPadded, Layout::kLastFirst}) {
+        INFO("m " << m << ", k " << k << ", n " << n << ", layout " << static_cast<int>(layout));
+        CheckAtGuardPages<HalvesProblem<f16>>(m, k, n, layout);
+        CheckAtGuardPages<HalvesProblem<bf16>>(m, k, n, layout);
+      }
+    }
+  }
+}
+
 template <class T>
 struct PackProblem {
   PackProblem(size_t rows, size_t columns, Layout layout) : b({rows, columns}, layout) {

@@ -488,7 +488,7 @@ TEST_CASE("a measuring context remembers the most, and measures lengths that gro
   size_t most = 0;
   // A decoding loop with its cache: no step takes more than the last.
   KvCacheConfig config = {.num_kv_heads = 2, .head_dim = 24, .capacity = 9000};
-  for (size_t length : {1, 100, 1024, 1025, 2049, 8999, 9000}) {
+  for (size_t length : {1u, 100u, 1024u, 1025u, 2049u, 8999u, 9000u}) {
     Context at_length({.num_threads = 2, .measure = true});
     const Result<KvCache> cache = KvCache::without_data(config, length);
     REQUIRE(cache.ok());

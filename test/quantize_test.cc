@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "heed/attention.hpp"
 #include "heed/convert.hpp"
 #include "src/base/half.h"
 #include "src/base/quantize.h"
@@ -117,6 +118,34 @@ struct Codes {
   }
 };
 
+// Codes of int4, two a byte: the same codes and scales, and dequantized the same numbers.
+void CheckTwoAByte(const Tensor<float>& x, size_t group, size_t step, const Stored& want,
+                   Context& context) {
+  const size_t n = x.shape()[2], rows = 6, bytes = (n + 1) / 2;
+  const size_t groups = group == 0 ? 1 : (n + group - 1) / group;
+  Codes codes(rows, bytes, step);
+  MutableTensorView view = codes.view({2, 3, bytes});
+  view.dtype = DType::kInt4;
+  Tensor<float> scales({2, 3, groups}), y({2, 3, n}, Layout::kScattered);
+  RequireOk(
+      quantize(x.view(), DType::kInt4, group, view, scales.mutable_view(), {}, context).status());
+  const std::vector<int8_t> dense = codes.Dense();
+  std::vector<int8_t> got;
+  for (size_t i = 0; i < rows * bytes; ++i) {
+    const int byte = static_cast<uint8_t>(dense[i]);
+    const bool has_upper = 2 * (i % bytes) + 1 < n;
+    got.push_back(static_cast<int8_t>((byte % 16 ^ 8) - 8));
+    if (has_upper) got.push_back(static_cast<int8_t>((byte / 16 ^ 8) - 8));
+    CHECK((has_upper || byte < 16));
+  }
+  CHECK(got == want.codes);
+  CHECK(codes.GapsIntact());
+  CHECK(Difference(scales.Dense(), want.scales) == "");
+  RequireOk(dequantize(view, scales.view(), group, y.mutable_view(), context));
+  CHECK(Difference(y.Dense(), want.numbers) == "");
+  CHECK(y.GapsIntact());
+}
+
 void CheckQuantize(DType dtype, const Tensor<float>& x, size_t group, Layout layout) {
   const size_t n = x.shape()[2], rows = 6, width = group == 0 ? n : group;
   const size_t groups = (n + width - 1) / width;
@@ -145,6 +174,65 @@ void CheckQuantize(DType dtype, const Tensor<float>& x, size_t group, Layout lay
         dequantize(codes.view({2, 3, n}), scales.view(), group, y.mutable_view(), *runner.context));
     CHECK(Difference(y.Dense(), want.numbers) == "");
     CHECK(y.GapsIntact());
+    if (dtype == DType::kInt4) {
+      CheckTwoAByte(x, group, layout == Layout::kContiguous ? 1 : 3, want, *runner.context);
+    }
+  }
+}
+
+// Head dimensions that fill their last byte and their last group, or do not.
+TEST_CASE("what quantize makes of keys and values, attention takes as it is") {
+  constexpr size_t kKeys = 70, kHeads = 2;
+  Random random(7);
+  for (const size_t dim : {35u, 64u}) {
+    const Tensor<float> k = Normal({1, kKeys, kHeads, dim}, random);
+    const Tensor<float> v = Normal({1, kKeys, kHeads, dim}, random);
+    const Tensor<float> q = Normal({1, 3, 2 * kHeads, dim}, random);
+    for (Runner& runner : Runners()) {
+      for (const DType dtype : {DType::kInt8, DType::kInt4}) {
+        INFO(runner.name << ", " << name_of(dtype) << ", head_dim " << dim);
+        Context& context = *runner.context;
+        const bool int4 = dtype == DType::kInt4;
+        const size_t bytes = int4 ? (dim + 1) / 2 : dim, groups = int4 ? (dim + 31) / 32 : 1;
+        struct Quantized {
+          Tensor<int8_t> codes;
+          Tensor<float> int8_scales;
+          Tensor<f16> int4_scales;
+          Tensor<float> numbers;
+          MutableTensorView codes_view, scales_view;
+        };
+        const auto make = [&](const Tensor<float>& x) {
+          Quantized made{Tensor<int8_t>({1, kKeys, kHeads, bytes}),
+                         Tensor<float>({1, kKeys, kHeads, groups}),
+                         Tensor<f16>({1, kKeys, kHeads, groups}),
+                         Tensor<float>({1, kKeys, kHeads, dim}),
+                         {},
+                         {}};
+          made.codes_view = made.codes.mutable_view();
+          made.codes_view.dtype = dtype;
+          made.scales_view =
+              int4 ? made.int4_scales.mutable_view() : made.int8_scales.mutable_view();
+          const size_t group = int4 ? 32 : 0;
+          RequireOk(quantize(x.view(), dtype, group, made.codes_view, made.scales_view, {}, context)
+                        .status());
+          RequireOk(dequantize(made.codes_view, made.scales_view, group,
+                               made.numbers.mutable_view(), context));
+          if (!int4) made.scales_view.rank = 3;
+          return made;
+        };
+        const Quantized keys = make(k), values = make(v);
+        Tensor<float> got({1, 3, 2 * kHeads, dim}), want({1, 3, 2 * kHeads, dim});
+        AttentionOptions options;
+        options.causal = true;
+        RequireOk(attention(q.view(), keys.numbers.view(), values.numbers.view(),
+                            want.mutable_view(), options, context));
+        options.k_scales = keys.scales_view;
+        options.v_scales = values.scales_view;
+        RequireOk(attention(q.view(), keys.codes_view, values.codes_view, got.mutable_view(),
+                            options, context));
+        CHECK(Difference(got.Dense(), want.Dense()) == "");
+      }
+    }
   }
 }
 
@@ -350,7 +438,17 @@ TEST_CASE("quantizers refuse what they can't take, by name, and write nothing") 
        "codes: dtype is f32, must be int8");
   says(dequantize(code, scales.view(), 16, y.mutable_view(), context), "scales: shape");
   says(dequantize(code, scales.view(), 32, y.mutable_view().slice(0, 0, 2), context),
-       "y: shape is [2, 64], must be that of codes, [3, 64]");
+       "codes: shape is [3, 64], must be that of y, [2, 64]");
+  MutableTensorView two_a_byte = code.slice(1, 0, 32);
+  two_a_byte.dtype = DType::kInt4;
+  refused(x.view(), DType::kInt8, 32, two_a_byte, scale, none,
+          "codes: dtype is int4, must be int8");
+  refused(x.view(), DType::kInt4, 32, two_a_byte.slice(1, 0, 31), scale, none,
+          "codes: shape is [3, 31], must have 32 bytes of two codes in place of the last of x, "
+          "[3, 64]");
+  says(dequantize(two_a_byte.slice(0, 0, 2), scales.view(), 32, y.mutable_view(), context),
+       "codes: shape is [2, 32], must have 32 bytes");
+  says(dequantize(two_a_byte, scales.view(), 0, y.mutable_view(), context), "scales: shape");
   says(dequantize(code, scales.view(), 32, MutableTensorView(halves, {3, 2}), context), "y: dtype");
   const auto cost = [&](const PackOptions& options) {
     return storage_error(x.view(), WeightLayout::kOutIn, options, {}, context).status();

@@ -169,6 +169,80 @@ TEST_CASE("a layer's turn is heed::hadamard's, and changes what its cache stores
   }
 }
 
+TEST_CASE("a layer's values are the first channels of its keys, as its cache stores them") {
+  struct Dims {
+    size_t head_dim, v_head_dim;
+  };
+  const size_t batch = 2, seq = 30;
+  for (const Dims& dims : {Dims{20, 20}, Dims{64, 37}}) {
+    for (const DType dtype : kTypes) {
+      LayerForm form = Form();
+      form.values_in_keys = true;
+      form.head_dim = dims.head_dim;
+      form.v_head_dim = dims.v_head_dim;
+      form.bias = form.fused = dims.head_dim == 20;
+      form.q_norm = form.k_norm = form.hadamard = dims.head_dim == 64;
+      form.k_cache_dtype = dtype;
+      form.v_cache_dtype = DType::kBF16;  // becomes that of keys
+      StoreAs({DType::kInt8}, {DType::kInt8}, {}, {}, &form);
+      if (dtype == DType::kF32) CheckForm(form);
+      const LayerProblem p(form, batch, seq);
+      CHECK(p.layer().config().v_cache_dtype == dtype);
+      const PerFamily<spec::LayerResult> want(
+          [&](Family family) { return p.Expected(family, true); });
+      for (Runner& runner : Runners()) {
+        for (size_t chunk : {seq, size_t{7}, size_t{1}}) {
+          INFO(form << "; chunks of " << chunk << "; " << runner.name);
+          CHECK(Difference(p.RunWithCache(chunk, *runner.context), want[runner.family].y) == "");
+        }
+      }
+    }
+  }
+}
+
+// Queries and keys are the input itself, and without an output projection the heads are the result.
+TEST_CASE("a layer with values in keys is attention of keys, and of a cache that has them so") {
+  constexpr size_t kDim = 16, kValues = 10, kSeq = 9;
+  std::vector<float> one(kDim * kDim, 0.0f);
+  for (size_t i = 0; i < kDim; ++i) one[i * kDim + i] = 1.0f;
+  MultiHeadAttentionWeights weights;
+  weights.q.weight = weights.k.weight = TensorView(one.data(), {kDim, kDim});
+  MultiHeadAttentionConfig config = {.d_in = kDim, .num_heads = 1, .head_dim = kDim};
+  config.v_head_dim = kValues;
+  config.rope = RopeOptions{};
+  config.hadamard = config.values_in_keys = true;
+  config.k_cache_dtype = DType::kInt8;
+  Random random(31);
+  const int32_t positions[kSeq] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+  const Tensor<float> x = Normal({1, kSeq, kDim}, random);
+  for (Runner& runner : Runners()) {
+    INFO(runner.name);
+    Context& context = *runner.context;
+    const auto layer = MultiHeadAttention::create(config, weights, context);
+    REQUIRE(layer.ok());
+    Tensor<float> rows({1, kSeq, 1, kDim}), want({1, kSeq, 1, kValues}), y({1, kSeq, kValues});
+    rows.Assign(x.Dense());
+    RequireOk(rope(rows.view(), TensorView(positions, {kSeq}), rows.mutable_view(), *config.rope,
+                   context));
+    RequireOk(hadamard(rows.view(), rows.mutable_view(), context));
+    RequireOk(attention(rows.view(), rows.view(), rows.view().slice(3, 0, kValues),
+                        want.mutable_view(), {.causal = true}, context));
+    RequireOk(layer->forward(x.view(), y.mutable_view(), {}, context));
+    CHECK(Difference(y.Dense(), want.Dense()) == "");
+
+    Result<KvCache> cache = layer->create_cache(1, kSeq), by_hand = layer->create_cache(1, kSeq);
+    REQUIRE(cache.ok());
+    REQUIRE(by_hand.ok());
+    CHECK(cache->bytes() == kKeyBlock * (kDim + 4));
+    RequireOk(by_hand->append(rows.view(), context));
+    RequireOk(attention(rows.view(), *by_hand, want.mutable_view(), {.causal = true}, context));
+    const std::vector<float> before = y.Dense();
+    RequireOk(layer->forward(x.view(), y.mutable_view(), *cache, context));
+    CHECK(Difference(y.Dense(), want.Dense()) == "");
+    CHECK(Difference(y.Dense(), before) != "");
+  }
+}
+
 TEST_CASE("stored weights and a stored cache together") {
   LayerForm form = Form();
   form.q_norm = form.k_norm = true;

@@ -30,7 +30,7 @@ struct DropoutOptions {
 };
 
 // Where the causal diagonal lies when q_len and kv_len differ.
-enum class CausalAlignment : uint8_t {
+enum class CausalAlignment : int32_t {
   // The last query is the last key's token: query i is at position i + kv_len - q_len.
   kBottomRight,
   // The first query is the first key's token: query i is at position i.
@@ -138,7 +138,7 @@ struct AttentionOptions {
   //   int8  f32 [batch, kv_len, num_kv_heads], any strides
   //   int4  f16 [batch, kv_len, num_kv_heads, dim / 32 rounded up], unit stride along the last
   //         dimension: one for each 32 channels, dim being head_dim or v_head_dim
-  // without batch where k or v is. quantize() makes both, and codes of kInt4 one a byte.
+  // without batch where k or v is. quantize() makes codes and scales.
   TensorView k_scales = {};
   TensorView v_scales = {};
 };

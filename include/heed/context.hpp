@@ -27,7 +27,7 @@ struct Memory {
 inline constexpr size_t kMemoryAlignment = 64;
 
 // Who runs the tasks of a call. Never changes a result.
-enum class Threading : uint8_t {
+enum class Threading : int32_t {
   kDefault,  // the parallel_for where one is given, else OpenMP where the build has it, else kNone
   kNone,     // the calling thread alone
   kOpenMP,   // kUnsupported where the build has none

@@ -26,7 +26,7 @@
 namespace heed::inline v1 {
 
 // With the numbers that GGUF gives them.
-enum class GgufType : uint32_t { kQ4_0 = 2, kQ8_0 = 8, kQ4_K = 12, kQ6_K = 14 };
+enum class GgufType : int32_t { kQ4_0 = 2, kQ8_0 = 8, kQ4_K = 12, kQ6_K = 14 };
 
 // A matrix [out, in] (GGUF lists the sizes the other way round, in first), in the caller's memory:
 // rows of in / 32 or in / 256 blocks, one after the other, of any alignment.

@@ -14,7 +14,7 @@
 namespace heed::inline v1 {
 
 // Which way a weight matrix is stored. y = x W (+ bias) either way.
-enum class WeightLayout {
+enum class WeightLayout : int32_t {
   kInOut,  // [in, out]: rows are inputs (plain x W, GPT-2's Conv1D)
   kOutIn,  // [out, in]: rows are outputs (PyTorch nn.Linear, Hugging Face checkpoints)
 };
@@ -32,8 +32,9 @@ struct PackOptions {
   DType dtype = DType::kF32;
 
   // Of kInt8 and kInt4: how many elements of a column, along the depth (`in`), share a scale. 16,
-  // 32, 64 or 128; the last group of a column is shorter where these do not divide `in`. 0, for
-  // kInt8 alone: a column has one scale. Of other types: 0.
+  // 32, 64 or 128. Where these do not divide `in` the last group of a column is shorter: models are
+  // 576 (SmolLM) and 1600 (GPT-2 XL) wide, which 128 does not divide. (GGUF's formats have whole
+  // blocks alone.) 0, for kInt8 alone: a column has one scale. Of other types: 0.
   size_t group = 0;
 };
 
@@ -125,7 +126,7 @@ class HEED_API PackedMatrix {
 };
 
 // What a product with an int8 or int4 matrix is computed in.
-enum class Compute : uint8_t {
+enum class Compute : int32_t {
   // The numbers that the elements stand for, in f32.
   kF32,
   // Integers, with the same bits in both families of instruction sets. Faster for many rows, with
@@ -152,9 +153,9 @@ struct MatmulOptions {
 //   b  [k, n], any strides, or packed
 //   c  [m, n], unit stride along n; must not overlap a, b or bias
 // Each is f32, f16 or bf16, whatever the others are. 16-bit numbers are widened exactly, in pieces
-// of workspace (of a and c 16 MB or 384 rows, of b 16 MB or 64 columns a thread, whichever is
-// more), and c is rounded once, to nearest, ties to even: the result has the bits of the same
-// numbers given as f32.
+// of workspace: of a and c 16 MB or 384 rows, of b 16 MB or 64 columns a thread, whichever is more.
+// For up to 5 rows of a, a b that has a unit stride takes none. c is rounded once, to nearest, ties
+// to even: the result has the bits of the same numbers given as f32.
 // In f32 c[i, j] is the sum over k in chunks of kSumChunk: within a chunk acc = fma(a[i, k],
 // b[k, j], acc) from 0, k ascending; chunks are added in ascending order, the bias last. m, n, the
 // layout of b and the number of threads do not enter. m or n of 0 does nothing; k of 0 gives the

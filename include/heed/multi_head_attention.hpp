@@ -48,6 +48,12 @@ struct MultiHeadAttentionConfig {
   // Of create_cache(): KvCacheConfig::k_dtype and v_dtype.
   DType k_cache_dtype = DType::kF32;
   DType v_cache_dtype = DType::kF32;
+
+  // The values of a head are the first v_head_dim channels of its keys (KvCacheConfig::
+  // values_in_keys): of what attention reads, after k_norm, RoPE and the Hadamard turn, and as the
+  // cache stores them. There are no weights for v then, and v_cache_dtype becomes k_cache_dtype.
+  // v_head_dim is at most head_dim.
+  bool values_in_keys = false;
 };
 
 // One linear map: f32, f16 or bf16 in the layout of the whole set, any strides.
@@ -68,13 +74,13 @@ struct LinearWeights {
 
 // Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along
 // the output dimension. Head h of a projection is its outputs h * head_dim ... (h + 1) * head_dim
-// - 1.
+// - 1. With values_in_keys v is absent, and qkv is queries and keys.
 struct MultiHeadAttentionWeights {
   WeightLayout layout = WeightLayout::kOutIn;
   LinearWeights q = {};    // d_in -> num_heads * head_dim
   LinearWeights k = {};    // d_in -> num_kv_heads * head_dim
   LinearWeights v = {};    // d_in -> num_kv_heads * v_head_dim
-  LinearWeights qkv = {};  // d_in -> the three sums
+  LinearWeights qkv = {};  // d_in -> the sum of these
   // num_heads * v_head_dim -> d_out; absent: the heads joined are the result.
   LinearWeights out = {};
 
@@ -87,7 +93,7 @@ struct MultiHeadAttentionWeights {
 
 struct ForwardOptions {
   // Past tokens. x's tokens are appended and their queries see them and everything before. Without
-  // a cache x is the whole sequence. The cache holds values apart from keys (no values_in_keys).
+  // a cache x is the whole sequence. Its values_in_keys is that of the layer.
   KvCache* cache = nullptr;
 
   // i32 [batch, seq] or [seq], for RoPE; absent: cache length + 0, 1, 2 ... (from 0 without a

@@ -111,8 +111,9 @@ class HEED_API PagedKvCache {
   // appends. Errors: kInvalidArgument, kOutOfMemory, kCapacityExceeded (max_sequences).
   Result<PagedKv> view(std::span<const PagedSequence> sequences);
 
- private:
   struct Impl;
+
+ private:
   struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };

@@ -43,18 +43,22 @@ struct RowErrors {
 //   x       f32, f16 or bf16 [..., n], rank 1 to kMaxRank, any strides
 //   dtype   kInt8 or kInt4
 //   group   elements of a row that share a scale, the last group may be shorter; 0: the whole row
-//   codes   int8 [..., n], any strides: one code a byte, of kInt4 too
+//   codes   int8 [..., n], any strides: one code a byte. Of kInt4 these, or int4 [..., (n + 1) /
+//           2]: two codes a byte (heed/tensor.hpp); the last upper nibble of an odd n is 0
 //   scales  [..., ceil(n / group)], of kInt8 f32; of kInt4 f16, or f32 that holds the f16 numbers
 //   errors  of each row: f32 [...], x's shape without the last dimension
 // So of keys [seq, num_kv_heads, head_dim] the errors are those of each token and head; a head's
-// are returned for x.slice(1, head, head + 1). Codes and scales of a matrix are a QuantizedView.
+// are returned for x.slice(1, head, head + 1). int8 codes and scales of a matrix are a
+// QuantizedView. attention() takes keys and values of kInt8 with a group of 0, without the last
+// dimension of their scales; of kInt4 with int4 codes, a group of 32 and f16 scales.
 // Errors: kInvalidArgument (shapes, null data, overlap), kUnsupported (dtypes), kOutOfMemory.
 HEED_API Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t group,
                                             const MutableTensorView& codes,
                                             const MutableTensorView& scales,
                                             const RowErrors& errors, Context& context);
 
-// y = codes * scales, as above: scales f32 or f16, y f32 [..., n], any strides, no overlap.
+// y = codes * scales, as above: codes int8 or int4, scales f32 or f16, y f32 [..., n], any strides,
+// no overlap.
 // Errors: as of quantize.
 HEED_API Status dequantize(const TensorView& codes, const TensorView& scales, size_t group,
                            const MutableTensorView& y, Context& context);

@@ -14,7 +14,7 @@ namespace heed::inline v1 {
 
 // How a model that was trained on short sequences stretches the frequencies theta^(-2t / rope_dim)
 // for long ones, computed as Hugging Face's "rope_scaling" of the same name.
-enum class RopeScalingType : uint8_t {
+enum class RopeScalingType : int32_t {
   kNone,
   kLinear,  // all divided by factor (Chen et al., arXiv 2306.15595)
   kLlama3,  // only the low ones, with a transition (Llama 3.1, arXiv 2407.21783)

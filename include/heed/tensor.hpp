@@ -14,7 +14,7 @@ namespace heed::inline v1 {
 // matrices store them. Of views, those of keys and values (attention()) and of codes
 // (heed/matmul.hpp) have them; an element of a view of kInt4 is a byte of two codes in two's
 // complement, the first in the low nibble, so that n codes are (n + 1) / 2 of them.
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
+enum class DType : int32_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
 
 // 16-bit storage formats. heed widens them to f32 exactly when it loads them.
 struct f16 {  // IEEE 754 binary16

@@ -10,25 +10,19 @@ void ReadApart(const void* from, ptrdiff_t stride, size_t n, float* to) {
   const T* x = static_cast<const T*>(from);
   for (size_t i = 0; i < n; ++i, x += stride) to[i] = ToFloat(*x);
 }
+// At StoredIndex; null: elements of codes have no meaning alone.
+constexpr void (*kReadApart[kStoredTypes])(const void*, ptrdiff_t, size_t, float*) = {
+    &ReadApart<float>, &ReadApart<f16>, &ReadApart<bf16>, nullptr, nullptr};
 
 }  // namespace
 
 RowReader::RowReader(const WidenKernels& kernels, DType dtype, ptrdiff_t stride)
-    : stride_(stride), side_by_side_(kernels.row[StoredIndex(DType::kF32)]) {
-  apart_ = &ReadApart<float>;
-  if (dtype == DType::kF16) {
-    side_by_side_ = kernels.row[StoredIndex(DType::kF16)];
-    apart_ = &ReadApart<f16>;
-  } else if (dtype == DType::kBF16) {
-    side_by_side_ = kernels.row[StoredIndex(DType::kBF16)];
-    apart_ = &ReadApart<bf16>;
-  }
-}
+    : stride_(stride),
+      side_by_side_(kernels.row[StoredIndex(dtype)]),
+      apart_(kReadApart[StoredIndex(dtype)]) {}
 
 RowWriter RowWriterOf(const WidenKernels& kernels, DType dtype) {
-  if (dtype == DType::kF16) return kernels.narrow[StoredIndex(DType::kF16)];
-  if (dtype == DType::kBF16) return kernels.narrow[StoredIndex(DType::kBF16)];
-  return kernels.narrow[StoredIndex(DType::kF32)];
+  return kernels.narrow[StoredIndex(dtype)];
 }
 
 }  // namespace heed::inline v1

@@ -1,5 +1,5 @@
-// Rows of the float types, f32, f16 and bf16, to f32 and back. Which type it is is decided once,
-// before a loop.
+// Rows of the float types, f32, f16 and bf16, and of no other, to f32 and back. Which type it is is
+// decided once, before a loop.
 #pragma once
 
 #include <cstddef>

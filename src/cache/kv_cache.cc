@@ -25,7 +25,6 @@ void FillScales(const uint8_t* at, ScaleAxis axis, size_t dim, Panels* panels) {
   const bool int8 = panels->dtype == DType::kInt8;
   Scales& scales = panels->scales;
   scales.data = at;
-  scales.dtype = int8 ? DType::kF32 : DType::kF16;
   scales.axis = axis;
   scales.group = int8 ? RoundUp(dim, kPanel) : kInt4Group;
   scales.panel_stride = kPanel;

@@ -40,6 +40,8 @@ struct PagedPool {
 };
 
 struct HEED_HIDDEN PagedKvCache::Impl : Placed {
+  static Impl* Of(const PagedKvCache& cache) { return cache.impl_.get(); }
+
   struct Sequence {
     uint64_t serial = 0;  // 0: the slot is free
     size_t length = 0;

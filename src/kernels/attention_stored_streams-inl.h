@@ -62,16 +62,6 @@ struct StoredStreams {
   HWY_INLINE const uint8_t* at(size_t p) const { return p < count ? first + p * stride : first; }
 };
 
-// A vector of scales from element `at` on.
-template <DType kDType>
-HWY_INLINE VF LoadScales(DF d, const Scales& scales, size_t at) {
-  if constexpr (kDType == DType::kInt4) {
-    return Stored<DType::kF16>::Load(d, static_cast<const uint8_t*>(scales.data), at);
-  } else {
-    return hn::LoadU(d, static_cast<const float*>(scales.data) + at);
-  }
-}
-
 // A scale for each column of four panels of keys.
 template <DType kDType>
 struct ColumnScales {
@@ -92,7 +82,7 @@ struct ColumnScales {
         PrefetchToL1(static_cast<const uint8_t*>(scales.data) +
                      at * (kDType == DType::kInt4 ? sizeof(uint16_t) : sizeof(float)) + next);
         for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
-          const VF scale = LoadScales<kDType>(d, scales, at + column);
+          const VF scale = LoadScales<kDType>(scales, at + column);
           if constexpr (kTwoUnits) {
             hn::Store(hn::Mul(scale, hn::Set(d, kEvenUnit)), d, even[p] + column);
             hn::Store(hn::Mul(scale, hn::Set(d, kOddUnit)), d, odd[p] + column);
@@ -500,7 +490,7 @@ struct BlockScales {
         const size_t first = (group + g) * kKeyBlock;
         for (size_t k = 0; k < kKeyBlock; k += hn::Lanes(d)) {
           PrefetchToL1(at + (first + k) * sizeof(uint16_t) + next);
-          VF scale = LoadScales<kDType>(d, scales, first + k);
+          VF scale = LoadScales<kDType>(scales, first + k);
           if constexpr (!kCodeTable) scale = hn::Mul(scale, hn::Load(d, kStepUnits + k % kPanel));
           hn::Store(scale, d, widened[g] + k);
         }

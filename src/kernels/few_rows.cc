@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "src/kernels/few_rows.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/base/half.h"
 #include "src/kernels/pack-inl.h"
 #include "src/kernels/prefetch-inl.h"
 #include "src/kernels/tile-inl.h"
@@ -114,6 +115,16 @@ HWY_NOINLINE void PanelsInTurns(const FewRows& t, const float* b, size_t panel_s
   }
 }
 
+constexpr size_t BytesOfElement(DType dtype) { return BytesOfStep(dtype) / kPanel; }
+
+// Element i, of a type without scales.
+template <DType kDType>
+HWY_INLINE float ElementAt(const uint8_t* from, size_t i) {
+  if constexpr (kDType == DType::kF16) return ToFloat(reinterpret_cast<const f16*>(from)[i]);
+  if constexpr (kDType == DType::kBF16) return ToFloat(reinterpret_cast<const bf16*>(from)[i]);
+  return reinterpret_cast<const float*>(from)[i];
+}
+
 // Panels first, first + apart, ... of a matrix.
 struct StoredGroup {
   const Panels& b;
@@ -128,8 +139,8 @@ struct StoredGroup {
   HWY_INLINE VF Scale(size_t i, size_t k, size_t column) const {
     if constexpr (!HasScales(kDType)) return hn::Zero(DF());
     const Scales& scales = b.scales;
-    return LoadScales(scales, (first + i * apart) * scales.panel_stride +
-                                  k / scales.group * scales.group_stride + column);
+    return LoadScales<kDType>(scales, (first + i * apart) * scales.panel_stride +
+                                          k / scales.group * scales.group_stride + column);
   }
   // Where the steps end that share a scale with step k.
   HWY_INLINE size_t GroupEnd(size_t k) const {
@@ -141,11 +152,12 @@ struct StoredGroup {
 struct Piece {
   alignas(64) float panels[kPanelsTogether][kTurn * kPanel];
 
-  HWY_INLINE void CopyRows(const float* b, ptrdiff_t b_stride, size_t steps) {
+  template <DType kDType>
+  HWY_INLINE void CopyRows(const uint8_t* b, ptrdiff_t b_bytes, size_t steps) {
     const DF d;
-    for (size_t k = 0; k < steps; ++k, b += b_stride) {
+    for (size_t k = 0; k < steps; ++k, b += b_bytes) {
       for (size_t c = 0; c < kColumns; c += hn::Lanes(d)) {
-        hn::StoreU(hn::LoadU(d, b + c), d, &panels[c / kPanel][k * kPanel + c % kPanel]);
+        hn::StoreU(Stored<kDType>::Load(d, b, c), d, &panels[c / kPanel][k * kPanel + c % kPanel]);
       }
     }
   }
@@ -335,9 +347,9 @@ void TimesPanels(const FewRows& t, const Panels& b, size_t begin, size_t end) {
 }
 
 // One row of a turn of rows of b: sums = sums (or 0) + a b, for whole groups of kColumns columns.
-template <size_t kVectors, size_t kSteps = 0>
-HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
-                          ptrdiff_t b_stride, size_t any_steps, size_t columns, bool first,
+template <DType kDType, size_t kVectors, size_t kSteps = 0>
+HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const uint8_t* HWY_RESTRICT b,
+                          ptrdiff_t b_bytes, size_t any_steps, size_t columns, bool first,
                           float* HWY_RESTRICT sums) {
   static_assert(kVectors == 4 || kVectors == 8);
   const DF d;
@@ -354,20 +366,20 @@ HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const float* HWY_RESTRICT
       s6 = load(6);
       s7 = load(7);
     }
-    const float* HWY_RESTRICT at = b + c;
+    const uint8_t* HWY_RESTRICT at = b + c * BytesOfElement(kDType);
     const size_t steps = kSteps > 0 ? kSteps : any_steps;
 #pragma GCC unroll 16
-    for (size_t k = 0; k < steps; ++k, at += b_stride) {
+    for (size_t k = 0; k < steps; ++k, at += b_bytes) {
       const VF x = hn::Set(d, a[k]);
-      s0 = hn::MulAdd(x, hn::LoadU(d, at), s0);
-      s1 = hn::MulAdd(x, hn::LoadU(d, at + lanes), s1);
-      s2 = hn::MulAdd(x, hn::LoadU(d, at + 2 * lanes), s2);
-      s3 = hn::MulAdd(x, hn::LoadU(d, at + 3 * lanes), s3);
+      s0 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 0), s0);
+      s1 = hn::MulAdd(x, Stored<kDType>::Load(d, at, lanes), s1);
+      s2 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 2 * lanes), s2);
+      s3 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 3 * lanes), s3);
       if constexpr (kVectors == 8) {
-        s4 = hn::MulAdd(x, hn::LoadU(d, at + 4 * lanes), s4);
-        s5 = hn::MulAdd(x, hn::LoadU(d, at + 5 * lanes), s5);
-        s6 = hn::MulAdd(x, hn::LoadU(d, at + 6 * lanes), s6);
-        s7 = hn::MulAdd(x, hn::LoadU(d, at + 7 * lanes), s7);
+        s4 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 4 * lanes), s4);
+        s5 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 5 * lanes), s5);
+        s6 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 6 * lanes), s6);
+        s7 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 7 * lanes), s7);
       }
     }
     float* HWY_RESTRICT to = sums + c;
@@ -384,67 +396,77 @@ HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const float* HWY_RESTRICT
   }
 }
 
-// The same for one vector of columns; rows of a are `a_step` wide.
-template <class D>
+// The same for one vector of columns; rows of a are `a_step` wide. load(d, row) is what a row of b
+// has there.
+template <class D, class Load>
 HWY_INLINE void AddRowsToVector(D d, const float* HWY_RESTRICT a, size_t a_step,
-                                const float* HWY_RESTRICT b, ptrdiff_t b_stride, size_t steps,
-                                bool first, float* HWY_RESTRICT sums) {
+                                const uint8_t* HWY_RESTRICT b, ptrdiff_t b_bytes, size_t steps,
+                                bool first, float* HWY_RESTRICT sums, const Load& load) {
   auto sum = first ? hn::Zero(d) : hn::LoadU(d, sums);
-  for (size_t k = 0; k < steps; ++k, b += b_stride) {
-    sum = hn::MulAdd(hn::Set(d, a[k * a_step]), hn::LoadU(d, b), sum);
+  for (size_t k = 0; k < steps; ++k, b += b_bytes) {
+    sum = hn::MulAdd(hn::Set(d, a[k * a_step]), load(b), sum);
   }
   hn::StoreU(sum, d, sums);
 }
 
 // As many rows of b are read side by side as a turn has steps: rows may be short, and every page is
 // a stream that begins anew.
-void TimesRows(const FewRows& t, const float* b, ptrdiff_t b_stride, float* sums) {
-  constexpr size_t kAhead = 8 * kLineFloats;
+template <DType kDType>
+void TimesRows(const FewRows& t, const void* b, ptrdiff_t b_stride, float* sums) {
+  constexpr size_t kBytes = BytesOfElement(kDType), kLine = 64 / kBytes, kAhead = 8 * kLine;
   const DF d;
   const hn::CappedTag<float, 1> one;
   const size_t lanes = hn::Lanes(d), width = RoundUp(t.columns, kColumns);
   const size_t whole = t.columns / kColumns * kColumns;
+  const ptrdiff_t b_bytes = b_stride * static_cast<ptrdiff_t>(kBytes);
   Piece piece;
   for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
     const size_t chunk_end = std::min(t.depth, k0 + kSumChunk);
     for (size_t k = k0; k < chunk_end; k += kTurn) {
       const size_t steps = std::min(kTurn, chunk_end - k);
       const bool first = k == k0;
-      const float* rows = b + static_cast<ptrdiff_t>(k) * b_stride;
+      const uint8_t* rows = static_cast<const uint8_t*>(b) + static_cast<ptrdiff_t>(k) * b_bytes;
       const float* a = t.a + k * t.rows;
       if (t.rows == 1 && lanes == kPanel) {
         if (steps == kTurn) {
-          AddRows<4, kTurn>(a, rows, b_stride, steps, whole, first, sums);
+          AddRows<kDType, 4, kTurn>(a, rows, b_bytes, steps, whole, first, sums);
         } else {
-          AddRows<4>(a, rows, b_stride, steps, whole, first, sums);
+          AddRows<kDType, 4>(a, rows, b_bytes, steps, whole, first, sums);
         }
       } else if (t.rows == 1) {
         if (steps == kTurn) {
-          AddRows<8, kTurn>(a, rows, b_stride, steps, whole, first, sums);
+          AddRows<kDType, 8, kTurn>(a, rows, b_bytes, steps, whole, first, sums);
         } else {
-          AddRows<8>(a, rows, b_stride, steps, whole, first, sums);
+          AddRows<kDType, 8>(a, rows, b_bytes, steps, whole, first, sums);
         }
       }
       for (size_t c = 0; t.rows > 1 && c < whole; c += kColumns) {
         if (c + kAhead + kColumns <= t.columns) {
-          for (size_t i = 0; i < kColumns; i += kLineFloats) {
-            PrefetchColumn(rows + c + kAhead + i, b_stride, steps);
+          for (size_t i = 0; i < kColumns; i += kLine) {
+            PrefetchColumn(rows + (c + kAhead + i) * kBytes, b_bytes, steps);
           }
         }
-        piece.CopyRows(rows + c, b_stride, steps);
+        piece.CopyRows<kDType>(rows + c * kBytes, b_bytes, steps);
         for (size_t i = 0; i < kColumns; i += TileColumns()) {
           RunTile(t.rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, kPanelsTogether, i),
                   EveryStep{0, steps}, {sums + c + i, width, first}, NoPrefetch());
         }
       }
+      const auto vector = [&](const uint8_t* at)
+                              HEED_INLINE_LAMBDA { return Stored<kDType>::Load(d, at, 0); };
+      const auto element = [&](const uint8_t* at) HEED_INLINE_LAMBDA {
+        return hn::Set(one, ElementAt<kDType>(at, 0));
+      };
       for (size_t r = 0; r < t.rows; ++r) {
         float* to = sums + r * width;
         size_t c = whole;
         for (; c + lanes <= t.columns; c += lanes) {
-          AddRowsToVector(d, a + r, t.rows, rows + c, b_stride, steps, first, to + c);
+          AddRowsToVector(d, a + r, t.rows, rows + c * kBytes, b_bytes, steps, first, to + c,
+                          vector);
         }
         for (; c < t.columns; ++c) {
-          AddRowsToVector(one, a + r, t.rows, rows + c, b_stride, steps, first, to + c);
+          AddRowsToVector(one, a + r, t.rows, rows + c * kBytes, b_bytes, steps, first, to + c,
+                          element);
         }
       }
     }
@@ -550,24 +572,54 @@ HWY_INLINE void AddColumns(const float* const* columns, const float* a, size_t b
   }
 }
 
+// Steps [k, k + steps) of kPanel columns of 16-bit numbers as columns of f32, in L1.
+template <DType kDType, size_t kTurn>
+struct WideColumns {
+  alignas(64) float data[kPanel][kTurn];
+  const float* at[kPanel];
+
+  HWY_INLINE WideColumns() {
+    for (size_t c = 0; c < kPanel; ++c) at[c] = data[c];
+  }
+  HWY_INLINE void Widen(const uint8_t* const* columns, size_t k, size_t steps) {
+    const DF d;
+    const size_t lanes = hn::Lanes(d);
+    for (size_t c = 0; c < kPanel; ++c) {
+      size_t i = 0;
+      for (; i + lanes <= steps; i += lanes) {
+        hn::StoreU(Stored<kDType>::Load(d, columns[c], k + i), d, data[c] + i);
+      }
+      for (; i < steps; ++i) data[c][i] = ElementAt<kDType>(columns[c], k + i);
+    }
+  }
+};
+
 // Each column is a stream: a line of each is turned over in registers and multiplied at once.
-template <size_t R>
-void RowsTimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
-  constexpr size_t kAhead = 4 * kLineFloats;
+template <DType kDType, size_t R>
+void RowsTimesColumns(const FewRows& t, const uint8_t* b, ptrdiff_t b_bytes) {
+  constexpr size_t kBytes = BytesOfElement(kDType), kLine = 64 / kBytes, kAhead = 4 * kLine;
   Sums sums;
+  WideColumns<kDType, kDType == DType::kF32 ? 1 : kLine> wide;
   for (size_t c0 = 0; c0 < t.columns; c0 += kPanel) {
-    const float* columns[kPanel];
+    const uint8_t* columns[kPanel];
+    const float* f32_columns[kPanel];
     for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
-      columns[c] = b + static_cast<ptrdiff_t>(std::min(c0 + c, t.columns - 1)) * b_stride;
+      columns[c] = b + static_cast<ptrdiff_t>(std::min(c0 + c, t.columns - 1)) * b_bytes;
+      f32_columns[c] = reinterpret_cast<const float*>(columns[c]);
     }
     for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
       const size_t chunk_end = std::min(t.depth, k0 + kSumChunk);
-      for (size_t k = k0; k < chunk_end; k += kTurn) {
-        const size_t end = std::min(chunk_end, k + kTurn);
+      for (size_t k = k0; k < chunk_end; k += kLine) {
+        const size_t end = std::min(chunk_end, k + kLine);
         if (end + kAhead <= t.depth) {
-          for (const float* column : columns) PrefetchToL1(column + k + kAhead);
+          for (const uint8_t* column : columns) PrefetchToL1(column + (k + kAhead) * kBytes);
         }
-        AddColumns<R>(columns, t.a, k, end, k == k0, sums.chunk);
+        if constexpr (kDType == DType::kF32) {
+          AddColumns<R>(f32_columns, t.a, k, end, k == k0, sums.chunk);
+        } else {
+          wide.Widen(columns, k, end - k);
+          AddColumns<R>(wide.at, t.a + k * R, 0, end - k, k == k0, sums.chunk);
+        }
       }
       sums.Add(R, kPanel, k0 == 0);
     }
@@ -575,18 +627,21 @@ void RowsTimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
   }
 }
 
-void TimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
+template <DType kDType>
+void TimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride) {
+  const auto* columns = static_cast<const uint8_t*>(b);
+  const ptrdiff_t b_bytes = b_stride * static_cast<ptrdiff_t>(BytesOfElement(kDType));
   switch (t.rows) {
     case 1:
-      return RowsTimesColumns<1>(t, b, b_stride);
+      return RowsTimesColumns<kDType, 1>(t, columns, b_bytes);
     case 2:
-      return RowsTimesColumns<2>(t, b, b_stride);
+      return RowsTimesColumns<kDType, 2>(t, columns, b_bytes);
     case 3:
-      return RowsTimesColumns<3>(t, b, b_stride);
+      return RowsTimesColumns<kDType, 3>(t, columns, b_bytes);
     case 4:
-      return RowsTimesColumns<4>(t, b, b_stride);
+      return RowsTimesColumns<kDType, 4>(t, columns, b_bytes);
     default:
-      return RowsTimesColumns<5>(t, b, b_stride);
+      return RowsTimesColumns<kDType, 5>(t, columns, b_bytes);
   }
 }
 
@@ -595,8 +650,9 @@ void TimesColumns(const FewRows& t, const float* b, ptrdiff_t b_stride) {
 constexpr FewRowsKernels kKernels = {
     {&TimesPanels<DType::kF32>, &TimesPanels<DType::kF16>, &TimesPanels<DType::kBF16>,
      &TimesPanels<DType::kInt8>, &TimesPanels<DType::kInt4>},
-    &TimesRows,
-    &TimesColumns};
+    {&TimesRows<DType::kF32>, &TimesRows<DType::kF16>, &TimesRows<DType::kBF16>, nullptr, nullptr},
+    {&TimesColumns<DType::kF32>, &TimesColumns<DType::kF16>, &TimesColumns<DType::kBF16>, nullptr,
+     nullptr}};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

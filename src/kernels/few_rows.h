@@ -32,16 +32,15 @@ struct FewRows {
   bool b_is_near = false;       // it may be in L2
 };
 
-// The forms of b.
+// The forms of b, for each stored type, at StoredIndex.
 struct FewRowsKernels {
   // Panels of all of the depth, one after the other: groups [begin, end) of PanelGroups(columns).
-  // For each stored type, at StoredIndex.
   void (*panels[kStoredTypes])(const FewRows&, const Panels& b, size_t begin, size_t end);
-  // Rows with unit stride, b_stride apart. `sums` is [rows][columns, padded
-  // to a multiple of 64].
-  void (*rows)(const FewRows&, const float* b, ptrdiff_t b_stride, float* sums);
-  // Columns with unit stride, b_stride apart: a transposed matrix.
-  void (*columns)(const FewRows&, const float* b, ptrdiff_t b_stride);
+  // Rows with unit stride, b_stride elements apart. `sums` is [rows][columns, padded to a multiple
+  // of 64]. Null for quantized types, as below.
+  void (*rows[kStoredTypes])(const FewRows&, const void* b, ptrdiff_t b_stride, float* sums);
+  // Columns with unit stride, b_stride elements apart: a transposed matrix.
+  void (*columns[kStoredTypes])(const FewRows&, const void* b, ptrdiff_t b_stride);
 };
 
 template <>

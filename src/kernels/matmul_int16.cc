@@ -131,15 +131,16 @@ void WidenInt4(const uint8_t* HWY_RESTRICT at, size_t pairs, int32_t* HWY_RESTRI
   }
 }
 
+template <DType kDType>
 void Widen(const WidenInt16& t) {
   const DF d;
   const Scales& scales = t.from.scales;
   const size_t pairs = PairsOf(t.depth);
   for (size_t p = 0; p < t.panels; ++p) {
     const size_t panel = t.first + p;
-    const uint8_t* from = t.from.bytes() + panel * t.stride + t.begin * BytesOfStep(t.from.dtype);
+    const uint8_t* from = t.from.bytes() + panel * t.stride + t.begin * BytesOfStep(kDType);
     int32_t* to = t.codes + p * pairs * kPanel;
-    if (t.from.dtype == DType::kInt8) {
+    if constexpr (kDType == DType::kInt8) {
       WidenInt8(from, t.depth, to);
     } else {
       WidenInt4(from, pairs, to);
@@ -147,8 +148,8 @@ void Widen(const WidenInt16& t) {
     float* scale = t.scales + p * kPanel;
     for (size_t k = t.begin; k < t.begin + t.depth; scale += kColumnPad) {
       for (size_t c = 0; c < kPanel; c += hn::Lanes(d)) {
-        hn::StoreU(LoadScales(scales, panel * scales.panel_stride +
-                                          k / scales.group * scales.group_stride + c),
+        hn::StoreU(LoadScales<kDType>(scales, panel * scales.panel_stride +
+                                                  k / scales.group * scales.group_stride + c),
                    d, scale + c);
       }
       k = k / scales.group * scales.group + scales.group;
@@ -367,7 +368,8 @@ void Block(const MatmulInt16Block& t) {
 
 }  // namespace
 
-constexpr MatmulInt16Kernels kKernels = {&Quantize, &Widen, &Block};
+constexpr MatmulInt16Kernels kKernels = {
+    &Quantize, {nullptr, nullptr, nullptr, &Widen<DType::kInt8>, &Widen<DType::kInt4>}, &Block};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -56,7 +56,7 @@ struct MatmulInt16Block {
 
 struct MatmulInt16Kernels {
   void (*quantize)(const QuantizeInt16&);
-  void (*widen)(const WidenInt16&);
+  void (*widen[kStoredTypes])(const WidenInt16&);  // at StoredIndex; null: not of codes
   void (*block)(const MatmulInt16Block&);
 };
 

@@ -44,6 +44,7 @@ constexpr size_t BytesOfStep(DType dtype) {
   }
 }
 constexpr bool HasScales(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kInt4; }
+constexpr DType ScaleType(DType dtype) { return dtype == DType::kInt4 ? DType::kF16 : DType::kF32; }
 
 // Channels of a token's key or value in a cache that share a scale in kInt4.
 inline constexpr size_t kInt4Group = 32;
@@ -59,11 +60,10 @@ enum class ScaleAxis : uint8_t {
   kDepth,   // those of one place of the depth, over `group` columns: values
 };
 
-// Element (depth k, column c) of a quantized matrix is float(code) * scale, rounded once. Those of
-// kInt4 are f16 numbers, also where they are stored as f32, so that nothing is rounded.
+// Element (depth k, column c) of a quantized matrix is float(code) * scale, rounded once; with the
+// f16 scales of kInt4 nothing is rounded.
 struct Scales {
-  const void* data = nullptr;
-  DType dtype = DType::kF32;  // or kF16
+  const void* data = nullptr;  // of ScaleType(the matrix's type)
   ScaleAxis axis = ScaleAxis::kColumn;
   size_t group = 0;  // at least 1; the last one may be shorter
   // kColumn: column c of panel p has its scales at p * panel_stride + k / group * group_stride + c.

@@ -36,8 +36,8 @@ struct PrefetchPanels {
 };
 
 // One cache line of each of `rows` rows.
-HWY_INLINE void PrefetchColumn(const float* at, ptrdiff_t row_stride, size_t rows) {
-  for (size_t i = 0; i < rows; ++i) PrefetchToL2(at + static_cast<ptrdiff_t>(i) * row_stride);
+HWY_INLINE void PrefetchColumn(const uint8_t* at, ptrdiff_t row_bytes, size_t rows) {
+  for (size_t i = 0; i < rows; ++i) PrefetchToL2(at + static_cast<ptrdiff_t>(i) * row_bytes);
 }
 
 // Rows, evenly over `parts` of a kernel's work.

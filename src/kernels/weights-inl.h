@@ -16,13 +16,6 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::inline v1::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Scales of one vector of columns, `at` elements from the first.
-HWY_INLINE VF LoadScales(const Scales& scales, size_t at) {
-  const DF d;
-  if (scales.dtype == DType::kF32) return hn::LoadU(d, static_cast<const float*>(scales.data) + at);
-  return Stored<DType::kF16>::Load(d, static_cast<const uint8_t*>(scales.data), at);
-}
-
 // Put into the right four mantissa bits of 2^15 or 2^11, a nibble u of an element v = u - 8 is the
 // number offset + u, and fma(offset + u, scale, -(offset + 8) * scale) is
 // v * scale, exact as long as the scale is an f16: converted and multiplied at once.

@@ -154,6 +154,12 @@ struct Stored<DType::kInt4> {
   }
 };
 
+// A vector of scales, from element `at` on.
+template <DType kDType>
+HWY_INLINE VF LoadScales(const Scales& scales, size_t at) {
+  return Stored<ScaleType(kDType)>::Load(DF(), static_cast<const uint8_t*>(scales.data), at);
+}
+
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -34,9 +34,13 @@ HWY_INLINE void WidenColumns(const uint8_t* panel, size_t column, size_t k, size
   if (k < end) hn::StoreU(Weights<kDType>::Load(panel, k, column, scale), d, to);
 }
 
+template <DType kDType>
 HWY_INLINE float ScaleAt(const Scales& scales, size_t at) {
-  if (scales.dtype == DType::kF32) return static_cast<const float*>(scales.data)[at];
-  return ToFloat(static_cast<const f16*>(scales.data)[at]);
+  if constexpr (ScaleType(kDType) == DType::kF16) {
+    return ToFloat(static_cast<const f16*>(scales.data)[at]);
+  } else {
+    return static_cast<const float*>(scales.data)[at];
+  }
 }
 
 template <DType kDType>
@@ -59,8 +63,8 @@ void WidenPanels(const PanelWiden& t) {
         for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
           VF scale = hn::Zero(d);
           if constexpr (HasScales(kDType)) {
-            scale = LoadScales(scales, panel * scales.panel_stride +
-                                           k / scales.group * scales.group_stride + column);
+            scale = LoadScales<kDType>(scales, panel * scales.panel_stride +
+                                                   k / scales.group * scales.group_stride + column);
           }
           WidenColumns<kDType>(from, column, k, next, scale, to + (k - t.begin) * kPanel);
         }
@@ -68,7 +72,7 @@ void WidenPanels(const PanelWiden& t) {
     } else {
       const size_t of_panel = panel * kPanel / scales.group * scales.group_stride;
       for (size_t k = t.begin; k < end; ++k, to += kPanel) {
-        const VF scale = hn::Set(d, ScaleAt(scales, of_panel + k));
+        const VF scale = hn::Set(d, ScaleAt<kDType>(scales, of_panel + k));
         for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
           const VF x = Stored<kDType>::Load(d, from, k * kPanel + column);
           hn::StoreU(TimesScale(x, scale), d, to + column);

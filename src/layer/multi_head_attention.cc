@@ -141,9 +141,10 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
                            c.batch, c.num_kv_heads, c.head_dim, c.v_head_dim, batch,
                            config.num_kv_heads, config.head_dim, config.v_head_dim);
     }
-    if (c.values_in_keys) {
-      return Status::Error(StatusCode::kInvalidArgument,
-                           "cache: has values_in_keys, must hold the layer's values apart");
+    if (c.values_in_keys != config.values_in_keys) {
+      return Status::Error(
+          StatusCode::kInvalidArgument, "cache: has values_in_keys %s, must be %s as the layer's",
+          c.values_in_keys ? "true" : "false", config.values_in_keys ? "true" : "false");
     }
     if (c.window != 0 &&
         (config.window == 0 || config.window > c.window || config.sink_tokens > c.sink_tokens)) {
@@ -222,7 +223,9 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
   plan->q = HeadsOf(projected, batch, seq, 0, c.num_heads, c.head_dim);
   plan->k = HeadsOf(projected, batch, seq, k_first, c.num_kv_heads, c.head_dim);
-  plan->v = HeadsOf(projected, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
+  plan->v = c.values_in_keys
+                ? plan->k.slice(3, 0, c.v_head_dim)
+                : HeadsOf(projected, batch, seq, v_first, c.num_kv_heads, c.v_head_dim);
   size_t column = 0, projection_bytes = 0;
   for (size_t i = 0; i < qkv.count; ++i) {
     const size_t end = column + qkv.parts[i].out();
@@ -304,7 +307,9 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const Mutab
   HEED_RETURN_IF_ERROR(RunRope(plan.rope, arena, impl));
   HEED_RETURN_IF_ERROR(RunHadamard(plan.hadamard, arena, impl));
   if (options.cache != nullptr) {
-    HEED_RETURN_IF_ERROR(options.cache->append(plan.k, plan.v, context));
+    KvCache& cache = *options.cache;
+    HEED_RETURN_IF_ERROR(config.values_in_keys ? cache.append(plan.k, context)
+                                               : cache.append(plan.k, plan.v, context));
   }
   HEED_RETURN_IF_ERROR(RunAttention(plan.attention, arena, impl));
   if (has_out) return RunProjection(plan.out, arena, impl);
@@ -338,6 +343,7 @@ Result<KvCache> MultiHeadAttention::create_cache(size_t batch, size_t capacity) 
   config.capacity = capacity;
   config.k_dtype = impl_->config.k_cache_dtype;
   config.v_dtype = impl_->config.v_cache_dtype;
+  config.values_in_keys = impl_->config.values_in_keys;
   return KvCache::create(config);
 }
 

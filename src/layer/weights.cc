@@ -118,6 +118,15 @@ Status CheckConfig(MultiHeadAttentionConfig* c) {
         "config: d_in %zu, num_heads %zu, head_dim %zu, v_head_dim %zu must be at most %zu",
         c->d_in, c->num_heads, c->head_dim, c->v_head_dim, kLimit);
   }
+  if (c->values_in_keys) {
+    if (c->v_head_dim > c->head_dim) {
+      return Status::Error(StatusCode::kInvalidArgument,
+                           "config.v_head_dim: is %zu, must be at most head_dim, %zu, with "
+                           "values_in_keys",
+                           c->v_head_dim, c->head_dim);
+    }
+    c->v_cache_dtype = c->k_cache_dtype;
+  }
   const struct {
     const char* name;
     DType dtype;
@@ -210,17 +219,21 @@ Status Pack(const Projection* projections, size_t count, WeightLayout layout, Co
 Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
                Context& context, QkvWeights* packed, Floats* bias) {
   const size_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim,
-               v = c.num_kv_heads * c.v_head_dim;
+               v = c.values_in_keys ? 0 : c.num_kv_heads * c.v_head_dim;
   const bool fused = IsGiven(weights.qkv);
   if (fused && (IsGiven(weights.q) || IsGiven(weights.k) || IsGiven(weights.v))) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "weights: qkv and one of q, k, v are given, must be either");
   }
+  if (c.values_in_keys && (IsGiven(weights.v) || !weights.v.bias.absent())) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "v: is given, must be absent with config.values_in_keys");
+  }
   const Projection separate[] = {
       {"q", &weights.q, c.d_in, q}, {"k", &weights.k, c.d_in, k}, {"v", &weights.v, c.d_in, v}};
   const Projection one[] = {{"qkv", &weights.qkv, c.d_in, q + k + v}};
   const Projection* projections = fused ? one : separate;
-  const size_t count = fused ? 1 : 3;
+  const size_t count = fused ? 1 : c.values_in_keys ? 2 : 3;
   for (size_t i = 0; i < count; ++i) {
     HEED_RETURN_IF_ERROR(CheckProjection(projections[i], weights.layout));
   }
@@ -270,6 +283,7 @@ size_t QkvWeights::bytes() const {
 Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights,
                                         Context& context) {
   HEED_RETURN_IF_ERROR(CheckConfig(&config));
+  HEED_RETURN_IF_ERROR(CheckLayout(weights.layout));
   const MultiHeadAttentionConfig& c = config;
   const float offset = c.norm_weight_offset;
   HEED_RETURN_IF_ERROR(CopyVector("q_norm", weights.q_norm, c.head_dim, offset, context, &q_norm));

@@ -95,8 +95,8 @@ struct UnitPanels {
 PanelCopy CopyOf(const MatmulPlan& plan, const MatmulTask& task, const Unit& unit,
                  const UnitPanels& to) {
   PanelCopy copy;
-  copy.source = plan.plain.at(unit.k, unit.column);
-  copy.depth_stride = plan.plain.k_stride;
+  copy.source = reinterpret_cast<const float*>(plan.plain.at(unit.k, unit.column));
+  copy.depth_stride = plan.plain.row_stride;
   copy.column_stride = plan.plain.column_stride;
   copy.depth = UnitDepth(plan, unit);
   copy.columns = UnitColumns(plan, task, unit.column);

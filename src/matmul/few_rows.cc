@@ -14,7 +14,7 @@ enum class Form { kPanels, kRows, kColumns, kNone };
 Form FormOf(const MatmulPlan& plan) {
   if (!plan.packed.absent()) return Form::kPanels;
   if (plan.plain.column_stride == 1 || plan.p.n == 1) return Form::kRows;
-  return plan.plain.k_stride == 1 || plan.p.k == 1 ? Form::kColumns : Form::kNone;
+  return plan.plain.row_stride == 1 || plan.p.k == 1 ? Form::kColumns : Form::kNone;
 }
 
 // A row whose elements lie side by side is a tile as it is.
@@ -93,18 +93,19 @@ Status RunFewRows(const MatmulPlan& plan, const MatmulMemory& memory,
       panels(whole, plan.packed, begin, std::min(groups, begin + share));
     });
   }
+  const auto rows = context.few_rows->rows[StoredIndex(plan.plain.dtype)];
+  const auto columns = context.few_rows->columns[StoredIndex(plan.plain.dtype)];
   return ForEachTask(context, tasks, plan.workers, [&](size_t task, size_t worker) {
     const size_t column = task * plan.columns;
     FewRows part = whole;
     part.columns = std::min(plan.columns, p.n - column);
     part.c += column;
     if (part.bias != nullptr) part.bias += column;
-    const float* b = plan.plain.at(0, column);
+    const void* b = plan.plain.at(0, column);
     if (form == Form::kRows) {
-      context.few_rows->rows(part, b, plan.plain.k_stride,
-                             memory.workers + worker * plan.worker_floats);
+      rows(part, b, plan.plain.row_stride, memory.workers + worker * plan.worker_floats);
     } else {
-      context.few_rows->columns(part, b, plan.plain.column_stride);
+      columns(part, b, plan.plain.column_stride);
     }
   });
 }

@@ -50,6 +50,7 @@ void RunInt16Task(const MatmulPlan& plan, const MatmulTask& task, bool keeps_row
   const Product2d& p = plan.p;
   Arena arena(memory);
   const Int16Memory at(plan, &arena);
+  const auto widen_codes = context.matmul_int16->widen[StoredIndex(plan.packed.dtype)];
   WidenInt16 widen;
   widen.from = plan.packed;
   widen.stride = BytesOfPanel(plan.packed.dtype, p.k);
@@ -78,7 +79,7 @@ void RunInt16Task(const MatmulPlan& plan, const MatmulTask& task, bool keeps_row
         block.a = rows.codes;
         block.a_scales = rows.scales;
         widen.begin = k;
-        context.matmul_int16->widen(widen);
+        widen_codes(widen);
         block.first = k == 0;
         block.bias = k + block.depth == p.k && p.bias != nullptr ? p.bias + column : nullptr;
         context.matmul_int16->block(block);

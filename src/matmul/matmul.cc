@@ -75,7 +75,8 @@ void FillBias(const Product2d& p) {
 // At once where all operands are f32, else piece by piece.
 void PlanOperands(const Context::Impl& context, const TensorView& a, const TensorView& b,
                   const MutableTensorView& c, const TensorView& bias, MatmulPlan* plan) {
-  plan->conversion = {.a = AsMatrix(a), .b = AsMatrix(b), .c = AsMatrix(c), .bias = AsMatrix(bias)};
+  plan->conversion = {.a = AsMatrix(a), .b = {}, .c = AsMatrix(c), .bias = AsMatrix(bias)};
+  if (!HasFewRows(*plan)) plan->conversion.b = AsMatrix(b);  // else it is widened as it is read
   if (plan->p.m > 0 && plan->p.n > 0 && IsConverted(plan->conversion)) {
     PlanConverted(context, plan);
   } else {
@@ -146,8 +147,7 @@ Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorV
   HEED_RETURN_IF_ERROR(CheckCompute("compute", options.compute, b.dtype));
   HEED_RETURN_IF_ERROR(CheckProduct(a, b.shape[0], b.shape[1], c, options));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "b", b));
-  *plan = {.p = Describe(a, b.shape[1], c, options),
-           .plain = {static_cast<const float*>(b.data), b.strides[0], b.strides[1]}};
+  *plan = {.p = Describe(a, b.shape[1], c, options), .plain = AsMatrix(b)};
   PlanOperands(context, a, b, c, options.bias, plan);
   return Status();
 }

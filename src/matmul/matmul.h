@@ -29,17 +29,6 @@ inline double Flops(const Product2d& p) {
   return 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
 }
 
-// A matrix that is given as it is.
-struct PlainMatrix {
-  const float* data = nullptr;
-  ptrdiff_t k_stride = 0, column_stride = 0;
-
-  const float* at(size_t k, size_t column) const {
-    return data + static_cast<ptrdiff_t>(k) * k_stride +
-           static_cast<ptrdiff_t>(column) * column_stride;
-  }
-};
-
 // A matrix of any float type; without data: there is none.
 struct MatrixView {
   const void* data = nullptr;
@@ -60,7 +49,7 @@ struct MatrixView {
 
 // The operands of a product of which some are not f32. Pieces of it are.
 struct Conversion {
-  MatrixView a, b, c, bias;      // b: one that is not packed
+  MatrixView a, b, c, bias;      // b: one that has to be widened and packed
   size_t rows = 0, columns = 0;  // of a piece
 };
 
@@ -74,9 +63,9 @@ enum class ProductOrder : uint8_t {
 
 // How a product is cut into tasks depends on the context's threads and caches; no bit of c does.
 struct MatmulPlan {
-  Product2d p = {};    // of kConverted no pointers
-  Panels packed = {};  // b, of all of k; absent: b is `plain`
-  PlainMatrix plain = {};
+  Product2d p = {};       // of kConverted no pointers
+  Panels packed = {};     // b, of all of k; absent: b is `plain`
+  MatrixView plain = {};  // as it is given: f32, but for kFewRows and what is converted
   Conversion conversion = {};
   Compute compute = Compute::kF32;
   ProductOrder order = ProductOrder::kNothing;

@@ -13,6 +13,7 @@
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 #include "src/base/quantize.h"
+#include "src/base/rows.h"
 #include "src/kernels/layout.h"
 
 namespace heed::inline v1 {
@@ -42,20 +43,20 @@ struct Part {
   size_t row, rows;
 };
 
-template <class T>
 void PackElements(const TensorView& b, WeightLayout layout, const Part& part,
                   const FloatPanels& panels) {
   const ptrdiff_t in_stride = b.strides[InDim(layout)], out_stride = b.strides[1 - InDim(layout)];
-  const T* from = static_cast<const T*>(b.data) + static_cast<ptrdiff_t>(part.row) * in_stride;
+  const float* from =
+      static_cast<const float*>(b.data) + static_cast<ptrdiff_t>(part.row) * in_stride;
   for (size_t done = 0; done < part.columns;) {  // up to the end of a panel at a time
     const size_t lane = (part.to + done) % kPanel,
                  width = std::min(kPanel - lane, part.columns - done);
     float* panel = panels.panel(part.to + done) + lane;
-    const T* source = from + static_cast<ptrdiff_t>(part.first + done) * out_stride;
+    const float* source = from + static_cast<ptrdiff_t>(part.first + done) * out_stride;
     for (size_t k = 0; k < part.rows; ++k) {
       for (size_t i = 0; i < width; ++i) {
-        panel[k * kPanel + i] = ToFloat(
-            source[static_cast<ptrdiff_t>(k) * in_stride + static_cast<ptrdiff_t>(i) * out_stride]);
+        panel[k * kPanel + i] =
+            source[static_cast<ptrdiff_t>(k) * in_stride + static_cast<ptrdiff_t>(i) * out_stride];
       }
     }
     done += width;
@@ -67,7 +68,7 @@ void PackElements(const TensorView& b, WeightLayout layout, const Part& part,
 void PackFloats(const TensorView& b, WeightLayout layout, const Part& part,
                 const FloatPanels& panels, const PackKernels& kernels) {
   const size_t lead = std::min(part.columns, RoundUp(part.to, kPanel) - part.to);
-  PackElements<float>(b, layout, {part.first, lead, part.to, part.row, part.rows}, panels);
+  PackElements(b, layout, {part.first, lead, part.to, part.row, part.rows}, panels);
   if (lead == part.columns) return;
   PanelCopy copy;
   copy.depth_stride = b.strides[InDim(layout)];
@@ -86,16 +87,41 @@ void PackFloats(const TensorView& b, WeightLayout layout, const Part& part,
   }
 }
 
-void PackPart(const TensorView& b, WeightLayout layout, const Part& part, const FloatPanels& panels,
-              const PackKernels& kernels) {
-  switch (b.dtype) {
-    case DType::kF16:
-      return PackElements<f16>(b, layout, part, panels);
-    case DType::kBF16:
-      return PackElements<bf16>(b, layout, part, panels);
-    default:
-      return PackFloats(b, layout, part, panels, kernels);
+// 16-bit numbers are widened in runs that lie side by side, a piece at a time, and then packed as
+// floats.
+void PackHalves(const TensorView& b, WeightLayout layout, const Part& part,
+                const FloatPanels& panels, const Context::Impl& context) {
+  constexpr size_t kRunsAtOnce = kPanel;
+  float wide[kRunsAtOnce * kPackRows];
+  const size_t in_dim = InDim(layout);
+  const bool along_rows = b.strides[1 - in_dim] == 1;
+  const size_t most_rows = along_rows ? kRunsAtOnce : kPackRows;
+  const size_t most_columns = along_rows ? kPackRows : kRunsAtOnce;
+  const RowReader read(*context.widen, b.dtype, along_rows ? 1 : b.strides[in_dim]);
+  const auto* from = static_cast<const uint16_t*>(b.data);
+  for (size_t row = 0; row < part.rows; row += most_rows) {
+    const size_t rows = std::min(most_rows, part.rows - row);
+    for (size_t column = 0, columns; column < part.columns; column += columns) {
+      columns = std::min(most_columns - (part.to + column) % kPanel, part.columns - column);
+      const size_t runs = along_rows ? rows : columns, length = along_rows ? columns : rows;
+      const uint16_t* first = from + static_cast<ptrdiff_t>(part.row + row) * b.strides[in_dim] +
+                              static_cast<ptrdiff_t>(part.first + column) * b.strides[1 - in_dim];
+      const ptrdiff_t step = b.strides[along_rows ? in_dim : 1 - in_dim];
+      for (size_t i = 0; i < runs; ++i) {
+        read(first + static_cast<ptrdiff_t>(i) * step, length, wide + i * length);
+      }
+      const TensorView piece(wide, {runs, length});
+      const WeightLayout of_piece = along_rows ? WeightLayout::kInOut : WeightLayout::kOutIn;
+      PackFloats(piece, of_piece, {0, columns, part.to + column, 0, rows},
+                 {panels.data + row * kPanel, panels.stride}, *context.pack);
+    }
   }
+}
+
+void PackPart(const TensorView& b, WeightLayout layout, const Part& part, const FloatPanels& panels,
+              const Context::Impl& context) {
+  if (b.dtype == DType::kF32) return PackFloats(b, layout, part, panels, *context.pack);
+  PackHalves(b, layout, part, panels, context);
 }
 
 // Matrices side by side.
@@ -104,7 +130,7 @@ struct Source {
   size_t count;
   WeightLayout layout;
   size_t out;  // columns in all
-  const PackKernels& kernels;
+  const Context::Impl& context;
 
   // Columns [begin, end) and rows [row, row + rows), padded with zeros.
   void ToPanels(size_t begin, size_t end, size_t row, size_t rows,
@@ -117,7 +143,7 @@ struct Source {
       const size_t last = first + b[i].shape[1 - InDim(layout)];
       const size_t from = std::max(begin, first), to = std::min(end, last);
       if (from < to) {
-        PackPart(b[i], layout, {from - first, to - from, from - begin, row, rows}, panels, kernels);
+        PackPart(b[i], layout, {from - first, to - from, from - begin, row, rows}, panels, context);
       }
       first = last;
     }
@@ -170,6 +196,12 @@ bool HasGroup(DType dtype, size_t group) {
   if (!HasScales(dtype)) return group == 0;
   return (group == 0 && dtype == DType::kInt8) || group == 16 || group == 32 || group == 64 ||
          group == 128;
+}
+
+Status CheckLayout(WeightLayout layout) {
+  if (layout == WeightLayout::kInOut || layout == WeightLayout::kOutIn) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "layout: %d does not exist",
+                       static_cast<int>(layout));
 }
 
 Status CheckPackOptions(const PackOptions& options) {
@@ -337,7 +369,7 @@ size_t PackedMatrix::Impl::WorkBytes(const TensorView*, const Context::Impl& con
 Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout layout, Arena arena,
                                 const Context::Impl& context) {
   if (in == 0 || out == 0) return Status();
-  const Source source{b, count, layout, out, *context.pack};
+  const Source source{b, count, layout, out, context};
   const bool wide = dtype == DType::kF32, whole = HasScales(dtype) && group == 0;
   const Tasks tasks = TasksFor(context);
   const size_t width = tasks.width, height = tasks.height, stripes = tasks.stripes;
@@ -531,6 +563,7 @@ Result<PackedMatrix> PackedMatrix::Impl::MakePacked(const View* b, size_t count,
                                                     const Memory& memory, Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
+  HEED_RETURN_IF_ERROR(CheckLayout(layout));
   Impl described;
   HEED_RETURN_IF_ERROR(described.Describe(b, count, layout, options));
   Context::Impl& of_context = *Context::Impl::Of(context);

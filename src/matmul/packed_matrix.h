@@ -22,7 +22,7 @@ struct PackedLayout {
   size_t num_panels() const { return RoundUp(out, kColumnPad) / kPanel; }
   size_t panel_bytes() const { return BytesOfPanel(dtype, in); }
   // Scales are [panel][group][16].
-  DType scale_dtype() const { return dtype == DType::kInt4 ? DType::kF16 : DType::kF32; }
+  DType scale_dtype() const { return ScaleType(dtype); }
   size_t group_steps() const { return group == 0 ? in : group; }
   size_t groups() const { return HasScales(dtype) && in > 0 ? CeilDiv(in, group_steps()) : 0; }
   size_t num_scales() const { return num_panels() * groups() * kPanel; }
@@ -40,6 +40,7 @@ struct PackedLayout {
 // Whether there are such groups of the type, which is one that is stored.
 bool HasGroup(DType dtype, size_t group);
 Status CheckPackOptions(const PackOptions& options);
+Status CheckLayout(WeightLayout layout);
 
 struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout, Placed {
   uint8_t* own = nullptr;  // behind this; null: the data are another's
@@ -51,10 +52,7 @@ struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout, Placed {
   const void* scales() const { return data + scales_at(); }
   Panels panels() const {
     if (!HasScales(dtype)) return {data, dtype};
-    return {
-        data,
-        dtype,
-        {scales(), scale_dtype(), ScaleAxis::kColumn, group_steps(), groups() * kPanel, kPanel}};
+    return {data, dtype, {scales(), ScaleAxis::kColumn, group_steps(), groups() * kPanel, kPanel}};
   }
 
   // Checks matrices of floats, or quantized ones, and finds the layout.

@@ -60,6 +60,15 @@ void LoadRows(const TensorView& x, size_t first, size_t count, float* to) {
   }
 }
 
+// Codes of int4 as attention() takes them. `n` of them fill CeilDiv(n, 2) bytes.
+void StorePackedRow(const int8_t* codes, size_t n, const MutableTensorView& view, size_t index) {
+  uint8_t* to = static_cast<uint8_t*>(view.mutable_data()) + RowOffset(view, index);
+  for (size_t i = 0; i < n; i += 2, to += view.strides[view.rank - 1]) {
+    const int upper = i + 1 < n ? codes[i + 1] : 0;
+    *to = static_cast<uint8_t>((codes[i] & 15) | (upper & 15) << 4);
+  }
+}
+
 // A row of n elements to row `index` of a view of the same type.
 template <class T>
 void StoreRow(const T* from, const MutableTensorView& view, size_t index) {
@@ -223,6 +232,20 @@ Status CheckSameShape(const char* name, const TensorView& view, const char* like
                        name, ShapeText(view).text, like_name, ShapeText(like).text);
 }
 
+// One code a byte, or two: like's shape, with n codes in the last dimension.
+Status CheckCodes(const TensorView& codes, const char* like_name, const TensorView& like) {
+  if (codes.dtype != DType::kInt4) return CheckSameShape("codes", codes, like_name, like);
+  const size_t last = like.rank - 1, bytes = CeilDiv(like.shape[last], 2);
+  if (codes.rank == like.rank && std::equal(like.shape, like.shape + last, codes.shape) &&
+      codes.shape[last] == bytes) {
+    return Status();
+  }
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "codes: shape is %s, must have %zu bytes of two codes in place of the last "
+                       "of %s, %s",
+                       ShapeText(codes).text, bytes, like_name, ShapeText(like).text);
+}
+
 Status CheckScales(const TensorView& scales, const TensorView& like, size_t group) {
   const size_t last = like.rank - 1, groups = Groups(like.shape[last], group);
   if (scales.rank == like.rank && std::equal(like.shape, like.shape + last, scales.shape) &&
@@ -246,8 +269,10 @@ Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t grou
     return Status::Error(StatusCode::kUnsupported, "dtype: is %s, must be int8 or int4",
                          name_of(dtype));
   }
-  HEED_RETURN_IF_ERROR(CheckOutput("codes", codes, DType::kInt8, 1, kMaxRank));
-  HEED_RETURN_IF_ERROR(CheckSameShape("codes", codes, "x", x));
+  const bool two_a_byte = dtype == DType::kInt4 && codes.dtype == DType::kInt4;
+  HEED_RETURN_IF_ERROR(
+      CheckOutput("codes", codes, two_a_byte ? DType::kInt4 : DType::kInt8, 1, kMaxRank));
+  HEED_RETURN_IF_ERROR(CheckCodes(codes, "x", x));
   const bool halves = dtype == DType::kInt4 && scales.dtype == DType::kF16;
   HEED_RETURN_IF_ERROR(
       CheckOutput("scales", scales, halves ? DType::kF16 : DType::kF32, 1, kMaxRank));
@@ -262,7 +287,12 @@ Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t grou
   HEED_RETURN_IF_ERROR(CheckNoOverlaps(outputs, inputs));
   Context::Impl& impl = *Context::Impl::Of(context);
   return ForEachRow(x, dtype, group, errors, impl, [&](size_t row, const RowMemory& memory) {
-    StoreRow(static_cast<const int8_t*>(memory.bits), codes, row);
+    const auto* of_row = static_cast<const int8_t*>(memory.bits);
+    if (two_a_byte) {
+      StorePackedRow(of_row, x.shape[x.rank - 1], codes, row);
+    } else {
+      StoreRow(of_row, codes, row);
+    }
     const auto* of_int4 = reinterpret_cast<const f16*>(memory.scales);
     if (dtype == DType::kInt8) return StoreRow(memory.scales, scales, row);
     if (halves) return StoreRow(of_int4, scales, row);
@@ -275,10 +305,19 @@ Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t grou
 
 namespace {
 
-template <class T>
+int CodeAt(const int8_t* row, ptrdiff_t step, size_t i) {
+  return row[static_cast<ptrdiff_t>(i) * step];
+}
+int PackedCodeAt(const int8_t* row, ptrdiff_t step, size_t i) {
+  const int byte = static_cast<uint8_t>(row[static_cast<ptrdiff_t>(i / 2) * step]);
+  return ((i % 2 == 0 ? byte & 15 : byte >> 4) ^ 8) - 8;
+}
+
+// One row of y; kCodeAt(row, step, i) is its code i.
+template <class T, int (*kCodeAt)(const int8_t*, ptrdiff_t, size_t)>
 void DequantizeRow(const TensorView& codes, const TensorView& scales, size_t group,
                    const MutableTensorView& y, size_t row) {
-  const size_t last = codes.rank - 1, n = codes.shape[last];
+  const size_t last = y.rank - 1, n = y.shape[last];
   const auto* code = static_cast<const int8_t*>(codes.data) + RowOffset(codes, row);
   const T* scale = static_cast<const T*>(scales.data) + RowOffset(scales, row);
   float* to = static_cast<float*>(y.mutable_data()) + RowOffset(y, row);
@@ -286,7 +325,7 @@ void DequantizeRow(const TensorView& codes, const TensorView& scales, size_t gro
     const float by = ToFloat(*scale);
     for (const size_t end = group == 0 ? n : std::min(n, i + group); i < end; ++i) {
       to[static_cast<ptrdiff_t>(i) * y.strides[last]] =
-          static_cast<float>(code[static_cast<ptrdiff_t>(i) * codes.strides[last]]) * by + 0.0f;
+          static_cast<float>(kCodeAt(code, codes.strides[last], i)) * by + 0.0f;
     }
   }
 }
@@ -297,26 +336,28 @@ Status dequantize(const TensorView& codes, const TensorView& scales, size_t grou
                   const MutableTensorView& y, Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
-  HEED_RETURN_IF_ERROR(CheckInput("codes", codes, DType::kInt8, 1, kMaxRank));
-  HEED_RETURN_IF_ERROR(CheckInput(
-      "scales", scales, scales.dtype == DType::kF16 ? DType::kF16 : DType::kF32, 1, kMaxRank));
-  HEED_RETURN_IF_ERROR(CheckScales(scales, codes, group));
+  const bool two_a_byte = codes.dtype == DType::kInt4, halves = scales.dtype == DType::kF16;
+  HEED_RETURN_IF_ERROR(
+      CheckInput("codes", codes, two_a_byte ? DType::kInt4 : DType::kInt8, 1, kMaxRank));
+  HEED_RETURN_IF_ERROR(
+      CheckInput("scales", scales, halves ? DType::kF16 : DType::kF32, 1, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckOutput("y", y, DType::kF32, 1, kMaxRank));
-  HEED_RETURN_IF_ERROR(CheckSameShape("y", y, "codes", codes));
+  HEED_RETURN_IF_ERROR(CheckCodes(codes, "y", y));
+  HEED_RETURN_IF_ERROR(CheckScales(scales, y, group));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "codes", codes));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("y", y, "scales", scales));
-  const size_t count = codes.num_elements();
+  const size_t count = y.num_elements();
   if (count == 0) return Status();
   const Context::Impl& impl = *Context::Impl::Of(context);
-  const size_t rows = RowsOf(codes), tasks = CeilDiv(rows, kTaskRows);
+  const size_t rows = RowsOf(y), tasks = CeilDiv(rows, kTaskRows);
   const double work = static_cast<double>(count) * kElementCost;
+  constexpr decltype(&DequantizeRow<f16, CodeAt>) kRowsOf[2][2] = {
+      {&DequantizeRow<float, CodeAt>, &DequantizeRow<f16, CodeAt>},
+      {&DequantizeRow<float, PackedCodeAt>, &DequantizeRow<f16, PackedCodeAt>}};
+  const auto of_row = kRowsOf[two_a_byte][halves];
   return ForEachTask(impl, tasks, WorkersFor(impl, tasks, work), [&](size_t task, size_t) {
     for (size_t row = task * kTaskRows; row < std::min(rows, (task + 1) * kTaskRows); ++row) {
-      if (scales.dtype == DType::kF16) {
-        DequantizeRow<f16>(codes, scales, group, y, row);
-      } else {
-        DequantizeRow<float>(codes, scales, group, y, row);
-      }
+      of_row(codes, scales, group, y, row);
     }
   });
 }
@@ -328,6 +369,7 @@ Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout
   HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("b", b, 2, 2));
   HEED_RETURN_IF_ERROR(CheckPackOptions(options));
+  HEED_RETURN_IF_ERROR(CheckLayout(layout));
   const TensorView rows = layout == WeightLayout::kOutIn ? b : b.transpose(0, 1);
   HEED_RETURN_IF_ERROR(CheckErrors(channels, rows));
   const NamedView outputs[] = {

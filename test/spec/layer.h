@@ -29,6 +29,7 @@ struct Layer {
   float norm_eps = 0.0f, norm_weight_offset = 0.0f;
   std::optional<RopeOptions> rope;
   bool hadamard = false;
+  bool values_in_keys = false;  // v is not used
   size_t window = 0, sink_tokens = 0;
   float logits_soft_cap = 0.0f;
   std::vector<float> sinks, alibi_slopes;  // [num_heads], or empty
@@ -69,6 +70,15 @@ void Prepare(const Layer& layer, const std::vector<float>& norm,
   }
 }
 
+// The first v_head_dim channels of every key, as they are stored.
+inline std::vector<float> ValuesInKeys(const Layer& layer, const std::vector<float>& k) {
+  std::vector<float> v;
+  for (size_t first = 0; first < k.size(); first += layer.head_dim) {
+    for (size_t d = 0; d < layer.v_head_dim; ++d) v.push_back(k[first + d]);
+  }
+  return v;
+}
+
 // Of one call; null: none.
 struct LayerOptions {
   const float* multiplier = nullptr;  // of dropout, [batch, num_heads, seq, seq]
@@ -85,11 +95,12 @@ LayerResult RunLayer(const Layer& layer, const std::vector<float>& x, size_t bat
   const size_t tokens = batch * seq;
   std::vector<float> q = Project<kFamily>(layer.q, x, tokens);
   std::vector<float> k = Project<kFamily>(layer.k, x, tokens);
-  std::vector<float> v = Project<kFamily>(layer.v, x, tokens);
   Prepare<kFamily>(layer, layer.q_norm, positions, layer.num_heads, &q);
   Prepare<kFamily>(layer, layer.k_norm, positions, layer.num_kv_heads, &k);
   if (options.store_keys) options.store_keys(&k);
-  if (options.store_values) options.store_values(&v);
+  std::vector<float> v =
+      layer.values_in_keys ? ValuesInKeys(layer, k) : Project<kFamily>(layer.v, x, tokens);
+  if (options.store_values && !layer.values_in_keys) options.store_values(&v);
 
   LayerResult result;
   result.context.resize(tokens * layer.num_heads * layer.v_head_dim);

@@ -39,6 +39,7 @@ MultiHeadAttentionConfig ConfigOf(const LayerForm& form) {
   config.scale = form.scale;
   config.rope = form.rope;
   config.hadamard = form.hadamard;
+  config.values_in_keys = form.values_in_keys;
   config.window = form.window;
   config.sink_tokens = form.sink_tokens;
   config.logits_soft_cap = form.logits_soft_cap;
@@ -60,6 +61,7 @@ spec::Layer SpecOf(const LayerForm& form) {
   layer.causal = form.causal;
   layer.rope = form.rope;
   layer.hadamard = form.hadamard;
+  layer.values_in_keys = form.values_in_keys;
   layer.window = form.window;
   layer.sink_tokens = form.sink_tokens;
   layer.logits_soft_cap = form.logits_soft_cap;
@@ -81,13 +83,13 @@ std::ostream& operator<<(std::ostream& out, const LayerForm& f) {
              << NameOf(f.v_storage) << " " << NameOf(f.out_storage) << ", cache "
              << name_of(f.k_cache_dtype) << " " << name_of(f.v_cache_dtype)
              << (f.bias ? ", bias" : "") << (f.rope ? ", rope" : "")
-             << (f.hadamard ? ", hadamard" : "") << (f.has_output ? "" : ", no output projection")
-             << (f.q_norm ? ", q_norm" : "") << (f.k_norm ? ", k_norm" : "") << ", window "
-             << f.window << "/" << f.sink_tokens << ", soft cap " << f.logits_soft_cap
-             << (f.sinks ? ", sinks" : "") << (f.alibi_slopes ? ", ALiBi" : "")
-             << (f.kv_lens ? ", kv_lens" : "") << (f.key_mask ? ", key_mask" : "") << ", heads "
-             << f.num_heads << "/" << f.num_kv_heads << ", head_dim " << f.head_dim << "/"
-             << f.v_head_dim;
+             << (f.hadamard ? ", hadamard" : "") << (f.values_in_keys ? ", values in keys" : "")
+             << (f.has_output ? "" : ", no output projection") << (f.q_norm ? ", q_norm" : "")
+             << (f.k_norm ? ", k_norm" : "") << ", window " << f.window << "/" << f.sink_tokens
+             << ", soft cap " << f.logits_soft_cap << (f.sinks ? ", sinks" : "")
+             << (f.alibi_slopes ? ", ALiBi" : "") << (f.kv_lens ? ", kv_lens" : "")
+             << (f.key_mask ? ", key_mask" : "") << ", heads " << f.num_heads << "/"
+             << f.num_kv_heads << ", head_dim " << f.head_dim << "/" << f.v_head_dim;
 }
 
 LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
@@ -109,7 +111,7 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
 
   const size_t q_out = spec_.num_heads * spec_.head_dim;
   const size_t k_out = spec_.num_kv_heads * spec_.head_dim;
-  const size_t v_out = spec_.num_kv_heads * spec_.v_head_dim;
+  const size_t v_out = f.values_in_keys ? 0 : spec_.num_kv_heads * spec_.v_head_dim;
   Stored stored(form);
   MultiHeadAttentionWeights weights;
   weights.layout = form.layout;
@@ -128,7 +130,7 @@ LayerProblem::LayerProblem(const LayerForm& f, size_t b, size_t s)
   } else {
     weights.q = make(form.d_in, q_out, form.q_storage, &spec_.q);
     weights.k = make(form.d_in, k_out, form.k_storage, &spec_.k);
-    weights.v = make(form.d_in, v_out, form.v_storage, &spec_.v);
+    if (v_out > 0) weights.v = make(form.d_in, v_out, form.v_storage, &spec_.v);
   }
   if (form.has_output) {
     weights.out =

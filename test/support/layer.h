@@ -25,6 +25,7 @@ struct LayerForm {
   std::optional<float> scale = {};
   std::optional<RopeOptions> rope = {};
   bool hadamard = false;
+  bool values_in_keys = false;
   float dropout = 0.0f;
   bool mask = false;
   bool q_norm = false, k_norm = false;

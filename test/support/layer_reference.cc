@@ -123,7 +123,6 @@ std::vector<double> LayerReference(const spec::Layer& layer, const std::vector<f
                                    const std::vector<int32_t>& positions) {
   const Doubles wide(x.begin(), x.end());
   Doubles q = Project(layer.q, wide), k = Project(layer.k, wide);
-  const Doubles v = Project(layer.v, wide);
   const auto prepare = [&](const std::vector<float>& norm, size_t heads, Doubles* rows) {
     for (size_t row = 0; row < batch * seq * heads; ++row) {
       double* head = rows->data() + row * layer.head_dim;
@@ -133,6 +132,11 @@ std::vector<double> LayerReference(const spec::Layer& layer, const std::vector<f
   };
   prepare(layer.q_norm, layer.num_heads, &q);
   prepare(layer.k_norm, layer.num_kv_heads, &k);
+  Doubles v;
+  if (!layer.values_in_keys) v = Project(layer.v, wide);
+  for (size_t i = 0; layer.values_in_keys && i < k.size(); ++i) {
+    if (i % layer.head_dim < layer.v_head_dim) v.push_back(k[i]);
+  }
   const size_t group = layer.num_heads / layer.num_kv_heads;
   const size_t joined = layer.num_heads * layer.v_head_dim;
   Doubles context(batch * seq * joined);

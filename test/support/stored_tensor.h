@@ -1,6 +1,8 @@
 // Tensors of any stored type with the elements of an f32 one.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +13,7 @@
 #include "src/base/quantize.h"
 #include "src/kernels/panels.h"
 #include "test/support/stored_numbers.h"
+#include "tools/conformance/float_tensor.h"
 #include "tools/conformance/tensor.h"
 
 namespace heed::test {
@@ -58,80 +61,85 @@ inline Layout LayoutOfCodes(Layout layout) {
   return layout == Layout::kScattered ? Layout::kBackwards : layout;
 }
 
+inline std::vector<size_t> ShapeOfCodes(DType dtype, std::vector<size_t> shape) {
+  if (dtype == DType::kInt4) shape.back() = CeilDiv(shape.back(), 2);
+  return shape;
+}
+inline std::vector<size_t> ShapeOfScales(DType dtype, std::vector<size_t> shape) {
+  if (dtype == DType::kInt4) {
+    shape.back() = CeilDiv(shape.back(), kInt4Group);
+  } else {
+    shape.pop_back();
+  }
+  return shape;
+}
+
 class StoredTensor {
  public:
   // Untouched.
   StoredTensor(DType dtype, const std::vector<size_t>& shape, Layout layout = Layout::kContiguous)
-      : dtype_(dtype) {
-    std::vector<size_t> of_scales = shape, of_codes = shape;
-    switch (dtype) {
-      case DType::kF16:
-        f16_.emplace(shape, layout);
-        break;
-      case DType::kBF16:
-        bf16_.emplace(shape, layout);
-        break;
-      case DType::kInt8:
-        of_scales.pop_back();
-        codes_.emplace(shape, LayoutOfCodes(layout));
-        f32_.emplace(of_scales, layout);
-        break;
-      case DType::kInt4:
-        of_codes.back() = CeilDiv(shape.back(), 2);
-        of_scales.back() = CeilDiv(shape.back(), kInt4Group);
-        codes_.emplace(of_codes, LayoutOfCodes(layout));
-        f16_.emplace(of_scales, LayoutOfCodes(layout));
-        break;
-      default:
-        f32_.emplace(shape, layout);
-    }
+      : dtype_(dtype), floats_(Floats(dtype, shape, layout)) {
+    if (HasScales(dtype)) codes_.emplace(ShapeOfCodes(dtype, shape), LayoutOfCodes(layout));
   }
   // The elements of `dense`, narrowed or quantized.
   StoredTensor(DType dtype, const std::vector<size_t>& shape, Layout layout,
                const std::vector<float>& dense)
       : StoredTensor(dtype, shape, layout) {
-    if (codes_) Quantize(shape.back(), dense);
-    for (size_t i = 0; !codes_ && i < dense.size(); ++i) {
-      if (f16_) (*f16_)[i] = ToF16(dense[i]);
-      if (bf16_) (*bf16_)[i] = ToBf16(dense[i]);
-      if (f32_) (*f32_)[i] = dense[i];
+    if (codes_) {
+      Quantize(shape.back(), dense);
+    } else {
+      for (size_t i = 0; i < dense.size(); ++i) SetFloat(i, dense[i]);
     }
   }
 
   DType dtype() const { return dtype_; }
   TensorView view() const {
-    if (!codes_) return f16_ ? f16_->view() : bf16_ ? bf16_->view() : f32_->view();
+    if (!codes_) return floats_.view();
     TensorView view = codes_->view();
     view.dtype = dtype_;
     return view;
   }
   // Absent where there are none.
-  TensorView scales_view() const {
-    if (!codes_) return {};
-    return dtype_ == DType::kInt8 ? f32_->view() : f16_->view();
-  }
+  TensorView scales_view() const { return codes_ ? floats_.view() : TensorView(); }
+
+  // From here on of what is no codes: nothing writes those into a tensor.
   MutableTensorView mutable_view() {
-    return f16_ ? f16_->mutable_view() : bf16_ ? bf16_->mutable_view() : f32_->mutable_view();
+    REQUIRE(!codes_);
+    return floats_.mutable_view();
   }
   // Widened, in row-major order.
   std::vector<float> Dense() const {
-    if (f32_) return f32_->Dense();
-    std::vector<float> dense;
-    if (f16_) {
-      for (f16 x : f16_->Dense()) dense.push_back(ToFloat(x));
-    } else {
-      for (bf16 x : bf16_->Dense()) dense.push_back(ToFloat(x));
-    }
-    return dense;
+    REQUIRE(!codes_);
+    return floats_.With([](const auto& tensor) {
+      std::vector<float> dense;
+      for (const auto x : tensor.Dense()) dense.push_back(ToFloat(x));
+      return dense;
+    });
   }
   bool GapsIntact() const {
-    return f16_ ? f16_->GapsIntact() : bf16_ ? bf16_->GapsIntact() : f32_->GapsIntact();
+    REQUIRE(!codes_);
+    return floats_.With([](const auto& tensor) { return tensor.GapsIntact(); });
   }
   bool AllUntouched() const {
-    return f16_ ? f16_->AllUntouched() : bf16_ ? bf16_->AllUntouched() : f32_->AllUntouched();
+    REQUIRE(!codes_);
+    return floats_.With([](const auto& tensor) { return tensor.AllUntouched(); });
   }
 
  private:
+  static bits::FloatTensor Floats(DType dtype, const std::vector<size_t>& shape, Layout layout) {
+    if (!HasScales(dtype)) return bits::FloatTensor(dtype, shape, layout);
+    const std::vector<size_t> of_scales = ShapeOfScales(dtype, shape);
+    if (dtype == DType::kInt8) return bits::FloatTensor(DType::kF32, of_scales, layout);
+    return bits::FloatTensor(DType::kF16, of_scales, LayoutOfCodes(layout));
+  }
+
+  static void Set(float x, float* to) { *to = x; }
+  static void Set(float x, f16* to) { *to = ToF16(x); }
+  static void Set(float x, bf16* to) { *to = ToBf16(x); }
+  void SetFloat(size_t i, float x) {
+    floats_.With([&](auto& tensor) { Set(x, &tensor[i]); });
+  }
+
   void Quantize(size_t dim, const std::vector<float>& dense) {
     const bool int8 = dtype_ == DType::kInt8;
     const size_t group = int8 ? dim : kInt4Group;
@@ -141,16 +149,16 @@ class StoredTensor {
         const float* x = &dense[first + d];
         const size_t n = std::min(group, dim - d);
         const float extreme = Extreme(x, 1, n);
+        const float scale = int8 ? Int8Scale(extreme) : ToFloat(Int4Scale(extreme));
+        SetFloat(scales++, scale);
         if (int8) {
-          const float scale = (*f32_)[scales++] = Int8Scale(extreme);
           for (size_t i = 0; i < n; ++i) {
             (*codes_)[byte++] = static_cast<uint8_t>(Int8Code(x[i], scale));
           }
           continue;
         }
-        const f16 scale = (*f16_)[scales++] = Int4Scale(extreme);
         const auto nibble = [&](size_t i) {
-          return i < n ? static_cast<unsigned>(Int4Code(x[i], ToFloat(scale))) & 15u : 0u;
+          return i < n ? static_cast<unsigned>(Int4Code(x[i], scale)) & 15u : 0u;
         };
         for (size_t i = 0; i < n; i += 2) {
           (*codes_)[byte++] = static_cast<uint8_t>(nibble(i) | nibble(i + 1) << 4);
@@ -160,10 +168,8 @@ class StoredTensor {
   }
 
   DType dtype_;
-  std::optional<Tensor<float>> f32_;
-  std::optional<Tensor<f16>> f16_;
-  std::optional<Tensor<bf16>> bf16_;
-  std::optional<Tensor<uint8_t>> codes_;  // whose scales are in f32_ or f16_
+  bits::FloatTensor floats_;  // the elements, or scales of codes
+  std::optional<Tensor<uint8_t>> codes_;
 };
 
 }  // namespace heed::test

@@ -16,6 +16,13 @@ inline constexpr DType kAllStored[] = {DType::kF32, DType::kF16, DType::kBF16, D
                                        DType::kInt4};  // of packed matrices and caches
 
 class FloatTensor {
+  template <class Variant, class Use>
+  static auto Visit(Variant& tensor, Use use) {
+    if (auto* half = std::get_if<test::Tensor<f16>>(&tensor)) return use(*half);
+    if (auto* brain = std::get_if<test::Tensor<bf16>>(&tensor)) return use(*brain);
+    return use(*std::get_if<test::Tensor<float>>(&tensor));
+  }
+
  public:
   explicit FloatTensor(DType dtype, const std::vector<size_t>& shape,
                        test::Layout layout = test::Layout::kContiguous)
@@ -28,18 +35,18 @@ class FloatTensor {
   // use(tensor) of the type that it is.
   template <class Use>
   auto With(Use use) const {
-    if (const auto* half = std::get_if<test::Tensor<f16>>(&tensor_)) return use(*half);
-    if (const auto* brain = std::get_if<test::Tensor<bf16>>(&tensor_)) return use(*brain);
-    return use(*std::get_if<test::Tensor<float>>(&tensor_));
+    return Visit(tensor_, use);
+  }
+  template <class Use>
+  auto With(Use use) {
+    return Visit(tensor_, use);
   }
 
   TensorView view() const {
     return With([](const auto& tensor) { return tensor.view(); });
   }
   MutableTensorView mutable_view() {
-    const TensorView v = view();
-    return MutableTensorView(const_cast<void*>(v.data), v.dtype, v.shape, v.rank, v.strides,
-                             v.rank);
+    return With([](auto& tensor) { return tensor.mutable_view(); });
   }
 
  private:
