@@ -186,8 +186,8 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
 }
 
 AttentionOptions MultiHeadAttention::Impl::OptionsFor(const ForwardOptions& options) const {
-  const auto per_head = [this](const Floats& values) {
-    return values != nullptr ? TensorView(values.get(), {config.num_heads}) : TensorView();
+  const auto per_head = [this](const float* values) {
+    return values != nullptr ? TensorView(values, {config.num_heads}) : TensorView();
   };
   AttentionOptions attention;
   attention.scale = config.scale;
@@ -230,7 +230,7 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   for (size_t i = 0; i < qkv.count; ++i) {
     const size_t end = column + qkv.parts[i].out();
     HEED_RETURN_IF_ERROR(PlanProjection(
-        x, qkv.parts[i], qkv.compute[i], qkv_bias ? qkv_bias.get() + column : nullptr,
+        x, qkv.parts[i], qkv.compute[i], qkv_bias != nullptr ? qkv_bias + column : nullptr,
         projected.slice(2, column, end), batch, seq, context, &plan->qkv[i]));
     projection_bytes = std::max(projection_bytes, plan->qkv[i].matmul.bytes);
     column = end;
@@ -259,8 +259,8 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   HEED_RETURN_IF_ERROR(
       PlanAttention(plan->q, source, out, outputs, OptionsFor(options), context, &plan->attention));
   if (has_out) {
-    HEED_RETURN_IF_ERROR(PlanProjection(heads, out_weights, out_compute, out_bias.get(), y, batch,
-                                        seq, context, &plan->out));
+    HEED_RETURN_IF_ERROR(PlanProjection(heads, out_weights, out_compute, out_bias, y, batch, seq,
+                                        context, &plan->out));
   }
   const size_t own = arena.used();
   const size_t steps = std::max({projection_bytes, plan->rope.bytes, plan->hadamard.bytes,
@@ -299,10 +299,10 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const Mutab
     HEED_RETURN_IF_ERROR(RunProjection(plan.qkv[i], arena, impl));
   }
   if (q_norm != nullptr) {
-    HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm.get(), config.norm_eps, impl));
+    HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm, config.norm_eps, impl));
   }
   if (k_norm != nullptr) {
-    HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm.get(), config.norm_eps, impl));
+    HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm, config.norm_eps, impl));
   }
   HEED_RETURN_IF_ERROR(RunRope(plan.rope, arena, impl));
   HEED_RETURN_IF_ERROR(RunHadamard(plan.hadamard, arena, impl));
@@ -316,7 +316,7 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const Mutab
   return options.context.absent() ? Status() : convert(options.context, y, context);
 }
 
-void MultiHeadAttention::Destroy::operator()(Impl* impl) const { Delete(impl); }
+void MultiHeadAttention::Destroy::operator()(Impl* impl) const { Remove(impl); }
 
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,
                                    const ForwardOptions& options, Context& context) const {

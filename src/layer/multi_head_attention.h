@@ -49,21 +49,23 @@ struct QkvWeights {
   size_t bytes() const;
 };
 
-struct MultiHeadAttention::Impl {
+struct MultiHeadAttention::Impl : Placed {
   MultiHeadAttentionConfig config;
   QkvWeights qkv;
   PackedMatrix out_weights;
   Compute out_compute = Compute::kF32;
-  // Null: none.
-  Floats qkv_bias;
-  Floats out_bias;
-  Floats q_norm;  // the offset added
-  Floats k_norm;
-  Floats sinks;
-  Floats alibi_slopes;
+  // In the layer's memory; null: none.
+  float* qkv_bias = nullptr;
+  float* out_bias = nullptr;
+  float* q_norm = nullptr;  // the offset added
+  float* k_norm = nullptr;
+  float* sinks = nullptr;
+  float* alibi_slopes = nullptr;
   bool has_out = false;
 
-  Status Create(const MultiHeadAttentionWeights& weights, Context& context);  // of `config`
+  // Of `config`, in the layer's memory, which begins with this. An arena that counts: all but the
+  // elements of weights is checked, and nothing is made.
+  Status Create(const MultiHeadAttentionWeights& weights, Arena* arena, Context& context);
   size_t d_out() const;
   size_t bytes() const;
   size_t joined() const { return config.num_heads * config.v_head_dim; }  // width of all heads
