@@ -34,8 +34,8 @@ struct Call {
 };
 
 // Does the work of all workers on the calling thread, timing each task.
-void run_timed(void* self, size_t num_tasks, size_t workers, void (*task)(void*, size_t, size_t),
-               void* arg) {
+Status run_timed(void* self, size_t num_tasks, size_t workers, void (*task)(void*, size_t, size_t),
+                 void* arg) {
   Loop loop;
   loop.workers = std::max<size_t>(1, std::min(workers, num_tasks));
   loop.seconds.resize(num_tasks);
@@ -47,6 +47,7 @@ void run_timed(void* self, size_t num_tasks, size_t workers, void (*task)(void*,
     before = after;
   }
   static_cast<std::vector<Loop>*>(self)->push_back(std::move(loop));
+  return Status();
 }
 
 double sum_of(const Loop& loop) {

@@ -132,11 +132,12 @@ TEST_CASE("the digest is FNV-1a of little-endian bytes, in which all NaN are one
 constexpr unsigned kFlushResults = 0x8000, kFlushInputs = 0x40;
 
 // Runs tasks as a processor would whose vectors flush subnormals.
-void RunFlushed(void*, size_t num_tasks, size_t, void (*task)(void*, size_t, size_t), void* arg) {
+Status RunFlushed(void*, size_t num_tasks, size_t, void (*task)(void*, size_t, size_t), void* arg) {
   const unsigned mode = _mm_getcsr();
   _mm_setcsr(mode | kFlushResults | kFlushInputs);
   for (size_t i = 0; i < num_tasks; ++i) task(arg, i, 0);
   _mm_setcsr(mode);
+  return Status();
 }
 #endif
 

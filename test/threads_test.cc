@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -138,6 +139,22 @@ TEST_CASE("a Context without a number takes OpenMP's, and no more than the quota
         std::min(static_cast<size_t>(omp_get_max_threads()), CpuQuota()));
 #else
   CHECK(Context().num_threads() == 1);
+#endif
+}
+
+TEST_CASE("threading is chosen at run time, and what is not there is refused") {
+  const Context pool({.threading = Threading::kParallelFor});
+  CHECK(pool.status().code() == StatusCode::kInvalidArgument);
+  CHECK(std::strstr(pool.status().message(), "parallel_for") != nullptr);
+  const Context wrong({.threading = static_cast<Threading>(9)});
+  CHECK(wrong.status().code() == StatusCode::kInvalidArgument);
+  CHECK(std::strstr(wrong.status().message(), "threading") != nullptr);
+  const Context openmp({.num_threads = 2, .threading = Threading::kOpenMP});
+#ifdef _OPENMP
+  CHECK(openmp.status().ok());
+  CHECK(openmp.num_threads() == 2);
+#else
+  CHECK(openmp.status().code() == StatusCode::kUnsupported);
 #endif
 }
 

@@ -10,6 +10,7 @@
 //   kv_cache.hpp              past keys and values, all or the last ones
 //   paged_kv_cache.hpp        those of many sequences, in blocks of one pool
 //   multi_head_attention.hpp  a whole layer
+//   region.hpp                calls whose tasks the host runs itself
 //   quantize.hpp              8- and 4-bit numbers, and what storing a matrix so costs
 //   gguf.hpp                  quantized blocks of GGUF files, packed
 //   hadamard.hpp              queries and keys turned, so that fewer bits hold them
@@ -30,6 +31,7 @@
 #include "heed/numerics.hpp"              // IWYU pragma: export
 #include "heed/paged_kv_cache.hpp"        // IWYU pragma: export
 #include "heed/quantize.hpp"              // IWYU pragma: export
+#include "heed/region.hpp"                // IWYU pragma: export
 #include "heed/rope.hpp"                  // IWYU pragma: export
 #include "heed/softmax.hpp"               // IWYU pragma: export
 #include "heed/status.hpp"                // IWYU pragma: export

@@ -61,6 +61,15 @@ class KvCache {
   // kOutOfMemory.
   static Result<KvCache> create(const KvCacheConfig& config);
 
+  // The same in the caller's memory of at least memory_bytes(config), with nothing from the heap.
+  // Errors also: kInvalidArgument (null or unaligned memory), kOutOfMemory (too little).
+  static Result<KvCache> create(const KvCacheConfig& config, const Memory& memory);
+  static Result<size_t> memory_bytes(const KvCacheConfig& config);
+
+  // Stands for a cache of `length` tokens in calls that measure (ContextOptions::measure); others
+  // refuse it. It holds no keys and values. Errors: as of create(), kCapacityExceeded.
+  static Result<KvCache> without_data(const KvCacheConfig& config, size_t length);
+
   const KvCacheConfig& config() const;  // v_head_dim filled in, and v_dtype with values_in_keys
   size_t length() const;                // tokens ever appended, per sequence
   size_t bytes() const;

@@ -51,6 +51,9 @@ struct MapOptions {
   // Whether all the data is read, to compare its checksum and to look for scales and codes that
   // can't be. Without, damage in there shows in products, which still read nothing else.
   bool check_data = true;
+  // Where the PackedMatrix itself lies, memory_bytes() of a matrix of [0, 0]; none: on the heap.
+  // (On big-endian machines what it has, too: memory_bytes() of all of it.)
+  Memory memory = {};
 };
 
 // A matrix B of [in, out], copied once into the order the kernels read: panels of 16 columns, with
@@ -80,6 +83,17 @@ class PackedMatrix {
   static Result<PackedMatrix> pack_quantized(const QuantizedView* b, size_t count,
                                              WeightLayout layout, const PackOptions& options,
                                              Context& context);
+
+  // Both in the caller's memory of at least memory_bytes() of [in, out0 + out1 + ...], with nothing
+  // from the heap. Errors also: kInvalidArgument (null or unaligned memory), kOutOfMemory (too
+  // little).
+  static Result<PackedMatrix> pack(const TensorView* b, size_t count, WeightLayout layout,
+                                   const PackOptions& options, const Memory& memory,
+                                   Context& context);
+  static Result<PackedMatrix> pack_quantized(const QuantizedView* b, size_t count,
+                                             WeightLayout layout, const PackOptions& options,
+                                             const Memory& memory, Context& context);
+  static Result<size_t> memory_bytes(size_t in, size_t out, const PackOptions& options);
 
   // Saved: a header of 64 bytes, then panels and scales, little endian; docs/layouts.md has the
   // format. `save` writes saved_bytes() bytes.

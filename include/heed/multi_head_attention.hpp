@@ -65,6 +65,10 @@ struct LinearWeights {
   // How the projection is computed (MatmulOptions); kInt16 is for int8 and int4 storage. The bits
   // are the same in prefill, chunks and decode. Decode is slower than with kF32.
   Compute compute = Compute::kF32;
+  // Given in the place of `weight`: a matrix that is packed already, from a mapped file say, used
+  // from where its elements lie without a copy; `storage` is not looked at. They must live as long
+  // as the layer, the PackedMatrix itself need not where it was mapped.
+  const PackedMatrix* packed = nullptr;
 };
 
 // Either q, k and v, or qkv alone: all query heads, then all key heads, then all value heads along
@@ -114,11 +118,21 @@ struct ForwardOptions {
 // Of a layer that was moved from every size is 0, and what is done with it gives kInvalidArgument.
 class MultiHeadAttention {
  public:
-  // Checks everything and packs the weights; the caller's may go afterwards.
+  // Checks everything and packs the weights; the caller's may go afterwards, but for matrices that
+  // are packed already.
   // Errors: kInvalidArgument (named by projection), kUnsupported (dtype), kOutOfMemory.
   static Result<MultiHeadAttention> create(const MultiHeadAttentionConfig& config,
                                            const MultiHeadAttentionWeights& weights,
                                            Context& context);
+
+  // The same in the caller's memory of at least memory_bytes(), with nothing from the heap. Errors
+  // also: kInvalidArgument (null or unaligned memory), kOutOfMemory (too little).
+  static Result<MultiHeadAttention> create(const MultiHeadAttentionConfig& config,
+                                           const MultiHeadAttentionWeights& weights,
+                                           const Memory& memory, Context& context);
+  // Elements of weights are not looked at. With a context that measures they may be null.
+  static Result<size_t> memory_bytes(const MultiHeadAttentionConfig& config,
+                                     const MultiHeadAttentionWeights& weights, Context& context);
 
   // y = Attention(x).
   //   x  [batch, seq, d_in] or [seq, d_in], any strides
@@ -149,7 +163,7 @@ class MultiHeadAttention {
 
   const MultiHeadAttentionConfig& config() const;  // defaults filled in
   size_t d_out() const;
-  size_t bytes() const;  // of packed weights
+  size_t bytes() const;  // of weights, those that were given packed included
 
   struct Impl;
 

@@ -25,6 +25,12 @@ struct PagedKvCacheConfig {
   // token and head) or kInt4 (2 bytes more for each 32 channels). See PagedKv.
   DType k_dtype = DType::kF32;
   DType v_dtype = DType::kF32;
+  // Sequences at a time, and named in one view(), at most; 0: any number. With a number all memory
+  // is taken at creation: for each sequence two lists of max_length / block_size entries of 4
+  // bytes.
+  size_t max_sequences = 0;
+  // With max_sequences: tokens of a sequence at most; 0: as many as the pool holds.
+  size_t max_length = 0;
 };
 
 // Names a sequence of one PagedKvCache until it is freed. No two sequences of a process are ever
@@ -37,7 +43,8 @@ struct PagedSequence {
 // A pool of keys and values. All memory for them is taken at creation: num_blocks * block_size *
 // num_kv_heads * (head_dim + v_head_dim) elements as they are stored, and their scales. Lists of
 // blocks (8 bytes or less for each block of a sequence) grow with the sequences and are used again,
-// so that a cache that has seen its largest load allocates nothing.
+// so that a cache that has seen its largest load allocates nothing; with max_sequences it never
+// does after creation.
 //
 // One thread at a time may call what is not const; many may read, also through a PagedKv.
 // A sequence that an argument names must be alive: kInvalidArgument otherwise. A call that is
@@ -49,6 +56,12 @@ class PagedKvCache {
   // kOutOfMemory.
   static Result<PagedKvCache> create(const PagedKvCacheConfig& config);
 
+  // The same in the caller's memory of at least memory_bytes(config), with nothing from the heap;
+  // needs max_sequences. Errors also: kInvalidArgument (null or unaligned memory, max_sequences of
+  // 0), kOutOfMemory (too little).
+  static Result<PagedKvCache> create(const PagedKvCacheConfig& config, const Memory& memory);
+  static Result<size_t> memory_bytes(const PagedKvCacheConfig& config);
+
   const PagedKvCacheConfig& config() const;  // v_head_dim filled in
   size_t bytes() const;                      // of keys and values
   size_t free_blocks() const;
@@ -56,13 +69,13 @@ class PagedKvCache {
   // How many sequences hold a block; 0 for one that is free, or that does not exist.
   size_t references(size_t block) const;
 
-  // A new sequence, without tokens. Errors: kOutOfMemory.
+  // A new sequence, without tokens. Errors: kOutOfMemory, kCapacityExceeded (max_sequences).
   Result<PagedSequence> add();
 
   // A new sequence that begins with the first `length` tokens of `parent` (without `length`: all of
   // them). It shares their blocks; whichever of the two first adds tokens to a block that is not
   // full copies it. Takes no block from the pool. Errors: kInvalidArgument (length beyond the
-  // parent's), kOutOfMemory.
+  // parent's), kOutOfMemory, kCapacityExceeded (max_sequences).
   Result<PagedSequence> fork(PagedSequence parent, size_t length);
   Result<PagedSequence> fork(PagedSequence parent);
 
@@ -79,7 +92,7 @@ class PagedKvCache {
   // there is a NaN or an infinity all that share the scale read as NaN.
   // batch may be left out when it is 1. k and v must not lie in this cache's own memory.
   // Errors: kInvalidArgument (a sequence twice, too), kUnsupported (dtype), kCapacityExceeded (more
-  // blocks than free_blocks() are needed), kOutOfMemory.
+  // blocks than free_blocks() are needed, max_length), kOutOfMemory.
   Status append(std::span<const PagedSequence> sequences, const TensorView& k, const TensorView& v,
                 Context& context);
   Status append(PagedSequence sequence, const TensorView& k, const TensorView& v,
@@ -94,7 +107,7 @@ class PagedKvCache {
   // What attention() reads: the pool, and for each of the sequences, in this order, its row of the
   // block table (-1 past its last block) and its length. A sequence may stand there twice. The
   // table and the lengths lie in this cache and hold until its next view(); they do not follow
-  // appends. Errors: kInvalidArgument, kOutOfMemory.
+  // appends. Errors: kInvalidArgument, kOutOfMemory, kCapacityExceeded (max_sequences).
   Result<PagedKv> view(std::span<const PagedSequence> sequences);
 
  private:
@@ -103,6 +116,7 @@ class PagedKvCache {
     void operator()(Impl* impl) const;
   };
   PagedKvCache() = default;
+  static Result<PagedKvCache> create_in(const PagedKvCacheConfig& config, const Memory& memory);
   std::unique_ptr<Impl, Destroy> impl_;
 };
 

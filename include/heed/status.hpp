@@ -8,6 +8,7 @@
 #error "heed's headers need C++20: compile with -std=c++20"
 #endif
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -20,6 +21,7 @@ enum class StatusCode : int32_t {
   kUnsupported = 2,       // a valid request that this version does not compute
   kOutOfMemory = 3,       // memory could not be obtained; nothing has changed
   kCapacityExceeded = 4,  // the tokens do not fit the cache; nothing has changed
+  kMeasured = 5,          // not refused: the context measures and runs nothing (ContextOptions)
 };
 
 // A code and one sentence naming the argument, what it was and what it must be. Holds its text
@@ -42,6 +44,12 @@ class [[nodiscard]] Status {
   static constexpr int kMaxMessage = 243;
 
  private:
+  friend class Context;
+  // For one that lives as long as the program. `text`: shorter than kMaxMessage.
+  constexpr Status(StatusCode code, const char* text) : code_(code) {
+    for (size_t i = 0; text[i] != '\0'; ++i) message_[i] = text[i];
+  }
+
   StatusCode code_ = StatusCode::kOk;
   char message_[kMaxMessage + 1] = {};
 };

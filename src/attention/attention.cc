@@ -7,7 +7,6 @@
 #include "src/attention/state.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/kernels/exp2_constants.h"
 #include "src/kernels/infinity.h"
@@ -255,29 +254,26 @@ void ZeroKeyScores(const AttentionPlan& plan) {
 
 Status Run(const TensorView& q, const KeySource& source, const MutableTensorView& out,
            const AttentionOptions& options, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   Context::Impl& impl = *Context::Impl::Of(context);
   AttentionPlan plan;
   const NamedView outputs[] = {{"out", &out}};
   HEED_RETURN_IF_ERROR(PlanAttention(q, source, out, outputs, options, impl, &plan));
   Arena arena;
-  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena, plan.lists_bytes));
   return RunAttention(plan, arena, impl);
 }
 
 }  // namespace
 
-Status RunAttention(const AttentionPlan& plan, Arena arena, Context::Impl& context) {
+Status RunAttention(const AttentionPlan& plan, Arena arena, const Context::Impl& context) {
   if (plan.writes_nothing) return Status();
   if (plan.empty()) {
-    ZeroKeyScores(plan);
-    return Status();
+    return Once(context, [&] { ZeroKeyScores(plan); });
   }
   const AttentionMemory memory(plan, &arena);
-  if (memory.totals.largest != nullptr) {
-    std::fill_n(memory.totals.largest, plan.segments * plan.all_rows(), kMinusInfinity);
-  }
+  HEED_RETURN_IF_ERROR(memory.Clear(plan, context));
   HEED_RETURN_IF_ERROR(plan.split ? RunSplit(plan, memory, context)
                                   : RunWhole(plan, memory, context));
   return plan.wants_weights() ? RunWeights(plan, memory, context) : Status();

@@ -14,6 +14,6 @@
 namespace heed::inline v1 {
 
 // What attention() does after PlanAttention, in an arena of at least plan.bytes.
-Status RunAttention(const AttentionPlan& plan, Arena arena, Context::Impl& context);
+Status RunAttention(const AttentionPlan& plan, Arena arena, const Context::Impl& context);
 
 }  // namespace heed::inline v1

@@ -236,7 +236,10 @@ HiddenBlocks::HiddenBlocks(const AttentionPlan& plan, Arena* arena)
   constexpr double kMostFlags = 1 << 20;
   if (static_cast<double>(plan.batch * groups_) * static_cast<double>(blocks_) > kMostFlags) return;
   flags_ = arena->Take<std::atomic<uint8_t>>(plan.batch, groups_, blocks_);
-  for (size_t i = 0; flags_ != nullptr && i < plan.batch * groups_ * blocks_; ++i) {
+}
+
+void HiddenBlocks::Clear(const AttentionPlan& plan) const {
+  for (size_t i = 0; i < plan.batch * groups_ * blocks_; ++i) {
     new (flags_ + i) std::atomic<uint8_t>(0);
   }
 }

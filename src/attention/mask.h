@@ -93,6 +93,10 @@ class HiddenBlocks {
   HiddenBlocks() = default;
   HiddenBlocks(const AttentionPlan& plan, Arena* arena);
 
+  bool present() const { return flags_ != nullptr; }
+  // Before anything is asked: none is hidden.
+  void Clear(const AttentionPlan& plan) const;
+
   bool Has(const Rows& group, size_t block) const {
     return flags_ != nullptr && At(group, block).load(std::memory_order_relaxed) != 0;
   }

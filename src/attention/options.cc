@@ -155,7 +155,8 @@ Status CheckNumbers(const AttentionOptions& o) {
 
 // The queries' own tokens must be among the keys.
 Status CheckTree(const AttentionPlan& plan) {
-  if (plan.options.tree_mask.absent() || plan.writes_nothing) return Status();
+  // A plan that measures has no sequences.
+  if (plan.options.tree_mask.absent() || plan.sequences == nullptr) return Status();
   for (size_t b = 0; b < plan.batch; ++b) {
     if (plan.sequence(b).position >= 0) continue;
     return Status::Error(StatusCode::kInvalidArgument,

@@ -2,7 +2,6 @@
 
 #include "src/attention/segments.h"
 #include "src/base/check.h"
-#include "src/base/float_environment.h"
 #include "src/kernels/exp2_constants.h"
 
 namespace heed::inline v1 {
@@ -108,8 +107,8 @@ Status CheckSide(const NamedView& side, const char* want_name, const TensorView&
 Status attention_partial(const TensorView& q, const TensorView& k, const TensorView& v,
                          size_t first_key, size_t kv_len, const AttentionState& state,
                          const AttentionOptions& options, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckState(state));
   HEED_RETURN_IF_ERROR(CheckSize("kv_len", kv_len));
   AttentionPlan plan;
@@ -124,15 +123,17 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
   if (plan.writes_nothing) return Status();
   Context::Impl& impl = *Context::Impl::Of(context);
   Arena arena;
-  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
-  return RunSegments(plan, {state}, AttentionMemory(plan, &arena), impl);
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena, plan.lists_bytes));
+  const AttentionMemory memory(plan, &arena);
+  HEED_RETURN_IF_ERROR(memory.Clear(plan, impl));
+  return RunSegments(plan, {state}, memory, impl);
 }
 
 Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
                        const MutableTensorView& out, const MutableTensorView& lse,
                        Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckMerge(parts, num_parts, sinks, out, lse));
   if (Empty(out) && Empty(lse)) return Status();
   const size_t batch = out.shape[0], q_len = out.shape[1], heads = out.shape[2], n = out.shape[3];
@@ -170,8 +171,8 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
 Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,
                        const TensorView& lse_b, const MutableTensorView& out,
                        const MutableTensorView& lse, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckResults(out, lse));
   const size_t want[] = {out.shape[0], out.shape[2], out.shape[1]};
   const TensorView lse_shape(nullptr, DType::kF32, want, 3);

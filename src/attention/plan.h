@@ -70,6 +70,7 @@ struct AttentionPlan {
   size_t workers = 1;       // threads at most
   size_t bytes = 0;         // of memory that the run takes, see RunAttention
   size_t worker_bytes = 0;  // of them for each worker
+  size_t lists_bytes = 0;   // of copies of the caller's lists, held since the plan was made
 
   bool empty() const { return batch == 0 || q_len == 0; }
   bool packed() const { return !options.cu_seqlens_q.absent(); }

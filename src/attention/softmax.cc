@@ -5,7 +5,6 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/heads_view.h"
 #include "src/base/parallel.h"
 #include "src/base/rows.h"
@@ -56,8 +55,8 @@ Status SoftmaxOfRows(const TensorView& x, const MutableTensorView& y, const Scor
 
 Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,
                Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("x", x, 1, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckFloatRowOutput("y", y, 1, kMaxRank));
   if (x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape)) {

@@ -281,18 +281,48 @@ Status ReadPacked(AttentionPlan* plan, Sequence* sequences) {
   plan->q_len = 0;
   HEED_RETURN_IF_ERROR(ReadOffsets("cu_seqlens_q", o.cu_seqlens_q, plan->batch, plan->q.len,
                                    [&](size_t b, int32_t begin, size_t len) {
+                                     plan->q_len = std::max(plan->q_len, len);
+                                     if (sequences == nullptr) return;
                                      sequences[b].q_begin = static_cast<size_t>(begin);
                                      sequences[b].q_len = len;
-                                     plan->q_len = std::max(plan->q_len, len);
                                    }));
   if (o.cu_seqlens_k.absent()) return Status();
   plan->kv_len = 0;
   return ReadOffsets("cu_seqlens_k", o.cu_seqlens_k, plan->batch, plan->k.len,
                      [&](size_t b, int32_t begin, size_t len) {
+                       plan->kv_len = std::max(plan->kv_len, len);
+                       if (sequences == nullptr) return;
                        sequences[b].kv_begin = begin;
                        sequences[b].kv_len = len;
-                       plan->kv_len = std::max(plan->kv_len, len);
                      });
+}
+
+Status CheckOffsetsAreThere(const char* name, const TensorView& offsets) {
+  if (offsets.absent() || offsets.data != nullptr) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "%s: data is null, must be there to measure too, as lengths decide", name);
+}
+
+// The sizes that ReadLengths finds, for a call that measures. Nothing is kept.
+Status MeasureLengths(AttentionPlan* plan) {
+  const AttentionOptions& o = plan->options;
+  if (plan->packed()) {
+    HEED_RETURN_IF_ERROR(CheckOffsetsAreThere("cu_seqlens_q", o.cu_seqlens_q));
+    HEED_RETURN_IF_ERROR(CheckOffsetsAreThere("cu_seqlens_k", o.cu_seqlens_k));
+    HEED_RETURN_IF_ERROR(ReadPacked(plan, nullptr));
+  }
+  if (plan->source.paged == nullptr) return Status();
+  const PagedKv& paged = *plan->source.paged;
+  const size_t most = paged.block_table.shape[1] * paged.k.shape[1];
+  plan->kv_len = 0;
+  for (size_t b = 0; b < plan->batch; ++b) {
+    size_t length = std::min(most, size_t{INT32_MAX});
+    if (paged.seq_lens.data != nullptr) {
+      HEED_RETURN_IF_ERROR(ReadLength("seq_lens", paged.seq_lens, b, most, &length));
+    }
+    plan->kv_len = std::max(plan->kv_len, length);
+  }
+  return Status();
 }
 
 }  // namespace
@@ -338,7 +368,9 @@ Status PlanKeys(const Context::Impl& context, const KeySource& source, Attention
 Status ReadLengths(Context::Impl& context, AttentionPlan* plan) {
   Arena arena;
   Copies(*plan, &arena);
-  HEED_RETURN_IF_ERROR(context.ReservePlan(arena.used(), &arena));
+  plan->lists_bytes = arena.used();
+  if (context.measures) return MeasureLengths(plan);
+  HEED_RETURN_IF_ERROR(context.ReserveLists(plan->lists_bytes, &arena));
   const Copies copies(*plan, &arena);
   const AttentionOptions& o = plan->options;
   const ptrdiff_t first_key = static_cast<ptrdiff_t>(plan->first_key);

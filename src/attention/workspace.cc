@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/base/parallel.h"
+#include "src/kernels/infinity.h"
 
 namespace heed::inline v1 {
 
@@ -52,6 +53,16 @@ AttentionMemory::AttentionMemory(const AttentionPlan& plan, Arena* arena) {
   }
   hidden = HiddenBlocks(plan, arena);
   workers = arena->Take<char>(plan.workers, plan.worker_bytes);
+}
+
+Status AttentionMemory::Clear(const AttentionPlan& plan, const Context::Impl& context) const {
+  if (totals.largest == nullptr && !hidden.present()) return Status();
+  return Once(context, [&] {
+    if (totals.largest != nullptr) {
+      std::fill_n(totals.largest, plan.segments * plan.all_rows(), kMinusInfinity);
+    }
+    if (hidden.present()) hidden.Clear(plan);
+  });
 }
 
 void PlanMemory(const Context::Impl& context, AttentionPlan* plan) {

@@ -77,6 +77,9 @@ struct AttentionMemory {
 
   AttentionMemory(const AttentionPlan& plan, Arena* arena);
 
+  // Before the first task.
+  [[nodiscard]] Status Clear(const AttentionPlan& plan, const Context::Impl& context) const;
+
   AttentionWorkspace OfWorker(const AttentionPlan& plan, size_t worker) const {
     Arena arena(workers + worker * plan.worker_bytes);
     AttentionWorkspace w(plan, &arena);

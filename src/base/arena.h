@@ -36,6 +36,10 @@ class Arena {
     return needed ? Take<T>(sizes...) : nullptr;
   }
 
+  bool counts() const { return memory_ == nullptr; }
+  // Whether both hand out the same memory, whatever they have handed out.
+  bool IsAt(const Arena& other) const { return memory_ == other.memory_; }
+
   // Bytes taken, a multiple of kAlignment; more than any allocation gives when a size overflowed.
   size_t used() const { return used_; }
 

@@ -17,6 +17,10 @@ namespace heed::inline v1 {
     }                                                           \
   } while (false)
 
+// Whether views of this thread's call may have null data: it measures. Returns what was set before.
+bool SetDataIsOptional(bool optional);
+bool DataIsOptional();
+
 // "[2, 3, 4]", for messages.
 struct ShapeText {
   explicit ShapeText(const TensorView& view);

@@ -7,10 +7,7 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
+#include "src/base/check.h"
 #include "src/base/process_limits.h"
 #include "src/base/targets.h"
 
@@ -19,28 +16,58 @@ namespace {
 
 constexpr size_t kMaxThreads = 4096;
 constexpr size_t kAlignment = Arena::kAlignment;
-
-size_t NumThreads(const ContextOptions& options) {
+constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
 #ifdef _OPENMP
-  if (options.num_threads == 0 && options.parallel_for.run == nullptr) {
+constexpr bool kHasOpenMP = true;
+#else
+constexpr bool kHasOpenMP = false;
+#endif
+
+Status ChooseThreading(const ContextOptions& options, Threading* threading) {
+  const bool pool = options.parallel_for.run != nullptr;
+  *threading = options.threading;
+  switch (options.threading) {
+    case Threading::kDefault:
+      *threading = pool         ? Threading::kParallelFor
+                   : kHasOpenMP ? Threading::kOpenMP
+                                : Threading::kNone;
+      return Status();
+    case Threading::kNone:
+      return Status();
+    case Threading::kOpenMP:
+      if (kHasOpenMP) return Status();
+      return Status::Error(StatusCode::kUnsupported,
+                           "threading: is kOpenMP, which this build does not have");
+    case Threading::kParallelFor:
+      if (pool) return Status();
+      return Status::Error(kInvalid, "parallel_for: is missing, must be given for kParallelFor");
+  }
+  return Status::Error(kInvalid, "threading: %d does not exist",
+                       static_cast<int>(options.threading));
+}
+
+size_t NumThreads(const ContextOptions& options, Threading threading) {
+  if (threading == Threading::kNone) return 1;
+#ifdef _OPENMP
+  if (options.num_threads == 0 && threading == Threading::kOpenMP) {
     return std::min(static_cast<size_t>(omp_get_max_threads()), CpuQuota());
   }
-#else
-  if (options.parallel_for.run == nullptr) return 1;
 #endif
   return std::max<size_t>(options.num_threads, 1);
 }
 
 Status Initialize(const ContextOptions& options, Context::Impl* impl) {
   if (options.num_threads > kMaxThreads) {
-    return Status::Error(StatusCode::kInvalidArgument, "num_threads: is %zu, must be at most %zu",
-                         options.num_threads, kMaxThreads);
+    return Status::Error(kInvalid, "num_threads: is %zu, must be at most %zu", options.num_threads,
+                         kMaxThreads);
   }
-  impl->num_threads = NumThreads(options);
+  HEED_RETURN_IF_ERROR(ChooseThreading(options, &impl->threading));
+  impl->num_threads = NumThreads(options, impl->threading);
   impl->parallel_for = options.parallel_for;
+  impl->measures = options.measure;
   const int64_t target = options.target == nullptr ? BestTarget() : TargetByName(options.target);
   if (target == 0) {
-    return Status::Error(StatusCode::kInvalidArgument,
+    return Status::Error(kInvalid,
                          "target: '%.40s' is not an instruction set of this build and CPU",
                          options.target);
   }
@@ -59,58 +86,56 @@ Status Grow(size_t bytes, Floats* memory, size_t* held, Arena* arena) {
   return Status();
 }
 
-// Where the system has huge pages for those who ask, large pieces of memory lie in them. The
-// prefetcher stops where a page ends, so that memory is read faster by up to a tenth. Before pages
-// are touched; without effect where there are none.
-constexpr size_t kHugePage = size_t{2} << 20;
-size_t AlignmentOf(size_t bytes) {
-#ifdef __linux__
-  constexpr bool kAsks = true;
-#else
-  constexpr bool kAsks = false;
-#endif
-  return kAsks && bytes >= 2 * kHugePage ? kHugePage : kAlignment;
-}
-void AskForHugePages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  const size_t whole = bytes / kHugePage * kHugePage;  // what lies behind is not the caller's
-  if (memory != nullptr && AlignmentOf(bytes) == kHugePage) ::madvise(memory, whole, MADV_HUGEPAGE);
-#endif
+size_t SumOrTooMuch(size_t a, size_t b) {
+  size_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? SIZE_MAX : sum;
 }
 
-const Status& NoContext() {
-  static const Status status =
-      Status::Error(StatusCode::kInvalidArgument, "context: was moved from, or had no memory");
-  return status;
+Status TooFewBytes(size_t needed, size_t held) {
+  return Status::Error(StatusCode::kOutOfMemory,
+                       "workspace: needs %zu bytes, the context's memory has %zu for it", needed,
+                       held);
 }
 
 }  // namespace
 
-Floats AllocateFloats(size_t count) {
-  size_t bytes = 0;
-  if (__builtin_mul_overflow(count, sizeof(float), &bytes) || bytes > PTRDIFF_MAX - kAlignment) {
-    return nullptr;
+Status Context::Impl::Reserve(size_t bytes, Arena* arena, size_t of_lists) {
+  const size_t needed = SumOrTooMuch(bytes, of_lists);
+  if (measures) {
+    measured_bytes = std::max(measured_bytes, needed);
+    return Measured();
   }
-  bytes = RoundUp(bytes == 0 ? 1 : bytes, kAlignment);
-  void* memory = nullptr;
-  // Unlike aligned_alloc, of any size.
-  if (posix_memalign(&memory, AlignmentOf(bytes), bytes) != 0) return nullptr;
-  AskForHugePages(memory, bytes);
-  return Floats(static_cast<float*>(memory));
+  if (fixed == nullptr) return Grow(bytes, &workspace, &workspace_bytes, arena);
+  if (needed > fixed_bytes) return TooFewBytes(needed, fixed_bytes);
+  *arena = Arena(fixed);
+  return Status();
 }
 
-Status Context::Impl::Reserve(size_t bytes, Arena* arena) {
-  return Grow(bytes, &workspace, &workspace_bytes, arena);
-}
-
-Status Context::Impl::ReservePlan(size_t bytes, Arena* arena) {
+Status Context::Impl::ReserveLists(size_t bytes, Arena* arena) {
+  if (fixed != nullptr) {  // at its end, away from the workspace
+    if (bytes > fixed_bytes) return TooFewBytes(bytes, fixed_bytes);
+    *arena = Arena(fixed + fixed_bytes - bytes);
+    return Status();
+  }
   // In pages, so that a block table that grows entry by entry seldom needs new memory.
   constexpr size_t kPage = 4096;
   const size_t pages = bytes < SIZE_MAX - kPage ? RoundUp(bytes, kPage) : bytes;
-  return Grow(pages, &plan_memory, &plan_bytes, arena);
+  return Grow(pages, &lists, &lists_bytes, arena);
 }
 
-const Status& CheckContext(const Context& context) { return context.status(); }
+Context::Impl::Impl(const Impl& from, const TaskRunner& runner)
+    : Kernels(from),
+      num_threads(from.num_threads),
+      task_runner(runner),
+      flops_per_worker(from.flops_per_worker),
+      l2_bytes(from.l2_bytes) {}
+
+Call::Call(const Context& context)
+    : context_(context),
+      data_was_optional_(SetDataIsOptional(Context::Impl::Of(context) != nullptr &&
+                                           Context::Impl::Of(context)->measures)) {}
+
+Call::~Call() { SetDataIsOptional(data_was_optional_); }
 
 Status OutOfMemory(const char* what, size_t count, size_t size) {
   size_t bytes = 0;
@@ -120,20 +145,61 @@ Status OutOfMemory(const char* what, size_t count, size_t size) {
   return Status::Error(StatusCode::kOutOfMemory, "%s: could not allocate %zu bytes", what, bytes);
 }
 
-Context::Context(const ContextOptions& options) : impl_(new (std::nothrow) Impl) {
+// Without a constructor that runs before main or at the first use: a library of C has none.
+const Status& Context::Impl::Measured() {
+  static constinit const Status status(
+      StatusCode::kMeasured, "context: measures, so nothing was computed; see workspace_bytes()");
+  return status;
+}
+
+const Status& Context::why_none() const {
+  static constinit const Status moved(kInvalid, "context: was moved from, or had no memory");
+  static constinit const Status unaligned(
+      kInvalid, "memory: is null or not aligned, must be aligned to 64 bytes");
+  static constinit const Status too_small(
+      StatusCode::kOutOfMemory,
+      "memory: has too few bytes for a context, must have Context::memory_bytes()");
+  return refused_ == Refused::kMemory     ? unaligned
+         : refused_ == Refused::kTooSmall ? too_small
+                                          : moved;
+}
+
+Context::Context(const ContextOptions& options) {
+  const Memory& memory = options.memory;
+  if (memory.data == nullptr && memory.bytes == 0) {
+    impl_ = New<Impl>();
+    if (impl_ != nullptr) impl_->on_heap = true;
+  } else if (const Status status = CheckMemory(memory, memory_bytes(0)); !status.ok()) {
+    refused_ = status.code() == kInvalid ? Refused::kMemory : Refused::kTooSmall;
+  } else {
+    constexpr size_t kOwn = RoundUp(sizeof(Impl), kAlignment);
+    impl_ = new (memory.data) Impl;
+    impl_->fixed = static_cast<char*>(memory.data) + kOwn;
+    impl_->fixed_bytes = (memory.bytes - kOwn) / kAlignment * kAlignment;
+  }
   if (impl_ != nullptr) impl_->status = Initialize(options, impl_);
 }
 
-Context::~Context() { delete impl_; }
+Context::~Context() {
+  if (impl_ != nullptr) Remove(impl_);
+}
 
-Context::Context(Context&& other) noexcept : impl_(std::exchange(other.impl_, nullptr)) {}
+Context::Context(Context&& other) noexcept
+    : impl_(std::exchange(other.impl_, nullptr)), refused_(other.refused_) {}
 
 Context& Context::operator=(Context&& other) noexcept {
   std::swap(impl_, other.impl_);
+  std::swap(refused_, other.refused_);
   return *this;
 }
 
-const Status& Context::status() const { return impl_ != nullptr ? impl_->status : NoContext(); }
+size_t Context::memory_bytes(size_t workspace_bytes) {
+  constexpr size_t kOwn = RoundUp(sizeof(Impl), kAlignment);
+  if (workspace_bytes > SIZE_MAX - kOwn - kAlignment) return SIZE_MAX;
+  return kOwn + RoundUp(workspace_bytes, kAlignment);
+}
+
+const Status& Context::status() const { return impl_ != nullptr ? impl_->status : why_none(); }
 
 size_t Context::num_threads() const { return impl_ != nullptr ? impl_->num_threads : 0; }
 
@@ -142,7 +208,9 @@ const char* Context::target() const {
 }
 
 size_t Context::workspace_bytes() const {
-  return impl_ != nullptr ? impl_->workspace_bytes + impl_->plan_bytes : 0;
+  if (impl_ == nullptr) return 0;
+  if (impl_->measures) return impl_->measured_bytes;
+  return impl_->fixed_bytes + impl_->workspace_bytes + impl_->lists_bytes;
 }
 
 }  // namespace heed::inline v1

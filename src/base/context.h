@@ -7,12 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "heed/context.hpp"
 #include "src/base/arena.h"
 #include "src/base/cache_size.h"
+#include "src/base/float_environment.h"
+#include "src/base/memory.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/few_rows.h"
 #include "src/kernels/hadamard.h"
@@ -27,19 +27,11 @@
 
 namespace heed::inline v1 {
 
-struct FreeFloats {
-  void operator()(float* p) const { std::free(p); }
-};
-using Floats = std::unique_ptr<float[], FreeFloats>;
-
-// 64-byte aligned, uninitialized; null when there is no memory. Large ones lie in huge pages where
-// the system gives them to who asks (Linux).
-Floats AllocateFloats(size_t count);
-
-// Runs the tasks of a loop instead of threads: heed-bench measures them one by one.
+// Runs the tasks of a loop instead of threads: heed-bench measures them one by one, and a Region
+// runs some. When it returns an error the call ends with that.
 struct TaskRunner {
-  void (*run)(void* self, size_t num_tasks, size_t workers,
-              void (*task)(void* arg, size_t index, size_t worker), void* arg) = nullptr;
+  Status (*run)(void* self, size_t num_tasks, size_t workers,
+                void (*task)(void* arg, size_t index, size_t worker), void* arg) = nullptr;
   void* self = nullptr;
 };
 
@@ -59,34 +51,61 @@ struct Kernels {
   const AttentionKernels* attention = &KernelsOf<AttentionKernels>(target);
 };
 
-struct Context::Impl : Kernels {
+struct Context::Impl : Kernels, Placed {
   static Impl* Of(const Context& context) { return context.impl_; }
 
   Status status;
   size_t num_threads = 1;
+  Threading threading = Threading::kNone;
   ParallelFor parallel_for;
   TaskRunner task_runner;
   // Waking a thread costs several microseconds: what one core computes meanwhile is not worth
   // sharing. Tests lower it to spread small problems too.
   double flops_per_worker = 1e6;
   size_t l2_bytes = L2CacheBytes();
-  Floats workspace;
-  size_t workspace_bytes = 0;
+
+  // What a call that measures ends with.
+  static const Status& Measured();
+  // Nothing runs: what calls would take is noted.
+  bool measures = false;
+  size_t measured_bytes = 0;
+
+  // The caller's, behind this; null: workspace is taken from the heap.
+  char* fixed = nullptr;
+  size_t fixed_bytes = 0;
+  Floats workspace, lists;
+  size_t workspace_bytes = 0, lists_bytes = 0;
 
   // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when
-  // needed (contents are lost) and kept for the next call.
-  Status Reserve(size_t bytes, Arena* arena);
+  // needed (contents are lost) and kept for the next call. `of_lists`: what the plan has taken with
+  // ReserveLists, a multiple of Arena::kAlignment. Before anything is written, for this is where a
+  // call that measures ends.
+  Status Reserve(size_t bytes, Arena* arena, size_t of_lists = 0);
 
-  Floats plan_memory;
-  size_t plan_bytes = 0;
+  // The same for what a plan copies from the caller. It holds until the next plan.
+  Status ReserveLists(size_t bytes, Arena* arena);
 
-  // The same for what a plan copies from the caller. It holds until the next plan: what runs the
-  // plan may use Reserve.
-  Status ReservePlan(size_t bytes, Arena* arena);
+  Impl() = default;
+  // What runs a plan of `from`'s, without memory.
+  Impl(const Impl& from, const TaskRunner& runner);
 };
 
-// Ok, or why this context can't be used.
-const Status& CheckContext(const Context& context);
+// What every function that gets a context begins with.
+class Call {
+ public:
+  explicit Call(const Context& context);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Ok, or why this context can't be used.
+  const Status& status() const { return context_.status(); }
+
+ private:
+  const FloatEnvironment environment_;
+  const Context& context_;
+  const bool data_was_optional_;  // see DataIsOptional
+};
 
 // Of `count` elements of `size` bytes.
 Status OutOfMemory(const char* what, size_t count, size_t size = 1);

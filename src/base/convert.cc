@@ -4,7 +4,6 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 
@@ -59,8 +58,8 @@ void ConvertElements(const TensorView& from, const MutableTensorView& to, size_t
 }  // namespace
 
 Status convert(const TensorView& from, const MutableTensorView& to, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("from", from, 0, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckFloatInput("to", to, 0, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckOutput("to", to, to.dtype, 0, kMaxRank));

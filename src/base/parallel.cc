@@ -50,9 +50,13 @@ thread_local Team team;
 // handler, as asking for the process's id would cost a system call in every parallel region.
 bool WatchForks() {
 #if defined(__unix__) || defined(__APPLE__)
-  static const bool watched =
-      pthread_atfork(nullptr, nullptr, [] { team.lost |= team.size > 1; }) == 0;
-  return watched;
+  enum : int { kUnknown, kWatched, kFailed };
+  static std::atomic<int> watched{kUnknown};
+  if (watched == kUnknown) {  // threads that meet here set two handlers, which do no more than one
+    watched = pthread_atfork(nullptr, nullptr, [] { team.lost |= team.size > 1; }) == 0 ? kWatched
+                                                                                        : kFailed;
+  }
+  return watched == kWatched;
 #else
   return true;
 #endif
@@ -91,9 +95,9 @@ void RunOnTeam(size_t, Job* job) { Work(job, 0); }
 
 Status RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
                 void (*task)(void* arg, size_t index, size_t worker), void* arg) {
+  if (context.measures) return Context::Impl::Measured();
   if (context.task_runner.run != nullptr) {
-    context.task_runner.run(context.task_runner.self, num_tasks, workers, task, arg);
-    return Status();
+    return context.task_runner.run(context.task_runner.self, num_tasks, workers, task, arg);
   }
   Job job;
   job.num_tasks = num_tasks;
@@ -102,10 +106,10 @@ Status RunTasks(const Context::Impl& context, size_t num_tasks, size_t workers,
   job.arg = arg;
   if (workers <= 1 || num_tasks <= 1) {
     Work(&job, 0);
-  } else if (context.parallel_for.run != nullptr) {
+  } else if (context.threading == Threading::kParallelFor) {
     context.parallel_for.run(context.parallel_for.pool, workers, &Work, &job);
   } else {
-    RunOnTeam(workers, &job);
+    RunOnTeam(workers, &job);  // of one where there is no OpenMP: the context has one thread
   }
   if (job.done == num_tasks) return Status();
   return Status::Error(StatusCode::kInvalidArgument,

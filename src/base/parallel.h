@@ -25,6 +25,13 @@ Status ForEachTask(const Context::Impl& context, size_t num_tasks, size_t worker
       &f);
 }
 
+// What a function does between loops. A Region runs a function once for each piece of a loop, so all
+// that is written is written in loops, this as one of a single task.
+template <class F>
+Status Once(const Context::Impl& context, F&& f) {
+  return ForEachTask(context, 1, 1, [&f](size_t, size_t) { f(); });
+}
+
 // How many threads to use for `num_tasks` tasks of `flops` operations in all.
 size_t WorkersFor(const Context::Impl& context, size_t num_tasks, double flops);
 

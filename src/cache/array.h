@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+#include <cstring>
 #include <type_traits>
+
+#include "src/base/memory.h"
 
 namespace heed::inline v1 {
 
@@ -17,15 +19,26 @@ class Array {
   Array() = default;
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
-  ~Array() { std::free(data_); }
+  ~Array() {
+    if (!fixed_) Free(data_);
+  }
+
+  // Instead of growing: room for so many values, which are someone else's.
+  void Use(T* data, size_t count) {
+    data_ = data;
+    capacity_ = count;
+    fixed_ = true;
+  }
 
   // Room for `count` values in all; false, and nothing has changed, when there is no memory.
   [[nodiscard]] bool Reserve(size_t count) {
     if (count <= capacity_) return true;
-    if (count > PTRDIFF_MAX / sizeof(T) / 2) return false;
+    if (fixed_ || count > PTRDIFF_MAX / sizeof(T) / 2) return false;
     const size_t grown = std::max(count, 2 * capacity_);  // so that growing costs O(1) a value
-    void* data = std::realloc(static_cast<void*>(data_), grown * sizeof(T));
+    void* data = Allocate(grown * sizeof(T));
     if (data == nullptr) return false;
+    if (size_ > 0) std::memcpy(data, data_, size_ * sizeof(T));
+    Free(data_);
     data_ = static_cast<T*>(data);
     capacity_ = grown;
     return true;
@@ -43,6 +56,7 @@ class Array {
  private:
   T* data_ = nullptr;
   size_t size_ = 0, capacity_ = 0;
+  bool fixed_ = false;
 };
 
 }  // namespace heed::inline v1

@@ -1,10 +1,10 @@
 #include "src/cache/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 #include "src/base/check.h"
-#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 #include "src/base/quantize.h"
@@ -202,7 +202,8 @@ constexpr KvCacheConfig kNoConfig;
 
 }  // namespace
 
-Status KvCache::Impl::Allocate() {
+Status KvCache::Impl::Describe(const KvCacheConfig& of) {
+  config = of;
   if (config.v_head_dim == 0) config.v_head_dim = config.head_dim;
   if (config.values_in_keys) config.v_dtype = config.k_dtype;
   const KvCacheConfig& c = config;
@@ -218,11 +219,12 @@ Status KvCache::Impl::Allocate() {
   ring_blocks = CeilDiv(c.capacity, kKeyBlock);
   const size_t factors[] = {c.batch, c.num_kv_heads, sink_blocks + ring_blocks, block_bytes};
   size_t bytes = 0;
-  if (!Product(factors, 4, &bytes)) return TooLarge(c);
-  data = AllocateFloats(bytes / sizeof(float));
-  if (data == nullptr) return OutOfMemory("cache", bytes);
-  std::fill_n(data.get(), bytes / sizeof(float), 0.0f);
-  return Status();
+  return Product(factors, 4, &bytes) ? Status() : TooLarge(c);
+}
+
+uint8_t* KvCache::Impl::LayOut(Arena* arena) const {
+  (void)arena->Take<Impl>();
+  return arena->Take<uint8_t>(bytes());
 }
 
 size_t KvCache::Impl::bytes() const {
@@ -233,8 +235,7 @@ uint8_t* KvCache::Impl::Block(size_t sequence, size_t kv_head, size_t block) con
   const size_t head = sequence * config.num_kv_heads + kv_head;
   const size_t place =
       block < sink_blocks ? block : sink_blocks + (block - sink_blocks) % ring_blocks;
-  return reinterpret_cast<uint8_t*>(data.get()) +
-         (head * (sink_blocks + ring_blocks) + place) * block_bytes;
+  return data + (head * (sink_blocks + ring_blocks) + place) * block_bytes;
 }
 
 void KvCache::Impl::PanelsOf(const uint8_t* block, Panels* k, Panels* v) const {
@@ -274,18 +275,62 @@ void KvCache::Impl::Write(const Kernels& kernels, size_t sequence, size_t kv_hea
 }
 
 Status CheckCache(const KvCache& cache) {
-  if (KvCache::Impl::Of(cache) != nullptr) return Status();
-  return Status::Error(StatusCode::kInvalidArgument, "cache: was moved from");
+  const KvCache::Impl* impl = KvCache::Impl::Of(cache);
+  if (impl == nullptr) {
+    return Status::Error(StatusCode::kInvalidArgument, "cache: was moved from");
+  }
+  if (impl->data != nullptr || DataIsOptional()) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "cache: is without data, for calls that measure alone");
 }
 
-void KvCache::Destroy::operator()(Impl* impl) const { delete impl; }
+void KvCache::Destroy::operator()(Impl* impl) const { Remove(impl); }
+
+Result<size_t> KvCache::memory_bytes(const KvCacheConfig& config) {
+  Impl impl;
+  HEED_RETURN_IF_ERROR(impl.Describe(config));
+  Arena counted;
+  impl.LayOut(&counted);
+  return counted.used();
+}
+
+Result<KvCache> KvCache::create(const KvCacheConfig& config, const Memory& memory) {
+  const Result<size_t> bytes = memory_bytes(config);
+  HEED_RETURN_IF_ERROR(bytes.status());
+  HEED_RETURN_IF_ERROR(CheckMemory(memory, *bytes));
+  KvCache cache;
+  cache.impl_.reset(new (memory.data) Impl);
+  Impl& impl = *cache.impl_;
+  HEED_RETURN_IF_ERROR(impl.Describe(config));
+  Arena arena(memory.data);
+  impl.data = impl.LayOut(&arena);
+  std::memset(impl.data, 0, impl.bytes());
+  return cache;
+}
 
 Result<KvCache> KvCache::create(const KvCacheConfig& config) {
+  const Result<size_t> bytes = memory_bytes(config);
+  HEED_RETURN_IF_ERROR(bytes.status());
+  void* memory = Allocate(*bytes);
+  if (memory == nullptr) return OutOfMemory("cache", *bytes);
+  Result<KvCache> cache = create(config, {memory, *bytes});
+  cache->impl_->on_heap = true;
+  return cache;
+}
+
+Result<KvCache> KvCache::without_data(const KvCacheConfig& config, size_t length) {
   KvCache cache;
-  cache.impl_.reset(new (std::nothrow) Impl);
+  cache.impl_.reset(New<Impl>());
   if (cache.impl_ == nullptr) return OutOfMemory("cache", sizeof(Impl));
-  cache.impl_->config = config;
-  HEED_RETURN_IF_ERROR(cache.impl_->Allocate());
+  Impl& impl = *cache.impl_;
+  impl.on_heap = true;
+  HEED_RETURN_IF_ERROR(impl.Describe(config));
+  if (config.window == 0 && length > config.capacity) {
+    return Status::Error(StatusCode::kCapacityExceeded, "length: is %zu, the capacity %zu", length,
+                         config.capacity);
+  }
+  impl.first_held = impl.FirstHeldAt(length);
+  impl.length = length;
   return cache;
 }
 
@@ -308,8 +353,8 @@ Status KvCache::append(const TensorView& k, Context& context) {
 }
 
 Status KvCache::append_tokens(const TensorView& k, const TensorView* v, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckCache(*this));
   Impl& m = *impl_;
   const KvCacheConfig& c = m.config;
@@ -333,12 +378,9 @@ Status KvCache::append_tokens(const TensorView& k, const TensorView* v, Context&
   const size_t heads = c.batch * c.num_kv_heads;
   const size_t workers = WorkersForTokens(impl, heads, tokens);
   const size_t widened = tokens.f32() ? 0 : WidenedTokens::Floats(tokens);
-  Arena arena;
-  if (widened > 0) {
-    Arena counted;
-    counted.Take<float>(workers, widened);
-    HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
-  }
+  Arena counted, arena;
+  counted.TakeIf<float>(widened > 0, workers, widened);
+  HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
   float* floats = arena.TakeIf<float>(widened > 0, workers, widened);
   const WidenedTokens reader(*impl.widen, tokens);
   m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on

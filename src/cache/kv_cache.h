@@ -13,15 +13,15 @@
 
 namespace heed::inline v1 {
 
-struct KvCache::Impl {
+struct KvCache::Impl : Placed {
   KvCacheConfig config;
   size_t length = 0;
   size_t first_held = 0;
   // Of a block of one head, in bytes: where its values and scales begin, and how long it is.
   size_t values_at = 0, key_scales_at = 0, value_scales_at = 0, block_bytes = 0;
-  size_t sink_blocks = 0;  // the first blocks, which are never overwritten
-  size_t ring_blocks = 0;  // the places of all others
-  Floats data;
+  size_t sink_blocks = 0;   // the first blocks, which are never overwritten
+  size_t ring_blocks = 0;   // the places of all others
+  uint8_t* data = nullptr;  // null: it stands for a cache in calls that measure
 
   // Null for a cache that was moved from.
   static const Impl* Of(const KvCache& cache) { return cache.impl_.get(); }
@@ -47,7 +47,10 @@ struct KvCache::Impl {
   size_t value_panel_bytes() const { return BytesOfPanel(config.v_dtype, kKeyBlock); }
 
   uint8_t* Block(size_t sequence, size_t kv_head, size_t block) const;
-  Status Allocate();
+  // Checks `config`, fills it in, and finds all but the data.
+  Status Describe(const KvCacheConfig& of);
+  // The memory of a cache: this, then the data.
+  uint8_t* LayOut(Arena* arena) const;
   size_t bytes() const;
   size_t room() const;
   // first_held once `tokens` have been appended in all.
@@ -57,7 +60,7 @@ struct KvCache::Impl {
              size_t after = 0);
 };
 
-// Ok, or that the cache was moved from.
+// Ok, or that the cache was moved from, or has no data where the call does not measure.
 Status CheckCache(const KvCache& cache);
 
 }  // namespace heed::inline v1

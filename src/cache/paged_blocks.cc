@@ -31,25 +31,22 @@ bool PagedPool::Describe(DType type, size_t num_heads, size_t head_dim, size_t t
   return true;
 }
 
-bool PagedPool::Allocate(size_t tokens) {
-  data = AllocateFloats(CeilDiv(tokens * token_bytes, sizeof(float)));
-  if (row_scales > 0) {
-    scales = AllocateFloats(CeilDiv(tokens * token_scales_bytes, sizeof(float)));
-  }
-  return data != nullptr && (row_scales == 0 || scales != nullptr);
+void PagedPool::LayOut(size_t tokens, Arena* arena) {
+  data = arena->Take<char>(tokens * token_bytes);
+  scales = arena->TakeIf<char>(row_scales > 0, tokens * token_scales_bytes);
 }
 
 TensorView PagedPool::view(size_t num_blocks, size_t block_size) const {
   const size_t last = dtype == DType::kInt4 ? row_bytes : dim;
   const size_t shape[] = {num_blocks, block_size, heads, last};
-  return TensorView(data.get(), dtype, shape, 4);
+  return TensorView(data, dtype, shape, 4);
 }
 
 TensorView PagedPool::scales_view(size_t num_blocks, size_t block_size) const {
   if (row_scales == 0) return {};
   const size_t shape[] = {num_blocks, block_size, heads, row_scales};
-  return dtype == DType::kInt8 ? TensorView(scales.get(), DType::kF32, shape, 3)
-                               : TensorView(scales.get(), DType::kF16, shape, 4);
+  return dtype == DType::kInt8 ? TensorView(scales, DType::kF32, shape, 3)
+                               : TensorView(scales, DType::kF16, shape, 4);
 }
 
 void PagedPool::Write(size_t place, size_t head, const float* row, const Kernels& kernels,
@@ -75,7 +72,10 @@ void PagedPool::Copy(size_t from, size_t count, size_t to) const {
   if (row_scales > 0) std::memcpy(Scales(to), Scales(from), count * token_scales_bytes);
 }
 
-Status PagedKvCache::Impl::Allocate() {
+Status PagedKvCache::Impl::Describe(const PagedKvCacheConfig& of) {
+  config = of;
+  if (of.v_head_dim == 0) config.v_head_dim = of.head_dim;
+  if (of.max_sequences > 0 && of.max_length == 0) config.max_length = SIZE_MAX;
   const PagedKvCacheConfig& c = config;
   if (c.num_blocks == 0 || c.block_size == 0 || c.num_kv_heads == 0 || c.head_dim == 0) {
     return Status::Error(StatusCode::kInvalidArgument,
@@ -97,25 +97,64 @@ Status PagedKvCache::Impl::Allocate() {
                          "address space",
                          c.num_kv_heads, c.head_dim, c.v_head_dim);
   }
-  if (!keys.Allocate(tokens()) || !values.Allocate(tokens()) || !references.Reserve(c.num_blocks) ||
-      !free_blocks.Reserve(c.num_blocks)) {
-    return OutOfMemory("cache", keys.bytes(tokens()) + values.bytes(tokens()));
+  if (c.max_length > 0 && c.max_sequences == 0) {
+    return Status::Error(StatusCode::kInvalidArgument, "max_length: is %zu, needs max_sequences",
+                         c.max_length);
   }
-  for (size_t i = 0; i < c.num_blocks; ++i) {
-    references.Push(0);
-    free_blocks.Push(static_cast<int32_t>(c.num_blocks - 1 - i));
-  }
+  config.max_length = std::min(c.max_length, tokens());
   return Status();
+}
+
+void PagedKvCache::Impl::LayOut(Arena* arena) {
+  const PagedKvCacheConfig& c = config;
+  const size_t sequence_blocks = MaxBlocksOfSequence();
+  (void)arena->Take<Impl>();
+  keys.LayOut(tokens(), arena);
+  values.LayOut(tokens(), arena);
+  references.Use(arena->Take<size_t>(c.num_blocks), c.num_blocks);
+  free_blocks.Use(arena->Take<int32_t>(c.num_blocks), c.num_blocks);
+  if (c.max_sequences == 0) return;
+  places = arena->Take<Sequence>(c.max_sequences);
+  places_of_blocks = arena->Take<int32_t>(c.max_sequences, sequence_blocks);
+  sequences.Use(arena->Take<Sequence*>(c.max_sequences), c.max_sequences);
+  free_slots.Use(arena->Take<size_t>(c.max_sequences), c.max_sequences);
+  table.Use(arena->Take<int32_t>(c.max_sequences, sequence_blocks),
+            c.max_sequences * sequence_blocks);
+  lengths.Use(arena->Take<int32_t>(c.max_sequences), c.max_sequences);
+}
+
+void PagedKvCache::Impl::FreeAllBlocks() {
+  for (size_t i = 0; i < config.num_blocks; ++i) {
+    references.Push(0);
+    free_blocks.Push(static_cast<int32_t>(config.num_blocks - 1 - i));
+  }
+}
+
+// Null: there is no memory.
+PagedKvCache::Impl::Sequence* PagedKvCache::Impl::MakeSequence(size_t slot) {
+  if (places == nullptr) {
+    auto* sequence = New<Sequence>();
+    if (sequence != nullptr && sequences.Reserve(slot + 1) && free_slots.Reserve(slot + 1)) {
+      return sequence;
+    }
+    Delete(sequence);
+    return nullptr;
+  }
+  auto* sequence = new (places + slot) Sequence;
+  const size_t blocks = MaxBlocksOfSequence();
+  sequence->blocks.Use(places_of_blocks + slot * blocks, blocks);
+  return sequence;
 }
 
 Result<PagedSequence> PagedKvCache::Impl::NewSequence() {
   if (free_slots.size() == 0) {
     const size_t slot = sequences.size();
-    auto* sequence = new (std::nothrow) Sequence;
-    if (sequence == nullptr || !sequences.Reserve(slot + 1) || !free_slots.Reserve(slot + 1)) {
-      delete sequence;
-      return OutOfMemory("sequence", sizeof(Sequence));
+    if (config.max_sequences > 0 && slot == config.max_sequences) {
+      return Status::Error(StatusCode::kCapacityExceeded,
+                           "cache: holds %zu sequences, max_sequences", slot);
     }
+    Sequence* sequence = MakeSequence(slot);
+    if (sequence == nullptr) return OutOfMemory("sequence", sizeof(Sequence));
     sequences.Push(sequence);
     free_slots.Push(slot);
   }
@@ -206,6 +245,12 @@ Status PagedKvCache::Impl::ReserveAppend(std::span<const PagedSequence> names, s
   }
   for (const PagedSequence& name : names) {
     Sequence& s = At(name);
+    if (config.max_sequences > 0 && s.length + seq > config.max_length) {
+      return Status::Error(StatusCode::kCapacityExceeded,
+                           "cache: a sequence of %zu tokens can take %zu more by max_length, not "
+                           "%zu",
+                           s.length, config.max_length - s.length, seq);
+    }
     const size_t blocks = BlocksFor(s.length + seq);
     if (!s.blocks.Reserve(blocks)) return OutOfMemory("sequence", blocks, sizeof(int32_t));
   }

@@ -4,7 +4,6 @@
 #include <new>
 
 #include "src/base/check.h"
-#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/cache/paged_kv_cache.h"
 
@@ -17,15 +16,48 @@ Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "cache: 
 
 }  // namespace
 
-void PagedKvCache::Destroy::operator()(Impl* impl) const { delete impl; }
+void PagedKvCache::Destroy::operator()(Impl* impl) const { Remove(impl); }
+
+Result<size_t> PagedKvCache::memory_bytes(const PagedKvCacheConfig& config) {
+  Impl impl;
+  HEED_RETURN_IF_ERROR(impl.Describe(config));
+  Arena counted;
+  impl.LayOut(&counted);
+  if (counted.used() <= PTRDIFF_MAX) return counted.used();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "max_sequences: %zu of up to %zu tokens exceed the address space",
+                       config.max_sequences, config.max_length);
+}
+
+Result<PagedKvCache> PagedKvCache::create_in(const PagedKvCacheConfig& config,
+                                             const Memory& memory) {
+  PagedKvCache cache;
+  cache.impl_.reset(new (memory.data) Impl);
+  HEED_RETURN_IF_ERROR(cache.impl_->Describe(config));
+  Arena arena(memory.data);
+  cache.impl_->LayOut(&arena);
+  cache.impl_->FreeAllBlocks();
+  return cache;
+}
+
+Result<PagedKvCache> PagedKvCache::create(const PagedKvCacheConfig& config, const Memory& memory) {
+  const Result<size_t> bytes = memory_bytes(config);
+  HEED_RETURN_IF_ERROR(bytes.status());
+  if (config.max_sequences == 0) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "max_sequences: is 0, must be given with memory, which can't grow");
+  }
+  HEED_RETURN_IF_ERROR(CheckMemory(memory, *bytes));
+  return create_in(config, memory);
+}
 
 Result<PagedKvCache> PagedKvCache::create(const PagedKvCacheConfig& config) {
-  PagedKvCache cache;
-  cache.impl_.reset(new (std::nothrow) Impl);
-  if (cache.impl_ == nullptr) return OutOfMemory("cache", sizeof(Impl));
-  cache.impl_->config = config;
-  if (config.v_head_dim == 0) cache.impl_->config.v_head_dim = config.head_dim;
-  HEED_RETURN_IF_ERROR(cache.impl_->Allocate());
+  const Result<size_t> bytes = memory_bytes(config);
+  HEED_RETURN_IF_ERROR(bytes.status());
+  void* memory = Allocate(*bytes);
+  if (memory == nullptr) return OutOfMemory("cache", *bytes);
+  Result<PagedKvCache> cache = create_in(config, {memory, *bytes});
+  cache->impl_->on_heap = true;
   return cache;
 }
 
@@ -100,8 +132,8 @@ Result<size_t> PagedKvCache::length(PagedSequence sequence) const {
 
 Status PagedKvCache::append(std::span<const PagedSequence> sequences, const TensorView& k,
                             const TensorView& v, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   if (impl_ == nullptr) return MovedFrom();
   const PagedKvCacheConfig& c = impl_->config;
   HEED_RETURN_IF_ERROR(impl_->FindDistinct(sequences));
@@ -179,6 +211,11 @@ Result<PagedKv> PagedKvCache::view(std::span<const PagedSequence> sequences) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "sequences: %zu of up to %zu blocks exceed the address space",
                          sequences.size(), max_blocks);
+  }
+  if (m.config.max_sequences > 0 && sequences.size() > m.config.max_sequences) {
+    return Status::Error(StatusCode::kCapacityExceeded,
+                         "sequences: are %zu, must be at most max_sequences, %zu", sequences.size(),
+                         m.config.max_sequences);
   }
   if (!m.table.Reserve(bytes / sizeof(int32_t)) || !m.lengths.Reserve(factors[0])) {
     return OutOfMemory("block_table", bytes);

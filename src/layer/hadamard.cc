@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "src/base/check.h"
-#include "src/base/float_environment.h"
 #include "src/base/heads_view.h"
 #include "src/base/parallel.h"
 #include "src/kernels/hadamard.h"
@@ -57,8 +56,8 @@ Status RunHadamard(const HadamardPlan& plan, Arena arena, const Context::Impl& c
 }
 
 Status hadamard(const TensorView& x, const MutableTensorView& y, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckInput("x", x, DType::kF32, 1, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckRowOutput("y", y, 1, kMaxRank));
   if (x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape)) {

@@ -6,7 +6,6 @@
 #include "src/attention/attention.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/parallel.h"
 #include "src/cache/kv_cache.h"
 
@@ -187,8 +186,8 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
 }
 
 AttentionOptions MultiHeadAttention::Impl::OptionsFor(const ForwardOptions& options) const {
-  const auto per_head = [this](const std::unique_ptr<float[]>& values) {
-    return values != nullptr ? TensorView(values.get(), {config.num_heads}) : TensorView();
+  const auto per_head = [this](const float* values) {
+    return values != nullptr ? TensorView(values, {config.num_heads}) : TensorView();
   };
   AttentionOptions attention;
   attention.scale = config.scale;
@@ -215,12 +214,11 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
                                            Context::Impl& context, ForwardPlan* plan) const {
   const MultiHeadAttentionConfig& c = config;
   const size_t batch = plan->batch, seq = plan->seq, width = qkv.out();
-  const bool own_heads = has_out && options.context.absent();
-  const ForwardMemory memory(batch, seq, width, own_heads ? joined() : 0, &arena);
+  const ForwardMemory memory(batch, seq, width, OwnHeads(options), &arena);
   const MutableTensorView projected(memory.qkv, {batch, seq, width});
   // Heads that are asked for in f32 and are the result are written as f32 first.
   MutableTensorView heads = has_out || !options.context.absent() ? options.context : y;
-  if (own_heads) heads = MutableTensorView(memory.heads, {batch, seq, joined()});
+  if (OwnHeads(options) > 0) heads = MutableTensorView(memory.heads, {batch, seq, joined()});
 
   const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
   plan->q = HeadsOf(projected, batch, seq, 0, c.num_heads, c.head_dim);
@@ -232,7 +230,7 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   for (size_t i = 0; i < qkv.count; ++i) {
     const size_t end = column + qkv.parts[i].out();
     HEED_RETURN_IF_ERROR(PlanProjection(
-        x, qkv.parts[i], qkv.compute[i], qkv_bias ? qkv_bias.get() + column : nullptr,
+        x, qkv.parts[i], qkv.compute[i], qkv_bias != nullptr ? qkv_bias + column : nullptr,
         projected.slice(2, column, end), batch, seq, context, &plan->qkv[i]));
     projection_bytes = std::max(projection_bytes, plan->qkv[i].matmul.bytes);
     column = end;
@@ -261,8 +259,8 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   HEED_RETURN_IF_ERROR(
       PlanAttention(plan->q, source, out, outputs, OptionsFor(options), context, &plan->attention));
   if (has_out) {
-    HEED_RETURN_IF_ERROR(PlanProjection(heads, out_weights, out_compute, out_bias.get(), y, batch,
-                                        seq, context, &plan->out));
+    HEED_RETURN_IF_ERROR(PlanProjection(heads, out_weights, out_compute, out_bias, y, batch, seq,
+                                        context, &plan->out));
   }
   const size_t own = arena.used();
   const size_t steps = std::max({projection_bytes, plan->rope.bytes, plan->hadamard.bytes,
@@ -281,30 +279,30 @@ Status MultiHeadAttention::Impl::PlanForward(const TensorView& x, const MutableT
   // Where the layer's own memory lies is a part of the steps' plans. So they are made in what it
   // takes, and again should they need more and it moves.
   Arena own;
-  ForwardMemory(plan->batch, plan->seq, qkv.out(), joined(), &own);
-  Arena arena;
-  HEED_RETURN_IF_ERROR(context.Reserve(own.used(), &arena));
-  HEED_RETURN_IF_ERROR(PlanSteps(x, y, options, arena, context, plan));
-  if (plan->bytes <= context.workspace_bytes) return Status();
-  HEED_RETURN_IF_ERROR(context.Reserve(plan->bytes, &arena));
+  ForwardMemory(plan->batch, plan->seq, qkv.out(), OwnHeads(options), &own);
+  Arena first;  // counts where the context measures
+  if (!context.measures) HEED_RETURN_IF_ERROR(context.Reserve(own.used(), &first));
+  HEED_RETURN_IF_ERROR(PlanSteps(x, y, options, first, context, plan));
+  const size_t lists = plan->attention.lists_bytes;
+  HEED_RETURN_IF_ERROR(context.Reserve(plan->bytes, &plan->memory, lists));
+  if (plan->memory.IsAt(first)) return Status();
   plan->attention = {};
-  return PlanSteps(x, y, options, arena, context, plan);
+  return PlanSteps(x, y, options, plan->memory, context, plan);
 }
 
 Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const MutableTensorView& y,
                                             const ForwardOptions& options, Context& context) const {
   Context::Impl& impl = *Context::Impl::Of(context);
-  Arena arena(impl.workspace.get());
-  const bool own_heads = has_out && options.context.absent();
-  ForwardMemory(plan.batch, plan.seq, qkv.out(), own_heads ? joined() : 0, &arena);
+  Arena arena = plan.memory;
+  ForwardMemory(plan.batch, plan.seq, qkv.out(), OwnHeads(options), &arena);
   for (size_t i = 0; i < qkv.count; ++i) {
     HEED_RETURN_IF_ERROR(RunProjection(plan.qkv[i], arena, impl));
   }
   if (q_norm != nullptr) {
-    HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm.get(), config.norm_eps, impl));
+    HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm, config.norm_eps, impl));
   }
   if (k_norm != nullptr) {
-    HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm.get(), config.norm_eps, impl));
+    HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm, config.norm_eps, impl));
   }
   HEED_RETURN_IF_ERROR(RunRope(plan.rope, arena, impl));
   HEED_RETURN_IF_ERROR(RunHadamard(plan.hadamard, arena, impl));
@@ -318,12 +316,12 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const Mutab
   return options.context.absent() ? Status() : convert(options.context, y, context);
 }
 
-void MultiHeadAttention::Destroy::operator()(Impl* impl) const { delete impl; }
+void MultiHeadAttention::Destroy::operator()(Impl* impl) const { Remove(impl); }
 
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,
                                    const ForwardOptions& options, Context& context) const {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   if (impl_ == nullptr) return MovedFrom();
   ForwardPlan plan;
   HEED_RETURN_IF_ERROR(impl_->PlanForward(x, y, options, *Context::Impl::Of(context), &plan));

@@ -3,7 +3,6 @@
 // steps.
 #pragma once
 
-#include <memory>
 #include <span>
 
 #include "heed/multi_head_attention.hpp"
@@ -33,6 +32,7 @@ struct ForwardPlan {
   AttentionPlan attention;
   ProjectionPlan out;
   size_t bytes = 0;  // of memory that the run takes
+  Arena memory;      // in which it is
 
   bool empty() const { return batch == 0 || seq == 0; }
 };
@@ -49,21 +49,23 @@ struct QkvWeights {
   size_t bytes() const;
 };
 
-struct MultiHeadAttention::Impl {
+struct MultiHeadAttention::Impl : Placed {
   MultiHeadAttentionConfig config;
   QkvWeights qkv;
   PackedMatrix out_weights;
   Compute out_compute = Compute::kF32;
-  // Null: none.
-  std::unique_ptr<float[]> qkv_bias;
-  std::unique_ptr<float[]> out_bias;
-  std::unique_ptr<float[]> q_norm;  // the offset added
-  std::unique_ptr<float[]> k_norm;
-  std::unique_ptr<float[]> sinks;
-  std::unique_ptr<float[]> alibi_slopes;
+  // In the layer's memory; null: none.
+  float* qkv_bias = nullptr;
+  float* out_bias = nullptr;
+  float* q_norm = nullptr;  // the offset added
+  float* k_norm = nullptr;
+  float* sinks = nullptr;
+  float* alibi_slopes = nullptr;
   bool has_out = false;
 
-  Status Create(const MultiHeadAttentionWeights& weights, Context& context);  // of `config`
+  // Of `config`, in the layer's memory, which begins with this. An arena that counts: all but the
+  // elements of weights is checked, and nothing is made.
+  Status Create(const MultiHeadAttentionWeights& weights, Arena* arena, Context& context);
   size_t d_out() const;
   size_t bytes() const;
   size_t joined() const { return config.num_heads * config.v_head_dim; }  // width of all heads
@@ -81,6 +83,10 @@ struct MultiHeadAttention::Impl {
   Status PlanSteps(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
                    Arena arena, Context::Impl& context, ForwardPlan* plan) const;
   AttentionOptions OptionsFor(const ForwardOptions& options) const;
+  // Of heads that are kept in the layer's memory; 0: they go to the caller's.
+  size_t OwnHeads(const ForwardOptions& options) const {
+    return has_out && options.context.absent() ? joined() : 0;
+  }
 };
 
 }  // namespace heed::inline v1

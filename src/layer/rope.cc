@@ -5,7 +5,6 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/math.h"
 #include "src/base/parallel.h"
 #include "src/base/rows.h"
@@ -174,8 +173,8 @@ Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) 
 
 Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
             const RopeOptions& options, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   Context::Impl& impl = *Context::Impl::Of(context);
   RopePlan plan;
   HEED_RETURN_IF_ERROR(PlanRope(x, positions, y, options, impl, &plan));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "src/base/check.h"
 #include "src/base/parallel.h"
 #include "src/kernels/matmul.h"
 #include "src/matmul/int16.h"
@@ -247,8 +248,10 @@ void PlanBlocks(const Context::Impl& context, MatmulPlan* plan) {
 // there are any.
 Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Context::Impl& context) {
   const size_t row_blocks = RowBlocks(plan), column_blocks = ColumnBlocks(plan);
-  std::fill_n(memory.kept, plan.workers, KeptBlock());
-  for (size_t i = 0; i < column_blocks; ++i) new (memory.rows_taken + i) std::atomic<size_t>(0);
+  HEED_RETURN_IF_ERROR(Once(context, [&] {
+    std::fill_n(memory.kept, plan.workers, KeptBlock());
+    for (size_t i = 0; i < column_blocks; ++i) new (memory.rows_taken + i) std::atomic<size_t>(0);
+  }));
   return ForEachTask(context, row_blocks * column_blocks, plan.workers, [&](size_t, size_t worker) {
     KeptBlock& kept = memory.kept[worker];
     size_t block = kept.column == SIZE_MAX ? worker * column_blocks / plan.workers

@@ -180,7 +180,9 @@ Status RunConverted(const MatmulPlan& plan, Arena arena, const Context::Impl& co
   const Product2d& p = plan.p;
   const PieceMemory memory(plan, context.num_threads, &arena);
   if (memory.bias != nullptr) {
-    RowReader(*context.widen, v.bias.dtype, 1)(v.bias.data, p.n, memory.bias);
+    HEED_RETURN_IF_ERROR(Once(context, [&] {
+      RowReader(*context.widen, v.bias.dtype, 1)(v.bias.data, p.n, memory.bias);
+    }));
   }
   const RowReader read_a(*context.widen, v.a.dtype, v.a.column_stride);
   const RowWriter write_c = RowWriterOf(*context.widen, v.c.dtype);

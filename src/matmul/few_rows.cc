@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/base/check.h"
 #include "src/base/parallel.h"
 #include "src/kernels/few_rows.h"
 
@@ -67,9 +68,11 @@ Status RunFewRows(const MatmulPlan& plan, const MatmulMemory& memory,
   const Product2d& p = plan.p;
   static_assert(kMaxFewRows <= kTileRows);
   if (memory.shared != nullptr) {
-    const float* rows[kMaxFewRows];
-    for (size_t r = 0; r < p.m; ++r) rows[r] = p.a + static_cast<ptrdiff_t>(r) * p.a_row;
-    context.pack->tile(rows, p.a_k, p.m, p.k, memory.shared);
+    HEED_RETURN_IF_ERROR(Once(context, [&] {
+      const float* rows[kMaxFewRows];
+      for (size_t r = 0; r < p.m; ++r) rows[r] = p.a + static_cast<ptrdiff_t>(r) * p.a_row;
+      context.pack->tile(rows, p.a_k, p.m, p.k, memory.shared);
+    }));
   }
   const Form form = FormOf(plan);
   FewRows whole;

@@ -3,12 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <memory>
-#include <new>
 
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 #include "src/kernels/layout.h"
@@ -207,6 +204,10 @@ struct Unpacked {
   Status Read(const GgufMatrix& matrix, Context& context) {
     const Blocks blocks(matrix);
     const Format& format = *blocks.format;
+    if (Context::Impl::Of(context)->measures) {  // shapes are enough
+      elements = TensorView(static_cast<const float*>(nullptr), {blocks.out, blocks.in});
+      return Status();
+    }
     if (format.dtype == DType::kF32) {
       numbers = AllocateFloats(blocks.out * blocks.in);
       if (numbers == nullptr) return OutOfMemory("elements", blocks.out * blocks.in, sizeof(float));
@@ -238,8 +239,8 @@ struct Unpacked {
 }  // namespace
 
 Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckBlocks(matrix));
   HEED_RETURN_IF_ERROR(CheckOutput("y", y, DType::kF32, 2, 2));
   if (y.shape[0] != matrix.out || y.shape[1] != matrix.in) {
@@ -261,8 +262,8 @@ Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y, Con
 }
 
 Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   if (matrices == nullptr || count == 0) {
     return Status::Error(StatusCode::kInvalidArgument, "matrices: none is given");
   }
@@ -274,10 +275,10 @@ Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context
                            FormatOf(matrices[i].type)->name, FormatOf(matrices[0].type)->name);
     }
   }
-  const std::unique_ptr<Unpacked[]> unpacked(new (std::nothrow) Unpacked[count]);
-  const std::unique_ptr<TensorView[]> elements(new (std::nothrow) TensorView[count]);
-  const std::unique_ptr<QuantizedView[]> quantized(new (std::nothrow) QuantizedView[count]);
-  if (unpacked == nullptr || elements == nullptr || quantized == nullptr) {
+  Objects<Unpacked> unpacked(count);
+  Objects<TensorView> elements(count);
+  Objects<QuantizedView> quantized(count);
+  if (unpacked.data() == nullptr || elements.data() == nullptr || quantized.data() == nullptr) {
     return OutOfMemory("views", count, sizeof(Unpacked));
   }
   for (size_t i = 0; i < count; ++i) {
@@ -286,10 +287,11 @@ Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context
     quantized[i] = unpacked[i].quantized;
   }
   const Format& format = *FormatOf(matrices[0].type);
-  if (format.dtype == DType::kF32) {
-    return PackedMatrix::pack(elements.get(), count, WeightLayout::kOutIn, context);
+  const bool measures = Context::Impl::Of(context)->measures;
+  if (format.dtype == DType::kF32 || measures) {
+    return PackedMatrix::pack(elements.data(), count, WeightLayout::kOutIn, context);
   }
-  return PackedMatrix::pack_quantized(quantized.get(), count, WeightLayout::kOutIn,
+  return PackedMatrix::pack_quantized(quantized.data(), count, WeightLayout::kOutIn,
                                       {format.dtype, format.group}, context);
 }
 

@@ -4,7 +4,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
+#include "src/base/parallel.h"
 #include "src/matmul/blocks.h"
 #include "src/matmul/converted.h"
 #include "src/matmul/few_rows.h"
@@ -87,8 +87,8 @@ void PlanOperands(const Context::Impl& context, const TensorView& a, const Tenso
 template <class Matrix>
 Status Multiply(const TensorView& a, const Matrix& b, const MutableTensorView& c,
                 const MatmulOptions& options, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   Context::Impl& impl = *Context::Impl::Of(context);
   MatmulPlan plan;
   HEED_RETURN_IF_ERROR(PlanMatmul(a, b, c, options, impl, &plan));
@@ -168,8 +168,7 @@ Status RunMatmul(const MatmulPlan& plan, Arena arena, const Context::Impl& conte
     case ProductOrder::kNothing:
       break;
     case ProductOrder::kBias:
-      FillBias(plan.p);
-      break;
+      return Once(context, [&] { FillBias(plan.p); });
     case ProductOrder::kFewRows:
       return RunFewRows(plan, memory, context);
     case ProductOrder::kBlocks:

@@ -7,9 +7,9 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <type_traits>
 
 #include "src/base/check.h"
-#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 #include "src/base/quantize.h"
@@ -215,18 +215,44 @@ Status CheckPackOptions(const PackOptions& options) {
   return Status();
 }
 
-Status PackedMatrix::Impl::Allocate(const PackOptions& options) {
+// Of in x out, which are set.
+Status PackedMatrix::Impl::SetOptions(const PackOptions& options) {
   dtype = options.dtype;
   group = options.group;
   if (!Fits()) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "b: [%zu, %zu] exceeds the address space once packed", in, out);
   }
-  memory = AllocateFloats(CeilDiv(bytes(), sizeof(float)));
-  if (memory == nullptr) return OutOfMemory("packed matrix", bytes());
-  data = mutable_data();
-  std::fill(mutable_data() + num_panels() * panel_bytes(), mutable_scales(), uint8_t{0});
   return Status();
+}
+
+uint8_t* PackedMatrix::Impl::LayOut(Arena* arena) const {
+  (void)arena->Take<Impl>();
+  return arena->Take<uint8_t>(data == nullptr ? bytes() : 0);
+}
+
+Result<PackedMatrix> PackedMatrix::Impl::Make(const Impl& described, const Memory& memory) {
+  Arena counted;
+  described.LayOut(&counted);
+  void* at = memory.data;
+  const bool on_heap = at == nullptr && memory.bytes == 0;
+  if (on_heap) {
+    at = Allocate(counted.used());
+    if (at == nullptr) return OutOfMemory("packed matrix", counted.used());
+  } else {
+    HEED_RETURN_IF_ERROR(CheckMemory(memory, counted.used()));
+  }
+  PackedMatrix matrix;
+  matrix.impl_.reset(new (at) Impl(described));
+  Impl& impl = *matrix.impl_;
+  impl.on_heap = on_heap;
+  Arena arena(at);
+  uint8_t* data = impl.LayOut(&arena);
+  if (impl.data == nullptr) {
+    impl.data = impl.own = data;
+    std::fill(data + impl.num_panels() * impl.panel_bytes(), impl.mutable_scales(), uint8_t{0});
+  }
+  return matrix;
 }
 
 // Rows [row, row + rows) of a panel, `row` even.
@@ -295,40 +321,60 @@ class PackedMatrix::Impl::Quantizer {
   FirstBad* bad_;
 };
 
-Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout layout,
-                                const PackOptions& options, Context::Impl& context) {
+Status PackedMatrix::Impl::Describe(const TensorView* b, size_t count, WeightLayout layout,
+                                    const PackOptions& options) {
   HEED_RETURN_IF_ERROR(CheckPackOptions(options));
   if (b == nullptr || count == 0) return NoMatrix();
   for (size_t i = 0; i < count; ++i) {
     HEED_RETURN_IF_ERROR(CheckFloatInput("b", b[i], 2, 2));
     HEED_RETURN_IF_ERROR(AddWidth(b[i], i, layout, &in, &out));
   }
-  HEED_RETURN_IF_ERROR(Allocate(options));
+  return SetOptions(options);
+}
+
+PackedMatrix::Impl::Tasks PackedMatrix::Impl::TasksFor(const Context::Impl& context) const {
+  const bool wide = dtype == DType::kF32, whole = HasScales(dtype) && group == 0;
+  Tasks tasks;
+  tasks.width = wide ? kPackColumns : kWideColumns;
+  tasks.height = whole ? in : std::min(in, kPackRows);
+  const size_t padded = num_panels() * kPanel;
+  tasks.stripes = CeilDiv(padded, tasks.width);
+  tasks.count = tasks.stripes * CeilDiv(in, tasks.height);
+  const double work = static_cast<double>(in) * static_cast<double>(padded) * kPackCost;
+  tasks.workers = WorkersFor(context, tasks.count, work);
+  tasks.scratch_floats = wide ? 0 : kWideColumns * kPackRows;
+  return tasks;
+}
+
+size_t PackedMatrix::Impl::WorkBytes(const TensorView*, const Context::Impl& context) const {
+  if (in == 0 || out == 0) return 0;
+  const Tasks tasks = TasksFor(context);
+  Arena counted;
+  counted.Take<float>(tasks.workers, tasks.scratch_floats);
+  return counted.used();
+}
+
+Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout layout, Arena arena,
+                                const Context::Impl& context) {
   if (in == 0 || out == 0) return Status();
   const Source source{b, count, layout, out, context};
   const bool wide = dtype == DType::kF32, whole = HasScales(dtype) && group == 0;
-  const size_t width = wide ? kPackColumns : kWideColumns;
-  const size_t height = whole ? in : std::min(in, kPackRows);
-  const size_t padded = num_panels() * kPanel;
-  const size_t stripes = CeilDiv(padded, width), tasks = stripes * CeilDiv(in, height);
-  const double work = static_cast<double>(in) * static_cast<double>(padded) * kPackCost;
-  const size_t workers = WorkersFor(context, tasks, work);
-  const size_t scratch_floats = wide ? 0 : kWideColumns * kPackRows;
-  Arena arena;
-  HEED_RETURN_IF_ERROR(context.Reserve(workers * scratch_floats * sizeof(float), &arena));
-  float* scratch = arena.Take<float>(workers, scratch_floats);
+  const Tasks tasks = TasksFor(context);
+  const size_t width = tasks.width, height = tasks.height, stripes = tasks.stripes;
+  const size_t scratch_floats = tasks.scratch_floats, padded = num_panels() * kPanel;
+  float* scratch = arena.Take<float>(tasks.workers, scratch_floats);
   // Of what is neither f32 nor quantized.
   const auto narrow =
       context.widen->narrow[StoredIndex(dtype == DType::kF16 ? DType::kF16 : DType::kBF16)];
   FirstBad bad;
   const QuantizeKernels& kernels = *context.quantize;
   const Quantizer quantizer(*this, kernels, &bad);
-  HEED_RETURN_IF_ERROR(ForEachTask(context, tasks, workers, [&](size_t task, size_t worker) {
+  auto run = [&](size_t task, size_t worker) {
     const size_t begin = task % stripes * width, end = std::min(padded, begin + width);
     const size_t row = task / stripes * height, rows = std::min(height, in - row);
     if (wide) {
       source.ToPanels(begin, end, row, rows,
-                      {memory.get() + begin * in + row * kPanel, in * kPanel});
+                      {reinterpret_cast<float*>(own) + begin * in + row * kPanel, in * kPanel});
       return;
     }
     const FloatPanels panels{scratch + worker * scratch_floats, kPackRows * kPanel};
@@ -365,7 +411,8 @@ Status PackedMatrix::Impl::Pack(const TensorView* b, size_t count, WeightLayout 
         kernels.int8_panel_codes(from, steps, scales + (panel - first) * kPanel, CodesAt(panel, k));
       });
     }
-  }));
+  };
+  HEED_RETURN_IF_ERROR(ForEachTask(context, tasks.count, tasks.workers, run));
   if (bad.column() == kNone) return Status();
   return Status::Error(StatusCode::kInvalidArgument,
                        "b: output %zu has elements that are NaN, infinite or too large, must be "
@@ -458,8 +505,8 @@ struct CodeColumns {
 
 }  // namespace
 
-Status PackedMatrix::Impl::PackQuantized(const QuantizedView* b, size_t count, WeightLayout layout,
-                                         const PackOptions& options, Context::Impl& context) {
+Status PackedMatrix::Impl::Describe(const QuantizedView* b, size_t count, WeightLayout layout,
+                                    const PackOptions& options) {
   HEED_RETURN_IF_ERROR(CheckPackOptions(options));
   if (!HasScales(options.dtype)) {
     return Status::Error(StatusCode::kUnsupported, "dtype: is %s, must be int8 or int4",
@@ -470,7 +517,11 @@ Status PackedMatrix::Impl::PackQuantized(const QuantizedView* b, size_t count, W
     HEED_RETURN_IF_ERROR(CheckQuantized(b[i], layout, options));
     HEED_RETURN_IF_ERROR(AddWidth(b[i].codes, i, layout, &in, &out));
   }
-  HEED_RETURN_IF_ERROR(Allocate(options));
+  return SetOptions(options);
+}
+
+Status PackedMatrix::Impl::Pack(const QuantizedView* b, size_t count, WeightLayout layout, Arena,
+                                const Context::Impl& context) {
   if (in == 0 || out == 0) return Status();
   const int lowest = dtype == DType::kInt8 ? -127 : -8, highest = dtype == DType::kInt8 ? 127 : 7;
   const size_t tasks = num_panels();
@@ -533,21 +584,36 @@ Status PackedMatrix::Impl::PackQuantized(const QuantizedView* b, size_t count, W
 
 namespace {
 
-// What a matrix of 0 x 0 holds, so that none that was moved from is taken for one. Never destroyed.
-union Nothing {
-  constexpr Nothing() : impl() {}
-  ~Nothing() {}
-  PackedMatrix::Impl impl;
-};
-constinit Nothing nothing;
+// What a matrix of 0 x 0 holds, so that none that was moved from is taken for one.
+static_assert(std::is_trivially_destructible_v<PackedMatrix::Impl>);
+constinit PackedMatrix::Impl nothing;
+
+Status CheckIsGiven(const Memory& memory) { return CheckMemory(memory, 1); }
 
 }  // namespace
 
-void PackedMatrix::Destroy::operator()(Impl* impl) const {
-  if (impl != &nothing.impl) delete impl;
+template <class View>
+Result<PackedMatrix> PackedMatrix::Impl::MakePacked(const View* b, size_t count,
+                                                    WeightLayout layout, const PackOptions& options,
+                                                    const Memory& memory, Context& context) {
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
+  Impl described;
+  HEED_RETURN_IF_ERROR(described.Describe(b, count, layout, options));
+  Context::Impl& of_context = *Context::Impl::Of(context);
+  Arena arena;
+  HEED_RETURN_IF_ERROR(of_context.Reserve(described.WorkBytes(b, of_context), &arena));
+  Result<PackedMatrix> packed = Make(described, memory);
+  HEED_RETURN_IF_ERROR(packed.status());
+  HEED_RETURN_IF_ERROR(packed->impl_->Pack(b, count, layout, arena, of_context));
+  return packed;
 }
 
-PackedMatrix::PackedMatrix() : impl_(&nothing.impl) {}
+void PackedMatrix::Destroy::operator()(Impl* impl) const {
+  if (impl != &nothing) Remove(impl);
+}
+
+PackedMatrix::PackedMatrix() : impl_(&nothing) {}
 
 size_t PackedMatrix::in() const { return impl_ ? impl_->in : 0; }
 
@@ -576,26 +642,38 @@ Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, Weigh
 
 Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout,
                                         const PackOptions& options, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
-  PackedMatrix packed;
-  packed.impl_.reset(new (std::nothrow) Impl);
-  if (packed.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));
-  HEED_RETURN_IF_ERROR(packed.impl_->Pack(b, count, layout, options, *Context::Impl::Of(context)));
-  return packed;
+  return Impl::MakePacked(b, count, layout, options, {}, context);
 }
 
 Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t count,
                                                   WeightLayout layout, const PackOptions& options,
                                                   Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
-  PackedMatrix packed;
-  packed.impl_.reset(new (std::nothrow) Impl);
-  if (packed.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));
-  HEED_RETURN_IF_ERROR(
-      packed.impl_->PackQuantized(b, count, layout, options, *Context::Impl::Of(context)));
-  return packed;
+  return Impl::MakePacked(b, count, layout, options, {}, context);
+}
+
+Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout,
+                                        const PackOptions& options, const Memory& memory,
+                                        Context& context) {
+  HEED_RETURN_IF_ERROR(CheckIsGiven(memory));
+  return Impl::MakePacked(b, count, layout, options, memory, context);
+}
+
+Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t count,
+                                                  WeightLayout layout, const PackOptions& options,
+                                                  const Memory& memory, Context& context) {
+  HEED_RETURN_IF_ERROR(CheckIsGiven(memory));
+  return Impl::MakePacked(b, count, layout, options, memory, context);
+}
+
+Result<size_t> PackedMatrix::memory_bytes(size_t in, size_t out, const PackOptions& options) {
+  HEED_RETURN_IF_ERROR(CheckPackOptions(options));
+  Impl impl;
+  impl.in = in;
+  impl.out = out;
+  HEED_RETURN_IF_ERROR(impl.SetOptions(options));
+  Arena counted;
+  impl.LayOut(&counted);
+  return counted.used();
 }
 
 }  // namespace heed::inline v1

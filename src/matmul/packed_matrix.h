@@ -40,8 +40,8 @@ struct PackedLayout {
 bool HasGroup(DType dtype, size_t group);
 Status CheckPackOptions(const PackOptions& options);
 
-struct PackedMatrix::Impl : PackedLayout {
-  Floats memory;  // null: the data are the caller's
+struct PackedMatrix::Impl : PackedLayout, Placed {
+  uint8_t* own = nullptr;  // behind this; null: the data are another's
   const uint8_t* data = nullptr;
 
   // Null for a matrix that was moved from.
@@ -53,16 +53,42 @@ struct PackedMatrix::Impl : PackedLayout {
     return {data, dtype, {scales(), ScaleAxis::kColumn, group_steps(), groups() * kPanel, kPanel}};
   }
 
-  // From matrices of floats, and from quantized ones.
-  Status Pack(const TensorView* b, size_t count, WeightLayout layout, const PackOptions& options,
-              Context::Impl& context);
-  Status PackQuantized(const QuantizedView* b, size_t count, WeightLayout layout,
-                       const PackOptions& options, Context::Impl& context);
+  // Checks matrices of floats, or quantized ones, and finds the layout.
+  Status Describe(const TensorView* b, size_t count, WeightLayout layout,
+                  const PackOptions& options);
+  Status Describe(const QuantizedView* b, size_t count, WeightLayout layout,
+                  const PackOptions& options);
+  Status SetOptions(const PackOptions& options);  // of a matrix of in x out
+  // Of workspace.
+  size_t WorkBytes(const TensorView* b, const Context::Impl& context) const;
+  size_t WorkBytes(const QuantizedView*, const Context::Impl&) const { return 0; }
+  // The memory of a matrix: this, then its data.
+  uint8_t* LayOut(Arena* arena) const;
+  // Fills `own`, described and laid out.
+  Status Pack(const TensorView* b, size_t count, WeightLayout layout, Arena arena,
+              const Context::Impl& context);
+  Status Pack(const QuantizedView* b, size_t count, WeightLayout layout, Arena arena,
+              const Context::Impl& context);
+
+  // In `memory`, or without any on the heap; as `described`. Null: there is no memory.
+  static Result<PackedMatrix> Make(const Impl& described, const Memory& memory);
+  template <class View>
+  static Result<PackedMatrix> MakePacked(const View* b, size_t count, WeightLayout layout,
+                                         const PackOptions& options, const Memory& memory,
+                                         Context& context);
+  // What describes a matrix whose data are `of`'s.
+  static Impl Borrowed(const PackedMatrix& of) {
+    Impl described = *Of(of);
+    described.own = nullptr;
+    return described;
+  }
 
  private:
-  // Memory for in x out, which are set.
-  Status Allocate(const PackOptions& options);
-  uint8_t* mutable_data() const { return reinterpret_cast<uint8_t*>(memory.get()); }
+  struct Tasks {
+    size_t width, height, stripes, count, workers, scratch_floats;
+  };
+  Tasks TasksFor(const Context::Impl& context) const;
+  uint8_t* mutable_data() const { return own; }
   uint8_t* mutable_scales() const { return mutable_data() + scales_at(); }
   // Of row `row`, which is even.
   uint8_t* CodesAt(size_t panel, size_t row) const {

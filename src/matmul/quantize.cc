@@ -7,7 +7,6 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
-#include "src/base/float_environment.h"
 #include "src/base/half.h"
 #include "src/base/heads_view.h"
 #include "src/base/parallel.h"
@@ -263,8 +262,8 @@ Status CheckScales(const TensorView& scales, const TensorView& like, size_t grou
 Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t group,
                                    const MutableTensorView& codes, const MutableTensorView& scales,
                                    const RowErrors& errors, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("x", x, 1, kMaxRank));
   if (!HasScales(dtype)) {
     return Status::Error(StatusCode::kUnsupported, "dtype: is %s, must be int8 or int4",
@@ -335,8 +334,8 @@ void DequantizeRow(const TensorView& codes, const TensorView& scales, size_t gro
 
 Status dequantize(const TensorView& codes, const TensorView& scales, size_t group,
                   const MutableTensorView& y, Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   const bool two_a_byte = codes.dtype == DType::kInt4, halves = scales.dtype == DType::kF16;
   HEED_RETURN_IF_ERROR(
       CheckInput("codes", codes, two_a_byte ? DType::kInt4 : DType::kInt8, 1, kMaxRank));
@@ -366,8 +365,8 @@ Status dequantize(const TensorView& codes, const TensorView& scales, size_t grou
 Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout,
                                         const PackOptions& options, const RowErrors& channels,
                                         Context& context) {
-  const FloatEnvironment environment;
-  HEED_RETURN_IF_ERROR(CheckContext(context));
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("b", b, 2, 2));
   HEED_RETURN_IF_ERROR(CheckPackOptions(options));
   const TensorView rows = layout == WeightLayout::kOutIn ? b : b.transpose(0, 1);

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <new>
 
 #include "src/base/check.h"
 #include "src/base/crc32c.h"
@@ -192,19 +191,12 @@ Result<PackedMatrix> PackedMatrix::map(const void* data, size_t bytes, const Map
     }
     HEED_RETURN_IF_ERROR(CheckElements(layout, panels));
   }
-  PackedMatrix matrix;
-  matrix.impl_.reset(new (std::nothrow) Impl);
-  if (matrix.impl_ == nullptr) return OutOfMemory("packed matrix", sizeof(Impl));
-  Impl& impl = *matrix.impl_;
-  static_cast<PackedLayout&>(impl) = layout;
-  impl.data = panels;
-  if constexpr (!kIsLittleEndian) {
-    impl.memory = AllocateFloats(CeilDiv(layout.bytes(), sizeof(float)));
-    if (impl.memory == nullptr) return OutOfMemory("packed matrix", layout.bytes());
-    auto* copy = reinterpret_cast<uint8_t*>(impl.memory.get());
-    CopyData(layout, panels, copy);
-    impl.data = copy;
-  }
+  Impl described;
+  static_cast<PackedLayout&>(described) = layout;
+  if (kIsLittleEndian) described.data = panels;
+  Result<PackedMatrix> matrix = Impl::Make(described, options.memory);
+  HEED_RETURN_IF_ERROR(matrix.status());
+  if (!kIsLittleEndian) CopyData(layout, panels, matrix->impl_->own);
   return matrix;
 }
 
