@@ -14,7 +14,7 @@
 
 #include "heed/heed.hpp"
 #include "src/attention/options.h"
-#include "test/attention_header.h"
+#include "test/headers.h"
 #include "test/support/call.h"
 #include "test/support/refusal.h"
 #include "tools/conformance/tensor.h"
@@ -141,18 +141,18 @@ TEST_CASE("the table of options names each view of AttentionOptions once") {
   for (size_t i = 1; i < places.size(); ++i) CHECK(places[i] - places[i - 1] >= sizeof(TensorView));
 }
 
-// Which forms refuse an option, by the table in attention.hpp; kUnknown: it has no line there.
+// Which forms refuse an option, by the table in heed/c/attention.h; kUnknown: it has no line there.
 constexpr uint32_t kUnknown = ~uint32_t{0};
 uint32_t RefusedByManual(const std::string& option) {
   constexpr std::pair<const char*, uint32_t> kColumns[] = {{" cu_seqlens ", kPacked},
-                                                           {" KvCache ", kCache},
+                                                           {" cache ", kCache},
                                                            {" ring ", kRing},
-                                                           {" PagedKv ", kPages},
+                                                           {" pages ", kPages},
                                                            {" part", kPartOfKeys}};
-  std::istringstream text(kAttentionHeader);
+  std::istringstream text(kHeadersOfC);
   std::string heads, line;
   while (std::getline(text, line)) {
-    if (line.find(" cu_seqlens  KvCache ") != std::string::npos) heads = line;
+    if (line.find(" cu_seqlens  cache ") != std::string::npos) heads = line;
     std::istringstream words(line);
     std::string slashes, name;
     if (heads.empty() || !(words >> slashes >> name) || slashes != "//" || name != option) continue;
@@ -166,7 +166,7 @@ uint32_t RefusedByManual(const std::string& option) {
   return kUnknown;
 }
 
-TEST_CASE("calls refuse the options that attention.hpp says, by name, and take the others") {
+TEST_CASE("calls refuse the options that the manual says, by name, and take the others") {
   Context context;
   for (const OptionView& tested : kOptionViews) {
     const std::string option = tested.name;

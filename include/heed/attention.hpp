@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/kv_cache.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -29,7 +30,7 @@ struct DropoutOptions {
 };
 
 // Where the causal diagonal lies when q_len and kv_len differ.
-enum class CausalAlignment : uint8_t {
+enum class CausalAlignment : int32_t {
   // The last query is the last key's token: query i is at position i + kv_len - q_len.
   kBottomRight,
   // The first query is the first key's token: query i is at position i.
@@ -182,14 +183,15 @@ struct AttentionOptions {
 // overlap, scale not finite, options that contradict each other or the kind of call, lengths that
 // are negative, decrease or do not fit, scales that are missing or given for k or v that has none),
 // kUnsupported (dtype, a size of 2^31), kOutOfMemory.
-Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
-                 const MutableTensorView& out, const AttentionOptions& options, Context& context);
+HEED_API Status attention(const TensorView& q, const TensorView& k, const TensorView& v,
+                          const MutableTensorView& out, const AttentionOptions& options,
+                          Context& context);
 
 // The same against a cache: kv_len is cache.length(), the batch is the cache's. The tokens of q are
 // usually the last ones appended. Against a ring cache options.window must be set and fit (see
 // KvCacheConfig).
-Status attention(const TensorView& q, const KvCache& cache, const MutableTensorView& out,
-                 const AttentionOptions& options, Context& context);
+HEED_API Status attention(const TensorView& q, const KvCache& cache, const MutableTensorView& out,
+                          const AttentionOptions& options, Context& context);
 
 // Keys and values in blocks of a pool (Kwon et al., "PagedAttention", arXiv 2309.06180), in the
 // caller's memory or a PagedKvCache's.
@@ -216,17 +218,17 @@ struct PagedKv {
 // Slots past seq_lens are never read. Errors also: kInvalidArgument for an entry of block_table
 // that is needed and not in [0, num_blocks), and for scales that are missing, of another shape, or
 // given for k or v that has none.
-Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView& out,
-                 const AttentionOptions& options, Context& context);
+HEED_API Status attention(const TensorView& q, const PagedKv& kv, const MutableTensorView& out,
+                          const AttentionOptions& options, Context& context);
 
 // The slopes of the ALiBi paper for num_heads heads: with n the largest power of two <= num_heads,
 // 2^(-8 (h + 1) / n) for h < n, and then every other slope of 2n heads. slopes f32 [num_heads].
 // Errors: kInvalidArgument, kUnsupported (dtype).
-Status alibi_slopes(const MutableTensorView& slopes);
+HEED_API Status alibi_slopes(const MutableTensorView& slopes);
 
 // What DropoutOptions{probability, seed} multiplies the weights by, 0 or 1 / (1 - probability):
 //   mask  f32 [batch, num_heads, q_len, kv_len], any strides
 // Errors: kInvalidArgument, kUnsupported (dtype).
-Status dropout_mask(float probability, uint64_t seed, const MutableTensorView& mask);
+HEED_API Status dropout_mask(float probability, uint64_t seed, const MutableTensorView& mask);
 
 }  // namespace heed::inline v1

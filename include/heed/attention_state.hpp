@@ -6,6 +6,7 @@
 
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -32,9 +33,9 @@ struct AttentionState {
 // whole are refused, see the table at AttentionOptions: sinks are given to merge_attention(). The
 // views of `state` must not overlap each other or anything that the call reads. Errors: as
 // attention().
-Status attention_partial(const TensorView& q, const TensorView& k, const TensorView& v,
-                         size_t first_key, size_t kv_len, const AttentionState& state,
-                         const AttentionOptions& options, Context& context);
+HEED_API Status attention_partial(const TensorView& q, const TensorView& k, const TensorView& v,
+                                  size_t first_key, size_t kv_len, const AttentionState& state,
+                                  const AttentionOptions& options, Context& context);
 
 // Folds the segments of parts[0], parts[1] ... in that order and finishes: with all parts of a
 // sequence in the order of their keys the result has the bits of attention() over all of them.
@@ -44,9 +45,9 @@ Status attention_partial(const TensorView& q, const TensorView& k, const TensorV
 // Without parts, or where no part saw a key: zeros, and an lse of -inf (the sink, if there is one).
 // out and lse must not overlap each other, the parts or sinks. Errors: kInvalidArgument,
 // kUnsupported (dtype), kOutOfMemory.
-Status merge_attention(const AttentionState* parts, size_t num_parts, const TensorView& sinks,
-                       const MutableTensorView& out, const MutableTensorView& lse,
-                       Context& context);
+HEED_API Status merge_attention(const AttentionState* parts, size_t num_parts,
+                                const TensorView& sinks, const MutableTensorView& out,
+                                const MutableTensorView& lse, Context& context);
 
 // Joins two finished results over different keys of the same queries:
 //   lse = log(e^lse_a + e^lse_b), out = e^(lse_a - lse) out_a + e^(lse_b - lse) out_b
@@ -58,8 +59,9 @@ Status merge_attention(const AttentionState* parts, size_t num_parts, const Tens
 //   lse_a, lse_b, lse  f32 [batch, num_heads, q_len]; lse may be absent, or lse_a or lse_b itself
 // Results must not overlap otherwise. A side whose lse is -inf contributes nothing. Errors:
 // kInvalidArgument, kUnsupported (dtype), kOutOfMemory (workspace: two rows of f32).
-Status merge_attention(const TensorView& out_a, const TensorView& lse_a, const TensorView& out_b,
-                       const TensorView& lse_b, const MutableTensorView& out,
-                       const MutableTensorView& lse, Context& context);
+HEED_API Status merge_attention(const TensorView& out_a, const TensorView& lse_a,
+                                const TensorView& out_b, const TensorView& lse_b,
+                                const MutableTensorView& out, const MutableTensorView& lse,
+                                Context& context);
 
 }  // namespace heed::inline v1

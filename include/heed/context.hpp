@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heed/export.h"
 #include "heed/status.hpp"
 
 namespace heed::inline v1 {
@@ -26,7 +27,7 @@ struct Memory {
 inline constexpr size_t kMemoryAlignment = 64;
 
 // Who runs the tasks of a call. Never changes a result.
-enum class Threading : uint8_t {
+enum class Threading : int32_t {
   kDefault,  // the parallel_for where one is given, else OpenMP where the build has it, else kNone
   kNone,     // the calling thread alone
   kOpenMP,   // kUnsupported where the build has none
@@ -86,7 +87,7 @@ struct ContextOptions {
 // The host's floating-point settings (rounding, flushing of subnormals, traps; -ffast-math sets
 // some) change no result: every function of heed computes with the defaults, and leaves settings
 // and raised flags as it found them.
-class Context {
+class HEED_API Context {
  public:
   explicit Context(const ContextOptions& options = {});
   ~Context();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -11,6 +12,6 @@ namespace heed::inline v1 {
 // Widening is exact (subnormals, infinities and NaN included). Narrowing rounds to nearest, ties to
 // even; what is too large becomes infinity, a NaN stays a quiet NaN.
 // Errors: kInvalidArgument (shapes differ, null data, overlap), kUnsupported (other types).
-Status convert(const TensorView& from, const MutableTensorView& to, Context& context);
+HEED_API Status convert(const TensorView& from, const MutableTensorView& to, Context& context);
 
 }  // namespace heed::inline v1

@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/matmul.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -25,7 +26,7 @@
 namespace heed::inline v1 {
 
 // With the numbers that GGUF gives them.
-enum class GgufType : uint32_t { kQ4_0 = 2, kQ8_0 = 8, kQ4_K = 12, kQ6_K = 14 };
+enum class GgufType : int32_t { kQ4_0 = 2, kQ8_0 = 8, kQ4_K = 12, kQ6_K = 14 };
 
 // A matrix [out, in] (GGUF lists the sizes the other way round, in first), in the caller's memory:
 // rows of in / 32 or in / 256 blocks, one after the other, of any alignment.
@@ -40,13 +41,14 @@ struct GgufMatrix {
 // Errors: kInvalidArgument (null blocks, sizes that blocks do not divide, other bytes than they
 // take, scales that are NaN or infinite, the shape of y, overlap), kUnsupported (another type,
 // dtype of y).
-Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y, Context& context);
+HEED_API Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y,
+                                Context& context);
 
 // The columns of matrices of one type side by side, each with the same `in`, packed as above. Codes
 // and f32 scales of all lie in memory for the length of the call, beside the packed matrix.
 // Errors: as above; kInvalidArgument (no matrix, or several of different types or `in`, a code of
 // -128 in Q8_0), kOutOfMemory.
-Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context);
-Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context);
+HEED_API Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context);
+HEED_API Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context);
 
 }  // namespace heed::inline v1

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -25,6 +26,6 @@ namespace heed::inline v1 {
 // values may be turned likewise, if the output of attention is then turned back.
 // Errors: kInvalidArgument (shapes, strides, null data, overlap), kUnsupported (dtype),
 // kOutOfMemory (workspace).
-Status hadamard(const TensorView& x, const MutableTensorView& y, Context& context);
+HEED_API Status hadamard(const TensorView& x, const MutableTensorView& y, Context& context);
 
 }  // namespace heed::inline v1

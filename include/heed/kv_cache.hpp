@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -54,7 +55,7 @@ struct KvCacheConfig {
 // against a ring as against a cache that holds everything.
 //
 // Of a cache that was moved from every size is 0, and what is done with it gives kInvalidArgument.
-class KvCache {
+class HEED_API KvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow, window > capacity, sink_tokens without
   // window, v_head_dim > head_dim with values_in_keys), kUnsupported (a dtype that is not stored),
@@ -107,7 +108,7 @@ class KvCache {
   struct Impl;
 
  private:
-  struct Destroy {
+  struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
   KvCache() = default;

@@ -7,13 +7,14 @@
 #include <memory>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
 namespace heed::inline v1 {
 
 // Which way a weight matrix is stored. y = x W (+ bias) either way.
-enum class WeightLayout {
+enum class WeightLayout : int32_t {
   kInOut,  // [in, out]: rows are inputs (plain x W, GPT-2's Conv1D)
   kOutIn,  // [out, in]: rows are outputs (PyTorch nn.Linear, Hugging Face checkpoints)
 };
@@ -60,7 +61,7 @@ struct MapOptions {
 // `out` rounded up to a multiple of 32, and scales. It pays from the second product on. Immutable
 // after `pack`, so many Contexts may read it at the same time. One that was moved from is 0 x 0,
 // and a product with it gives kInvalidArgument.
-class PackedMatrix {
+class HEED_API PackedMatrix {
  public:
   // `b`: f32, f16 or bf16, rank 2, any strides. Large ones are packed by the context's threads. The
   // same bytes come out whatever threads and instruction set there are.
@@ -118,14 +119,14 @@ class PackedMatrix {
   struct Impl;
 
  private:
-  struct Destroy {
+  struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
   std::unique_ptr<Impl, Destroy> impl_;
 };
 
 // What a product with an int8 or int4 matrix is computed in.
-enum class Compute : uint8_t {
+enum class Compute : int32_t {
   // The numbers that the elements stand for, in f32.
   kF32,
   // Integers, with the same bits in both families of instruction sets. Faster for many rows, with
@@ -161,9 +162,9 @@ struct MatmulOptions {
 // bias, or zeros.
 // Errors: kInvalidArgument (shapes that disagree, null data, overflow, overlap; `compute` that b
 // doesn't have), kUnsupported (dtype), kOutOfMemory (workspace).
-Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
-              const MatmulOptions& options, Context& context);
-Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
-              const MatmulOptions& options, Context& context);
+HEED_API Status matmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
+                       const MatmulOptions& options, Context& context);
+HEED_API Status matmul(const TensorView& a, const PackedMatrix& b, const MutableTensorView& c,
+                       const MatmulOptions& options, Context& context);
 
 }  // namespace heed::inline v1

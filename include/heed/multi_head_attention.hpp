@@ -8,6 +8,7 @@
 
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/kv_cache.hpp"
 #include "heed/matmul.hpp"
 #include "heed/rope.hpp"
@@ -116,7 +117,7 @@ struct ForwardOptions {
 
 // Immutable after creation, so many Contexts may use it at the same time (each with its own cache).
 // Of a layer that was moved from every size is 0, and what is done with it gives kInvalidArgument.
-class MultiHeadAttention {
+class HEED_API MultiHeadAttention {
  public:
   // Checks everything and packs the weights; the caller's may go afterwards, but for matrices that
   // are packed already.
@@ -168,7 +169,7 @@ class MultiHeadAttention {
   struct Impl;
 
  private:
-  struct Destroy {
+  struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
   MultiHeadAttention() = default;

@@ -10,6 +10,7 @@
 
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -50,7 +51,7 @@ struct PagedSequence {
 // A sequence that an argument names must be alive: kInvalidArgument otherwise. A call that is
 // refused changes no length and no token. Of a cache that was moved from every size is 0, and what
 // is done with it gives kInvalidArgument.
-class PagedKvCache {
+class HEED_API PagedKvCache {
  public:
   // Errors: kInvalidArgument (a size of 0, overflow), kUnsupported (k_dtype, v_dtype),
   // kOutOfMemory.
@@ -110,9 +111,10 @@ class PagedKvCache {
   // appends. Errors: kInvalidArgument, kOutOfMemory, kCapacityExceeded (max_sequences).
   Result<PagedKv> view(std::span<const PagedSequence> sequences);
 
- private:
   struct Impl;
-  struct Destroy {
+
+ private:
+  struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
   PagedKvCache() = default;

@@ -18,6 +18,7 @@
 #include <cstddef>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/matmul.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -51,22 +52,23 @@ struct RowErrors {
 // QuantizedView. attention() takes keys and values of kInt8 with a group of 0, without the last
 // dimension of their scales; of kInt4 with int4 codes, a group of 32 and f16 scales.
 // Errors: kInvalidArgument (shapes, null data, overlap), kUnsupported (dtypes), kOutOfMemory.
-Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t group,
-                                   const MutableTensorView& codes, const MutableTensorView& scales,
-                                   const RowErrors& errors, Context& context);
+HEED_API Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t group,
+                                            const MutableTensorView& codes,
+                                            const MutableTensorView& scales,
+                                            const RowErrors& errors, Context& context);
 
 // y = codes * scales, as above: codes int8 or int4, scales f32 or f16, y f32 [..., n], any strides,
 // no overlap.
 // Errors: as of quantize.
-Status dequantize(const TensorView& codes, const TensorView& scales, size_t group,
-                  const MutableTensorView& y, Context& context);
+HEED_API Status dequantize(const TensorView& codes, const TensorView& scales, size_t group,
+                           const MutableTensorView& y, Context& context);
 
 // What it costs to pack a matrix `b` (as PackedMatrix::pack takes it) with `options`: the error of
 // all weights, and of each output channel, f32 [out]. Nothing is packed.
 // Errors: as of PackedMatrix::pack, except that weights may be NaN, infinite or too large: the
 // errors of their channels are NaN or infinite then.
-Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout,
-                                        const PackOptions& options, const RowErrors& channels,
-                                        Context& context);
+HEED_API Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout,
+                                                 const PackOptions& options,
+                                                 const RowErrors& channels, Context& context);
 
 }  // namespace heed::inline v1

@@ -5,6 +5,7 @@
 
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/matmul.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
@@ -24,7 +25,7 @@ namespace heed::inline v1 {
 // workspace, and ends with the context's next call or end. It is a handle: copies are the same
 // region. All that the call got must stay as it is until the last task has run: the views' data,
 // and the cache, the PackedMatrix and what `options` points to. Lengths and lists are read here.
-class Region {
+class HEED_API Region {
  public:
   // Of the functions of the same name, for at most `max_workers` threads at a time (1 to 4096),
   // whatever num_threads the context has. Errors: as of these functions.

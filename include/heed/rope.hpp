@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -13,7 +14,7 @@ namespace heed::inline v1 {
 
 // How a model that was trained on short sequences stretches the frequencies theta^(-2t / rope_dim)
 // for long ones, computed as Hugging Face's "rope_scaling" of the same name.
-enum class RopeScalingType : uint8_t {
+enum class RopeScalingType : int32_t {
   kNone,
   kLinear,  // all divided by factor (Chen et al., arXiv 2306.15595)
   kLlama3,  // only the low ones, with a transition (Llama 3.1, arXiv 2407.21783)
@@ -64,7 +65,7 @@ struct RopeOptions {
 // to f32, so they stay within 1 ulp at any position below 2^31.
 // Errors: kInvalidArgument (also a negative position, or a scaling that is not as above),
 // kUnsupported (dtype), kOutOfMemory.
-Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
-            const RopeOptions& options, Context& context);
+HEED_API Status rope(const TensorView& x, const TensorView& positions, const MutableTensorView& y,
+                     const RopeOptions& options, Context& context);
 
 }  // namespace heed::inline v1

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "heed/context.hpp"
+#include "heed/export.h"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -27,7 +28,7 @@ struct SoftmaxOptions {
 //
 // Errors: kInvalidArgument, kUnsupported (dtype), kOutOfMemory (workspace: of 16-bit x or y, some
 // rows of f32 for each thread).
-Status softmax(const TensorView& x, const MutableTensorView& y, const SoftmaxOptions& options,
-               Context& context);
+HEED_API Status softmax(const TensorView& x, const MutableTensorView& y,
+                        const SoftmaxOptions& options, Context& context);
 
 }  // namespace heed::inline v1

@@ -13,6 +13,8 @@
 #include <optional>
 #include <utility>
 
+#include "heed/export.h"
+
 namespace heed::inline v1 {
 
 enum class StatusCode : int32_t {
@@ -31,10 +33,12 @@ class [[nodiscard]] Status {
   Status() = default;  // kOk
 
   // `format` and what follows are as for std::printf; the text is cut at kMaxMessage characters.
-#if defined(__GNUC__)
+#if defined(__MINGW32__)
+  __attribute__((format(gnu_printf, 2, 3)))
+#elif defined(__GNUC__)
   __attribute__((format(printf, 2, 3)))
 #endif
-  static Status
+  HEED_API static Status
   Error(StatusCode code, const char* format, ...);
 
   bool ok() const { return code_ == StatusCode::kOk; }

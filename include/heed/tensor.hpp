@@ -6,13 +6,15 @@
 #include <initializer_list>
 #include <type_traits>
 
+#include "heed/export.h"
+
 namespace heed::inline v1 {
 
 // kInt8 and kInt4 are quantized elements: codes, whose scales lie beside them. Caches and packed
 // matrices store them. Of views, those of keys and values (attention()) and of codes
 // (heed/matmul.hpp) have them; an element of a view of kInt4 is a byte of two codes in two's
 // complement, the first in the low nibble, so that n codes are (n + 1) / 2 of them.
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
+enum class DType : int32_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
 
 // 16-bit storage formats. heed widens them to f32 exactly when it loads them.
 struct f16 {  // IEEE 754 binary16
@@ -22,8 +24,8 @@ struct bf16 {  // the upper half of an f32
   uint16_t bits;
 };
 
-size_t size_of(DType dtype);       // bytes of an element of a view
-const char* name_of(DType dtype);  // "f32", "f16", "bf16", "i32", "u8", "int8", "int4"
+HEED_API size_t size_of(DType dtype);       // bytes of an element of a view
+HEED_API const char* name_of(DType dtype);  // "f32", "f16", "bf16", "i32", "u8", "int8", "int4"
 
 template <class T>
 struct DTypeOf;
@@ -59,7 +61,7 @@ inline constexpr size_t kMaxRank = 5;
 // negative. Without strides it is row-major and contiguous. A default-constructed view is "absent":
 // optional arguments take it to mean "not given". An empty tensor (some size is 0) may have null
 // data.
-struct TensorView {
+struct HEED_API TensorView {
   const void* data = nullptr;
   DType dtype = DType::kF32;
   size_t rank = 0;

@@ -71,6 +71,7 @@ Status CheckMemory(const Memory& memory, size_t bytes);
 // caller's.
 struct Placed {
   bool on_heap = false;
+  alignas(void*) unsigned char handle[2 * sizeof(void*)] = {};  // for C: see Keep in src/c/call.h
 };
 
 template <class T>

@@ -8,12 +8,13 @@
 #include "heed/kv_cache.hpp"
 #include "heed/numerics.hpp"
 #include "src/base/context.h"
+#include "src/base/hidden.h"
 #include "src/cache/kv_tokens.h"
 #include "src/kernels/panels.h"
 
 namespace heed::inline v1 {
 
-struct KvCache::Impl : Placed {
+struct HEED_HIDDEN KvCache::Impl : Placed {
   KvCacheConfig config;
   size_t length = 0;
   size_t first_held = 0;

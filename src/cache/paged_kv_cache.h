@@ -8,6 +8,7 @@
 
 #include "heed/paged_kv_cache.hpp"
 #include "src/base/context.h"
+#include "src/base/hidden.h"
 #include "src/cache/array.h"
 #include "src/cache/kv_tokens.h"
 #include "src/kernels/layout.h"
@@ -38,7 +39,9 @@ struct PagedPool {
              int8_t* codes) const;
 };
 
-struct PagedKvCache::Impl : Placed {
+struct HEED_HIDDEN PagedKvCache::Impl : Placed {
+  static Impl* Of(const PagedKvCache& cache) { return cache.impl_.get(); }
+
   struct Sequence {
     uint64_t serial = 0;  // 0: the slot is free
     size_t length = 0;

@@ -9,6 +9,7 @@
 #include "src/attention/plan.h"
 #include "src/base/arena.h"
 #include "src/base/context.h"
+#include "src/base/hidden.h"
 #include "src/layer/hadamard.h"
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
@@ -49,7 +50,7 @@ struct QkvWeights {
   size_t bytes() const;
 };
 
-struct MultiHeadAttention::Impl : Placed {
+struct HEED_HIDDEN MultiHeadAttention::Impl : Placed {
   MultiHeadAttentionConfig config;
   QkvWeights qkv;
   PackedMatrix out_weights;

@@ -96,7 +96,7 @@ double YarnAttentionFactor(const RopeScaling& s) {
 Status CheckRopeScaling(const RopeOptions& options) {
   const RopeScaling& s = options.scaling;
   if (s.type == RopeScalingType::kNone) return Status();
-  if (s.type > RopeScalingType::kYarn) {
+  if (s.type < RopeScalingType::kNone || s.type > RopeScalingType::kYarn) {
     return Status::Error(StatusCode::kUnsupported, "scaling.type: %d does not exist",
                          static_cast<int>(s.type));
   }

@@ -300,6 +300,7 @@ size_t QkvWeights::bytes() const {
 Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights, Arena* arena,
                                         Context& context) {
   HEED_RETURN_IF_ERROR(CheckConfig(&config));
+  HEED_RETURN_IF_ERROR(CheckLayout(weights.layout));
   const MultiHeadAttentionConfig& c = config;
   (void)arena->Take<Impl>();
   const struct {

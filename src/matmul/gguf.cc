@@ -137,8 +137,8 @@ Status CheckBlocks(const GgufMatrix& matrix) {
   const Format* format = FormatOf(matrix.type);
   if (format == nullptr) {
     return Status::Error(StatusCode::kUnsupported,
-                         "type: is %u, must be 2 (Q4_0), 8 (Q8_0), 12 (Q4_K) or 14 (Q6_K)",
-                         static_cast<unsigned>(matrix.type));
+                         "type: is %d, must be 2 (Q4_0), 8 (Q8_0), 12 (Q4_K) or 14 (Q6_K)",
+                         static_cast<int>(matrix.type));
   }
   if (matrix.in % format->elements != 0) {
     return Status::Error(StatusCode::kInvalidArgument,

@@ -198,6 +198,12 @@ bool HasGroup(DType dtype, size_t group) {
          group == 128;
 }
 
+Status CheckLayout(WeightLayout layout) {
+  if (layout == WeightLayout::kInOut || layout == WeightLayout::kOutIn) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "layout: %d does not exist",
+                       static_cast<int>(layout));
+}
+
 Status CheckPackOptions(const PackOptions& options) {
   if (StoredIndex(options.dtype) == kStoredTypes) {
     return Status::Error(StatusCode::kUnsupported,
@@ -598,6 +604,7 @@ Result<PackedMatrix> PackedMatrix::Impl::MakePacked(const View* b, size_t count,
                                                     const Memory& memory, Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
+  HEED_RETURN_IF_ERROR(CheckLayout(layout));
   Impl described;
   HEED_RETURN_IF_ERROR(described.Describe(b, count, layout, options));
   Context::Impl& of_context = *Context::Impl::Of(context);

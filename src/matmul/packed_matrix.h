@@ -6,6 +6,7 @@
 
 #include "heed/matmul.hpp"
 #include "src/base/context.h"
+#include "src/base/hidden.h"
 #include "src/kernels/panels.h"
 
 namespace heed::inline v1 {
@@ -39,8 +40,9 @@ struct PackedLayout {
 // Whether there are such groups of the type, which is one that is stored.
 bool HasGroup(DType dtype, size_t group);
 Status CheckPackOptions(const PackOptions& options);
+Status CheckLayout(WeightLayout layout);
 
-struct PackedMatrix::Impl : PackedLayout, Placed {
+struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout, Placed {
   uint8_t* own = nullptr;  // behind this; null: the data are another's
   const uint8_t* data = nullptr;
 

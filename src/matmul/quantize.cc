@@ -369,6 +369,7 @@ Result<QuantizationError> storage_error(const TensorView& b, WeightLayout layout
   HEED_RETURN_IF_ERROR(call.status());
   HEED_RETURN_IF_ERROR(CheckFloatInput("b", b, 2, 2));
   HEED_RETURN_IF_ERROR(CheckPackOptions(options));
+  HEED_RETURN_IF_ERROR(CheckLayout(layout));
   const TensorView rows = layout == WeightLayout::kOutIn ? b : b.transpose(0, 1);
   HEED_RETURN_IF_ERROR(CheckErrors(channels, rows));
   const NamedView outputs[] = {

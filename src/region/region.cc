@@ -11,11 +11,12 @@
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
+#include "src/base/hidden.h"
 #include "src/matmul/matmul.h"
 
 namespace heed::inline v1 {
 
-struct Region::Impl {
+struct HEED_HIDDEN Region::Impl {
   explicit Impl(const Context::Impl& context) : settings(context, {}) {}
 
   Context::Impl settings;
