@@ -97,13 +97,13 @@ typedef struct heed_context heed_context;
 // Errors: HEED_INVALID_ARGUMENT (unknown target, more than 4096 threads,
 // HEED_THREADING_PARALLEL_FOR without one, memory that is null or not aligned), HEED_UNSUPPORTED
 // (HEED_THREADING_OPENMP in a build without), HEED_OUT_OF_MEMORY (no memory, or a `memory` of
-// fewer than heed_context_memory_bytes(0) bytes). (In C++ a Context is always made; status() has
-// the error, and every call that gets this Context returns it.)
+// fewer than heed_context_memory_bytes(0) bytes).
 HEED_API heed_status heed_context_create(const heed_context_options* options,
                                          heed_context** context, heed_error* error);
 HEED_API void heed_context_destroy(heed_context* context);
 
-// What the `memory` of the options must have for so much workspace. SIZE_MAX: no memory is so large.
+// What the `memory` of the options must have for so much workspace. SIZE_MAX: no memory is so
+// large.
 HEED_API size_t heed_context_memory_bytes(size_t workspace_bytes);
 
 HEED_API size_t heed_context_num_threads(const heed_context* context);

@@ -125,8 +125,6 @@ typedef struct heed_forward_options {
 HEED_API void heed_forward_options_init(heed_forward_options* options, size_t struct_size);
 
 // Immutable after creation, so many contexts may use it at the same time (each with its own cache).
-// (In C++, of a layer that was moved from every size is 0, and what is done with it gives
-// kInvalidArgument.)
 typedef struct heed_multi_head_attention heed_multi_head_attention;
 
 // Checks everything and packs the weights; the caller's may go afterwards.
