@@ -6,6 +6,7 @@
 #include "heed/attention.hpp"
 #include "heed/context.hpp"
 #include "heed/matmul.hpp"
+#include "heed/multi_head_attention.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -23,7 +24,7 @@ namespace heed::inline v1 {
 // The bits are those of the function itself, whoever runs what. A region lies in its context's
 // workspace, and ends with the context's next call or end. It is a handle: copies are the same
 // region. All that the call got must stay as it is until the last task has run: the views' data,
-// and the cache, the PackedMatrix and what `options` points to. Lengths and lists are read here.
+// and the layer, the cache, the PackedMatrix and what `options` points to. Lengths and lists are read here.
 class Region {
  public:
   // Of the functions of the same name, for at most `max_workers` threads at a time (1 to 4096),
@@ -42,6 +43,11 @@ class Region {
   static Result<Region> matmul(const TensorView& a, const PackedMatrix& b,
                                const MutableTensorView& c, const MatmulOptions& options,
                                size_t max_workers, Context& context);
+  // MultiHeadAttention::forward(). One of the phases appends x's tokens to the cache: a region that
+  // ends before leaves the cache's length() as it was, one that ends later has appended them.
+  static Result<Region> forward(const MultiHeadAttention& layer, const TensorView& x,
+                                const MutableTensorView& y, const ForwardOptions& options,
+                                size_t max_workers, Context& context);
 
   // All tasks of a phase must have run before one of the next begins, and each once. 0: there is
   // nothing to do.

@@ -9,6 +9,7 @@
 #include "src/attention/plan.h"
 #include "src/base/arena.h"
 #include "src/base/context.h"
+#include "src/cache/kv_cache.h"
 #include "src/layer/hadamard.h"
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
@@ -25,6 +26,11 @@ struct ProjectionPlan {
 
 struct ForwardPlan {
   size_t batch = 0, seq = 0;
+  KvCache::Impl* cache = nullptr;  // null: none
+  AppendPlan append;
+  size_t own_heads = 0;  // width of joined heads that are kept in the layer's memory
+  // Joined heads that are the result and were asked for in f32 too, and where they go; or absent.
+  MutableTensorView heads, y;
   TensorView q, k, v;     // [batch, seq, heads, dim], side by side as the projection leaves them
   ProjectionPlan qkv[3];  // of Impl::qkv
   RopePlan rope;
@@ -33,6 +39,7 @@ struct ForwardPlan {
   ProjectionPlan out;
   size_t bytes = 0;  // of memory that the run takes
   Arena memory;      // in which it is
+  Arena front;       // before that, of so many bytes as PlanForward was asked for
 
   bool empty() const { return batch == 0 || seq == 0; }
 };
@@ -50,6 +57,9 @@ struct QkvWeights {
 };
 
 struct MultiHeadAttention::Impl : Placed {
+  // Null for a layer that was moved from.
+  static const Impl* Of(const MultiHeadAttention& layer) { return layer.impl_.get(); }
+
   MultiHeadAttentionConfig config;
   QkvWeights qkv;
   PackedMatrix out_weights;
@@ -75,9 +85,9 @@ struct MultiHeadAttention::Impl : Placed {
   // Checks everything, fills `plan` and takes its memory, so that no step of the run fails but for
   // a pool that does not call its workers.
   Status PlanForward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
-                     Context::Impl& context, ForwardPlan* plan) const;
-  Status RunForward(const ForwardPlan& plan, const MutableTensorView& y,
-                    const ForwardOptions& options, Context& context) const;
+                     Context::Impl& context, ForwardPlan* plan, size_t front_bytes = 0) const;
+  // `memory` is the plan's.
+  Status RunForward(const ForwardPlan& plan, Arena memory, const Context::Impl& context) const;
 
  private:
   Status PlanSteps(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
