@@ -77,7 +77,7 @@ int main(void) {
   config.head_dim = DIM;
   config.rope = &rope;
   heed_multi_head_attention* layer;
-  check(heed_multi_head_attention_create(&config, &weights, context, &layer, &error));
+  check(heed_multi_head_attention_create(&config, &weights, NULL, context, &layer, &error));
   heed_packed_matrix_destroy(qkv_matrix);  // what they were mapped from is needed, they are not
   heed_packed_matrix_destroy(out_matrix);
 

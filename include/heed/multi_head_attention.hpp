@@ -89,6 +89,12 @@ class HEED_API MultiHeadAttention {
                                            const MultiHeadAttentionWeights& weights,
                                            Context& context);
 
+  static Result<MultiHeadAttention> create(const MultiHeadAttentionConfig& config,
+                                           const MultiHeadAttentionWeights& weights,
+                                           const Memory& memory, Context& context);
+  static Result<size_t> memory_bytes(const MultiHeadAttentionConfig& config,
+                                     const MultiHeadAttentionWeights& weights, Context& context);
+
   Status forward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
                  Context& context) const;
   Status forward(const TensorView& x, const MutableTensorView& y, KvCache& cache,

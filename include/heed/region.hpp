@@ -7,6 +7,7 @@
 #include "heed/context.hpp"
 #include "heed/export.h"
 #include "heed/matmul.hpp"
+#include "heed/multi_head_attention.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -29,6 +30,9 @@ class HEED_API Region {
   static Result<Region> matmul(const TensorView& a, const PackedMatrix& b,
                                const MutableTensorView& c, const MatmulOptions& options,
                                size_t max_workers, Context& context);
+  static Result<Region> forward(const MultiHeadAttention& layer, const TensorView& x,
+                                const MutableTensorView& y, const ForwardOptions& options,
+                                size_t max_workers, Context& context);
 
   size_t phases() const;
   size_t tasks(size_t phase) const;

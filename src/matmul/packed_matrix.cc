@@ -261,12 +261,6 @@ Result<PackedMatrix> PackedMatrix::Impl::Make(const Impl& described, const Memor
   return matrix;
 }
 
-Result<PackedMatrix> PackedMatrix::Impl::Borrow(const PackedMatrix& of) {
-  Impl described = *Of(of);
-  described.own = nullptr;
-  return Make(described, {});
-}
-
 // Rows [row, row + rows) of a panel, `row` even.
 void PackedMatrix::Impl::StoreCodes(size_t panel, size_t row, size_t rows,
                                     const int8_t* codes) const {

@@ -522,7 +522,7 @@ heed_status CallLayer(Inputs* in, LayerResults* results) {
   weights.k_norm = &norm;
   heed_multi_head_attention* layer;
   RETURN_IF_ERROR(
-      heed_multi_head_attention_create(&config, &weights, in->context, &layer, &in->error));
+      heed_multi_head_attention_create(&config, &weights, NULL, in->context, &layer, &in->error));
   heed_kv_cache* cache = NULL;
   heed_status status = heed_multi_head_attention_create_cache(layer, 1, Q_LEN, &cache, &in->error);
   if (status == HEED_OK) status = Forward(in, layer, cache, results);
