@@ -31,7 +31,9 @@ class [[nodiscard]] Status {
   Status() = default;  // kOk
 
   // `format` and what follows are as for std::printf; the text is cut at kMaxMessage characters.
-#if defined(__GNUC__)
+#if defined(__MINGW32__)
+  __attribute__((format(gnu_printf, 2, 3)))
+#elif defined(__GNUC__)
   __attribute__((format(printf, 2, 3)))
 #endif
   HEED_API static Status

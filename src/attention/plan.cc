@@ -176,7 +176,7 @@ Status PlanAttention(const TensorView& q, const KeySource& source, const Mutable
                      std::span<const NamedView> outputs, const AttentionOptions& options,
                      Context::Impl& context, AttentionPlan* plan) {
   plan->source = source;
-  plan->pack = context.pack;
+  plan->pack = &*context.pack;
   plan->options = options;
   HEED_RETURN_IF_ERROR(CheckForms(FormsOf(source, options), options));
   HEED_RETURN_IF_ERROR(CheckFloatInput("q", q, 3, 4));

@@ -36,20 +36,28 @@ struct TaskRunner {
   void* self = nullptr;
 };
 
+// A table of kernels, looked up where it is used: a program has those alone whose functions it calls.
+template <class Table>
+struct KernelTable {
+  int64_t target;
+  const Table& operator*() const { return KernelsOf<Table>(target); }
+  const Table* operator->() const { return &KernelsOf<Table>(target); }
+};
+
 // The kernels of one instruction set. A new table of kernels is a line here.
 struct Kernels {
   int64_t target = 0;
-  const FewRowsKernels* few_rows = &KernelsOf<FewRowsKernels>(target);
-  const HadamardKernels* hadamard = &KernelsOf<HadamardKernels>(target);
-  const MatmulKernels* matmul = &KernelsOf<MatmulKernels>(target);
-  const MatmulInt16Kernels* matmul_int16 = &KernelsOf<MatmulInt16Kernels>(target);
-  const PackKernels* pack = &KernelsOf<PackKernels>(target);
-  const QuantizeKernels* quantize = &KernelsOf<QuantizeKernels>(target);
-  const WidenKernels* widen = &KernelsOf<WidenKernels>(target);
-  const SoftmaxKernels* softmax = &KernelsOf<SoftmaxKernels>(target);
-  const RopeKernels* rope = &KernelsOf<RopeKernels>(target);
-  const NormKernels* norm = &KernelsOf<NormKernels>(target);
-  const AttentionKernels* attention = &KernelsOf<AttentionKernels>(target);
+  KernelTable<FewRowsKernels> few_rows{target};
+  KernelTable<HadamardKernels> hadamard{target};
+  KernelTable<MatmulKernels> matmul{target};
+  KernelTable<MatmulInt16Kernels> matmul_int16{target};
+  KernelTable<PackKernels> pack{target};
+  KernelTable<QuantizeKernels> quantize{target};
+  KernelTable<WidenKernels> widen{target};
+  KernelTable<SoftmaxKernels> softmax{target};
+  KernelTable<RopeKernels> rope{target};
+  KernelTable<NormKernels> norm{target};
+  KernelTable<AttentionKernels> attention{target};
 };
 
 struct HEED_HIDDEN Context::Impl : Kernels, Placed {

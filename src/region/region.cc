@@ -11,6 +11,7 @@
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/float_environment.h"
+#include "src/base/hidden.h"
 #include "src/layer/multi_head_attention.h"
 #include "src/matmul/matmul.h"
 

@@ -1,7 +1,7 @@
 // Memory beside pages that can't be touched: a read or write past the data ends the test. POSIX.
 #pragma once
 
-#ifndef __wasm__
+#if !defined(__wasm__) && !defined(_WIN32)
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
@@ -46,7 +46,9 @@ class Place {
   Placement before_;
 };
 
-#ifdef __wasm__  // has no pages to protect; what uses these headers there stays on the heap
+// WebAssembly has no pages to protect, and on Windows it is not done: what uses these headers there
+// stays on the heap.
+#if defined(__wasm__) || defined(_WIN32)
 
 inline void* AllocateGuarded(size_t, Placement) { std::abort(); }
 inline void FreeGuarded(void*, size_t) { std::abort(); }
