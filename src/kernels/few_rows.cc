@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "src/kernels/few_rows.cc"
@@ -572,53 +573,139 @@ HWY_INLINE void AddColumns(const float* const* columns, const float* a, size_t b
   }
 }
 
-// Steps [k, k + steps) of kPanel columns of 16-bit numbers as columns of f32, in L1.
-template <DType kDType, size_t kTurn>
-struct WideColumns {
-  alignas(64) float data[kPanel][kTurn];
-  const float* at[kPanel];
-
-  HWY_INLINE WideColumns() {
-    for (size_t c = 0; c < kPanel; ++c) at[c] = data[c];
+// Steps [k, k + 8) of eight columns of 16-bit numbers become steps of a panel.
+HWY_INLINE void TurnHalvesOver(const uint16_t* const* columns, size_t k,
+                               uint16_t* HWY_RESTRICT panel) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t i = 0; i < 8; ++i) {
+    for (size_t c = 0; c < 8; ++c) panel[i * kPanel + c] = columns[c][k + i];
   }
-  HWY_INLINE void Widen(const uint8_t* const* columns, size_t k, size_t steps) {
-    const DF d;
-    const size_t lanes = hn::Lanes(d);
-    for (size_t c = 0; c < kPanel; ++c) {
-      size_t i = 0;
-      for (; i + lanes <= steps; i += lanes) {
-        hn::StoreU(Stored<kDType>::Load(d, columns[c], k + i), d, data[c] + i);
-      }
-      for (; i < steps; ++i) data[c][i] = ElementAt<kDType>(columns[c], k + i);
+#else
+  const hn::FixedTag<uint16_t, 8> d;
+  const hn::RepartitionToWide<decltype(d)> d32;
+  const hn::RepartitionToWide<decltype(d32)> d64;
+  const auto load = [&](size_t c) HEED_INLINE_LAMBDA { return hn::LoadU(d, columns[c] + k); };
+  const auto v0 = load(0), v1 = load(1), v2 = load(2), v3 = load(3);
+  const auto v4 = load(4), v5 = load(5), v6 = load(6), v7 = load(7);
+  const auto lower = [&](auto x, auto y) HEED_INLINE_LAMBDA {
+    return hn::BitCast(d32, hn::InterleaveLower(d, x, y));
+  };
+  const auto upper = [&](auto x, auto y) HEED_INLINE_LAMBDA {
+    return hn::BitCast(d32, hn::InterleaveUpper(d, x, y));
+  };
+  // Four steps of one quarter of the columns to two steps of a half, and to one of all.
+  const auto steps = [&](auto p01, auto p23, auto p45, auto p67, size_t step) HEED_INLINE_LAMBDA {
+    const auto q03 = hn::BitCast(d64, hn::InterleaveLower(d32, p01, p23));
+    const auto r03 = hn::BitCast(d64, hn::InterleaveUpper(d32, p01, p23));
+    const auto q47 = hn::BitCast(d64, hn::InterleaveLower(d32, p45, p67));
+    const auto r47 = hn::BitCast(d64, hn::InterleaveUpper(d32, p45, p67));
+    uint16_t* HWY_RESTRICT to = panel + step * kPanel;
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, q03, q47)), d, to);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, q03, q47)), d, to + kPanel);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, r03, r47)), d, to + 2 * kPanel);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, r03, r47)), d, to + 3 * kPanel);
+  };
+  steps(lower(v0, v1), lower(v2, v3), lower(v4, v5), lower(v6, v7), 0);
+  steps(upper(v0, v1), upper(v2, v3), upper(v4, v5), upper(v6, v7), 4);
+#endif
+}
+
+// A line of each of kPanel columns of 16-bit numbers, as a panel, in L1.
+struct HalvesPanel {
+  static constexpr size_t kSteps = 32;
+  alignas(64) uint16_t data[kSteps * kPanel];
+
+  HWY_INLINE void Fill(const uint16_t* const* columns, size_t k, size_t steps) {
+    size_t i = 0;
+    for (; i + 8 <= steps; i += 8) {
+      TurnHalvesOver(columns, k + i, data + i * kPanel);
+      TurnHalvesOver(columns + 8, k + i, data + i * kPanel + 8);
+    }
+    for (; i < steps; ++i) {
+      for (size_t c = 0; c < kPanel; ++c) data[i * kPanel + c] = columns[c][k + i];
     }
   }
 };
 
-// Each column is a stream: a line of each is turned over in registers and multiplied at once.
+// R rows times `steps` of such a panel, kVectors of its columns from `c` on; `chunk` as in Sums.
+template <DType kDType, size_t R, size_t kVectors>
+HWY_INLINE void AddHalves(const HalvesPanel& panel, size_t c, const float* HWY_RESTRICT a,
+                          size_t steps, bool first, float* HWY_RESTRICT chunk) {
+  static_assert(R >= 1 && R <= 5 && (kVectors == 1 || kVectors == 2));
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  const uint8_t* HWY_RESTRICT b = reinterpret_cast<const uint8_t*>(panel.data);
+  const auto load = [&](size_t r, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
+    if (first) return;  // they are 0
+    s0 = hn::LoadU(d, chunk + r * kColumns + c);
+    if constexpr (kVectors > 1) s1 = hn::LoadU(d, chunk + r * kColumns + c + lanes);
+  };
+  VF s00 = hn::Zero(d), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00;
+  VF s31 = s00, s40 = s00, s41 = s00;
+  load(0, s00, s01);
+  if constexpr (R > 1) load(1, s10, s11);
+  if constexpr (R > 2) load(2, s20, s21);
+  if constexpr (R > 3) load(3, s30, s31);
+  if constexpr (R > 4) load(4, s40, s41);
+  for (size_t k = 0; k < steps; ++k, a += R) {
+    const VF v0 = Stored<kDType>::Load(d, b, k * kPanel + c);
+    const VF v1 = kVectors > 1 ? Stored<kDType>::Load(d, b, k * kPanel + c + lanes) : v0;
+    const auto add = [&](size_t r, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
+      const VF x = hn::Set(d, a[r]);
+      s0 = hn::MulAdd(x, v0, s0);
+      if constexpr (kVectors > 1) s1 = hn::MulAdd(x, v1, s1);
+    };
+    add(0, s00, s01);
+    if constexpr (R > 1) add(1, s10, s11);
+    if constexpr (R > 2) add(2, s20, s21);
+    if constexpr (R > 3) add(3, s30, s31);
+    if constexpr (R > 4) add(4, s40, s41);
+  }
+  const auto store = [&](size_t r, VF s0, VF s1) HEED_INLINE_LAMBDA {
+    hn::StoreU(s0, d, chunk + r * kColumns + c);
+    if constexpr (kVectors > 1) hn::StoreU(s1, d, chunk + r * kColumns + c + lanes);
+  };
+  store(0, s00, s01);
+  if constexpr (R > 1) store(1, s10, s11);
+  if constexpr (R > 2) store(2, s20, s21);
+  if constexpr (R > 3) store(3, s30, s31);
+  if constexpr (R > 4) store(4, s40, s41);
+}
+
+// Each column is a stream: a line of each is turned over, f32 in registers, and multiplied at once.
 template <DType kDType, size_t R>
 void RowsTimesColumns(const FewRows& t, const uint8_t* b, ptrdiff_t b_bytes) {
+  constexpr bool kWide = kDType == DType::kF32;
   constexpr size_t kBytes = BytesOfElement(kDType), kLine = 64 / kBytes, kAhead = 4 * kLine;
+  using Element = std::conditional_t<kWide, float, uint16_t>;
   Sums sums;
-  WideColumns<kDType, kDType == DType::kF32 ? 1 : kLine> wide;
   for (size_t c0 = 0; c0 < t.columns; c0 += kPanel) {
-    const uint8_t* columns[kPanel];
-    const float* f32_columns[kPanel];
+    const Element* columns[kPanel];
     for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
-      columns[c] = b + static_cast<ptrdiff_t>(std::min(c0 + c, t.columns - 1)) * b_bytes;
-      f32_columns[c] = reinterpret_cast<const float*>(columns[c]);
+      columns[c] = reinterpret_cast<const Element*>(
+          b + static_cast<ptrdiff_t>(std::min(c0 + c, t.columns - 1)) * b_bytes);
     }
     for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
       const size_t chunk_end = std::min(t.depth, k0 + kSumChunk);
       for (size_t k = k0; k < chunk_end; k += kLine) {
         const size_t end = std::min(chunk_end, k + kLine);
         if (end + kAhead <= t.depth) {
-          for (const uint8_t* column : columns) PrefetchToL1(column + (k + kAhead) * kBytes);
+          for (const Element* column : columns) PrefetchToL1(column + k + kAhead);
         }
-        if constexpr (kDType == DType::kF32) {
-          AddColumns<R>(f32_columns, t.a, k, end, k == k0, sums.chunk);
+        if constexpr (kWide) {
+          AddColumns<R>(columns, t.a, k, end, k == k0, sums.chunk);
         } else {
-          wide.Widen(columns, k, end - k);
-          AddColumns<R>(wide.at, t.a + k * R, 0, end - k, k == k0, sums.chunk);
+          static_assert(kLine == HalvesPanel::kSteps);
+          HalvesPanel panel;
+          panel.Fill(columns, k, end - k);
+          const size_t lanes = hn::Lanes(DF());
+          for (size_t c = 0; c < kPanel; c += 2 * lanes) {
+            if (c + 2 * lanes <= kPanel) {
+              AddHalves<kDType, R, 2>(panel, c, t.a + k * R, end - k, k == k0, sums.chunk);
+            } else {
+              AddHalves<kDType, R, 1>(panel, c, t.a + k * R, end - k, k == k0, sums.chunk);
+            }
+          }
         }
       }
       sums.Add(R, kPanel, k0 == 0);
