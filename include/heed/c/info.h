@@ -22,7 +22,7 @@ HEED_API size_t heed_compiled_targets(const char** names, size_t max);   // in t
 HEED_API size_t heed_supported_targets(const char** names, size_t max);  // and on this CPU
 
 // The family of a target by name; null: of the one that is used by default. Unknown names:
-// HEED_FAMILY_MULTIPLY_ADD. (In C++: family().)
+// HEED_FAMILY_MULTIPLY_ADD.
 HEED_API heed_family heed_family_of(const char* target);
 
 // Every output element of heed is one fixed chain of IEEE operations; these constants are part of

@@ -66,8 +66,7 @@ HEED_API void heed_map_options_init(heed_map_options* options, size_t struct_siz
 
 // A matrix B of [in, out], copied once into the order the kernels read: panels of 16 columns, with
 // `out` rounded up to a multiple of 32, and scales. It pays from the second product on. Immutable,
-// so many contexts may read it at the same time. (In C++, one that was moved from is 0 x 0, and a
-// product with it gives kInvalidArgument.)
+// so many contexts may read it at the same time.
 typedef struct heed_packed_matrix heed_packed_matrix;
 
 // Packs the columns of `count` matrices side by side, as one: [in, out0 + out1 + ...], each with
