@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "heed/context.hpp"
+#include "heed/numerics.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -109,24 +110,17 @@ class PackedMatrix {
   std::unique_ptr<Impl, Destroy> impl_;
 };
 
-// What a product with an int8 or int4 matrix is computed in.
-enum class Compute : uint8_t {
-  // The numbers that the elements stand for, in f32.
-  kF32,
-  // Integers, with the same bits in both families of instruction sets. Faster for many rows, with
-  // AVX2 and AVX-512 VNNI. Each row of a is quantized to int16 in every chunk of kSumChunk, by its
-  // largest magnitude there:
-  //   x_scale = max |a[i, k]| / 32767;  x[k] = a[i, k] * (32767 / max |a[i, k]|), to nearest even
-  //   c[i, j] = 0;  for each chunk: t = 0;  for each group in it: t = t + float(sum) * b_scale;
-  //                                 c[i, j] = c[i, j] + t * x_scale
-  // with sum the exact integer sum of x[k] * code of b[k, j] over the chunk's part of the group,
-  // then rounded to f32, and every operation rounded by itself. The bias is added last. Where
-  // x_scale is below 2^-126 it and the codes are 0; NaN or infinity in a row of a makes its row of
-  // c NaN. Elsewhere a[i, k] is off by at most 0.51 * x_scale. Sums are rounded as in f32, as long
-  // as scales of b are at most 2^97.
-  kInt16,
-};
-
+// With Compute::kInt16, for a b of int8 or int4, the bits are the same in both families of
+// instruction sets; faster for many rows, with AVX2 and AVX-512 VNNI. Each row of a is quantized to
+// int16 in every chunk of kSumChunk, by its largest magnitude there:
+//   x_scale = max |a[i, k]| / 32767;  x[k] = a[i, k] * (32767 / max |a[i, k]|), to nearest even
+//   c[i, j] = 0;  for each chunk: t = 0;  for each group in it: t = t + float(sum) * b_scale;
+//                                 c[i, j] = c[i, j] + t * x_scale
+// with sum the exact integer sum of x[k] * code of b[k, j] over the chunk's part of the group,
+// then rounded to f32, and every operation rounded by itself. The bias is added last. Where
+// x_scale is below 2^-126 it and the codes are 0; NaN or infinity in a row of a makes its row of
+// c NaN. Elsewhere a[i, k] is off by at most 0.51 * x_scale. Sums are rounded as in f32, as long
+// as scales of b are at most 2^97.
 struct MatmulOptions {
   TensorView bias = {};             // f32, f16 or bf16 [n], added to every row of c; absent: none
   Compute compute = Compute::kF32;  // kInt16: b is a packed matrix of kInt8 or kInt4

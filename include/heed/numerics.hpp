@@ -31,4 +31,14 @@ inline constexpr size_t kSegmentKeys = 1024;
 // + 1.
 inline constexpr size_t kSumLanes = 16;
 
+// What a call with int8 or int4 operands is computed in.
+enum class Compute : uint8_t {
+  // The numbers that the elements stand for, in f32.
+  kF32,
+  // Their codes, times the other operand rounded to int16, in exact sums of integers: other results
+  // than kF32's, off by a 65000th of the largest magnitude that shares a scale. MatmulOptions and
+  // AttentionOptions have the operations.
+  kInt16,
+};
+
 }  // namespace heed::inline v1
