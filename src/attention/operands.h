@@ -78,9 +78,9 @@ class KeyBlocks {
   bool narrow() const { return narrow_; }
   void AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const;
 
-  // Prefetches block `block`, if there is one: its panels in a cache, those of f32 or, where
-  // they are read as they are stored, all; and of tensors the rows that are part `part` of `parts`. Where pages lie is
-  // not known without a look at their table.
+  // Prefetches block `block`, if there is one: its panels in a cache, those of f32 or, where they
+  // are read as they are stored, all; and of tensors the rows that are part `part` of `parts`.
+  // Where pages lie is not known without a look at their table.
   void PrefetchPanels(const KeyHead& head, size_t block, bool keys_as_stored, bool values_as_stored,
                       BlockPrefetch* prefetch) const;
   void PrefetchRows(const KeyHead& head, size_t block, size_t part, size_t parts,

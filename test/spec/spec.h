@@ -26,8 +26,8 @@ namespace heed::spec {
 
 inline constexpr float kNoKey = -std::numeric_limits<float>::infinity();  // maximum of no scores
 
-// Keys or values of int8 or int4, [batch, kv_len, num_kv_heads, dim]: element d of a row is codes[d]
-// * scales[d / group], scales[.., dim / group rounded up].
+// Keys or values of int8 or int4, [batch, kv_len, num_kv_heads, dim]: element d of a row is
+// codes[d] * scales[d / group], with scales[.., dim / group rounded up].
 struct Codes {
   const int8_t* codes = nullptr;
   const float* scales = nullptr;
