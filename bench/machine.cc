@@ -240,9 +240,7 @@ double Meter::measure(Bound bound, size_t threads) {
   Limits& limits = limits_for(threads);
   if (bound == Bound::kFlops) return measure_flops(&limits, kRuns);
   for (Bandwidth& level : limits.bandwidth) {
-    if (level.level == (bound == Bound::kL2 ? "L2" : "memory")) {
-      return measure_reads(&level, threads, kRuns);
-    }
+    if (level.level == name_of(bound)) return measure_reads(&level, threads, kRuns);
   }
   return 0;
 }

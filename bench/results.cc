@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr Bound kBounds[] = {Bound::kFlops, Bound::kL2, Bound::kMemory};
+constexpr Bound kBounds[] = {Bound::kFlops, Bound::kMemory};
 
 std::string text_in(const Json& object, const char* key) {
   const auto found = object.find(key);
@@ -131,9 +131,7 @@ Results read(const Json& document) {
 
 }  // namespace
 
-const char* name_of(Bound bound) {
-  return bound == Bound::kFlops ? "flops" : bound == Bound::kL2 ? "L2" : "memory";
-}
+const char* name_of(Bound bound) { return bound == Bound::kFlops ? "flops" : "memory"; }
 
 bool is_baseline(const std::string& library) { return library == kCausal || library == kStoredF32; }
 

@@ -13,8 +13,8 @@ namespace heed::bench {
 
 // What limits a problem at most: multiply-adds, or reads where little else is done with each byte,
 // of memory or of the second level of cache. Of two limits, the one that takes longer.
-enum class Bound { kFlops, kL2, kMemory };
-const char* name_of(Bound bound);  // "flops", "L2", "memory"
+enum class Bound { kFlops, kMemory };
+const char* name_of(Bound bound);  // "flops", "memory"
 
 // The read bandwidth of one level of the memory hierarchy: the best that any number of streams
 // gives.

@@ -131,10 +131,10 @@ std::string table_of(const Results& results) {
   text +=
       "\nTimes are the best of all repetitions, and their median; noise is the median over the "
       "best. "
-      "Shares\nare of the limit that binds, the fma peak or reads of memory or of the L2 cache: of "
-      "the best that was\nmeasured in turn with the repetitions, and in the next column of the "
-      "best "
-      "of the whole run.\n";
+      "Shares\nare of the limit that binds, the fma peak or reads of memory: of the best that was "
+      "measured in turn\nwith the repetitions, and in the next column of the best of the whole "
+      "run. "
+      "Each operation of a\nsoftmax counts as a multiply-add.\n";
   for (size_t i = 0; i < results.rows.size();) {
     const std::string& operation = results.rows[i].label.operation;
     Lines lines = {{operation, "thr", "library", "best", "median", "rate", "share", "of run",

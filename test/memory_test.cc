@@ -236,21 +236,26 @@ void Calls::AddCaches() {
     caches_.push_back(std::move(*cache));
   }
   for (size_t i = 0; i < std::size(configs); ++i) {
-    for (const size_t queries : {size_t{1}, size_t{60}}) {
-      all_.push_back({"a cache", [this, i, queries](Context& c, bool data) {
-                        AttentionOptions options;
-                        options.causal = true;
-                        options.window = caches_[i].config().window;
-                        if (data) {
-                          return attention(F32(data, {1, queries, 4, 24}), caches_[i],
-                                           Out(data, {1, queries, 4, 40}), options, c);
-                        }
-                        const Result<KvCache> cache =
-                            KvCache::without_data(caches_[i].config(), caches_[i].length());
-                        REQUIRE(cache.ok());
-                        return attention(F32(data, {1, queries, 4, 24}), *cache,
-                                         Out(data, {1, queries, 4, 40}), options, c);
-                      }});
+    const bool codes = configs[i].k_dtype == DType::kInt8;
+    for (const auto& [queries, compute] :
+         {std::pair{size_t{1}, Compute::kF32}, std::pair{size_t{60}, Compute::kF32},
+          std::pair{size_t{60}, codes ? Compute::kInt16 : Compute::kF32}}) {
+      all_.push_back(
+          {"a cache", [this, i, queries = queries, compute = compute](Context& c, bool data) {
+             AttentionOptions options;
+             options.compute = compute;
+             options.causal = true;
+             options.window = caches_[i].config().window;
+             if (data) {
+               return attention(F32(data, {1, queries, 4, 24}), caches_[i],
+                                Out(data, {1, queries, 4, 40}), options, c);
+             }
+             const Result<KvCache> cache =
+                 KvCache::without_data(caches_[i].config(), caches_[i].length());
+             REQUIRE(cache.ok());
+             return attention(F32(data, {1, queries, 4, 24}), *cache,
+                              Out(data, {1, queries, 4, 40}), options, c);
+           }});
     }
     all_.push_back({"tokens of 16 bits for a cache",
                     [this, i](Context& c, bool data) {
@@ -874,6 +879,56 @@ TEST_CASE("a layer takes matrices that are packed already, mapped ones without a
   const PackedMatrix gone = std::move(right);
   CHECK(WrongRefusal(refusal(&MultiHeadAttentionWeights::q, right, none),
                      StatusCode::kInvalidArgument, "q") == "");
+}
+
+TEST_CASE("a layer in the caller's memory computes what one on the heap does") {
+  Random random(8);
+  const Tensor<float> q = Normal({64, 32}, random), k = Normal({32, 32}, random),
+                      o = Normal({20, 64}, random), x = Normal({2, 7, 32}, random),
+                      vector = Normal({64}, random);
+  MultiHeadAttentionConfig config;
+  config.d_in = 32;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 16;
+  MultiHeadAttentionWeights weights;
+  weights.q = {.weight = q.view(), .bias = vector.view()};
+  weights.k = {.weight = k.view(), .storage = {DType::kInt8, 16}};
+  weights.out = {.weight = o.view(), .bias = vector.view().slice(0, 0, 20)};
+  weights.q_norm = weights.k_norm = vector.view().slice(0, 0, 16);
+  weights.sinks = weights.alibi_slopes = vector.view().slice(0, 0, 4);
+  Context context;
+  const Result<PackedMatrix> mapped = PackedMatrix::pack(k.view(), WeightLayout::kOutIn, context);
+  REQUIRE(mapped.ok());
+  weights.v.packed = &*mapped;
+  const auto run = [&](const MultiHeadAttention& layer) {
+    std::vector<float> y(2 * 7 * 20);
+    REQUIRE(layer.forward(x.view(), MutableTensorView(y.data(), {2, 7, 20}), {}, context).ok());
+    return y;
+  };
+  const Result<MultiHeadAttention> on_heap = MultiHeadAttention::create(config, weights, context);
+  REQUIRE(std::string(on_heap.status().message()) == "");
+  const std::vector<float> want = run(*on_heap);
+  const Result<size_t> bytes = MultiHeadAttention::memory_bytes(config, weights, context);
+  REQUIRE(bytes.ok());
+  CheckCreate(*bytes, [&](const Memory& memory) {
+    Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, memory, context);
+    if (layer.ok()) {
+      const MultiHeadAttention moved = std::move(*layer);
+      CHECK(moved.bytes() == on_heap->bytes());
+      CHECK(Difference(run(moved), want) == "");
+    }
+    return layer.status();
+  });
+  // By shapes alone.
+  MultiHeadAttentionWeights shapes = weights;
+  shapes.q.weight.data = shapes.k.weight.data = shapes.out.weight.data = nullptr;
+  CHECK(WrongRefusal(MultiHeadAttention::memory_bytes(config, shapes, context).status(),
+                     StatusCode::kInvalidArgument, "q.weight") == "");
+  Context measuring({.measure = true});
+  const Result<size_t> measured = MultiHeadAttention::memory_bytes(config, shapes, measuring);
+  REQUIRE(measured.ok());
+  CHECK(*measured == *bytes);
 }
 
 }  // namespace

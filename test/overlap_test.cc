@@ -149,7 +149,7 @@ uint32_t RefusedByManual(const std::string& option) {
                                                            {" ring ", kRing},
                                                            {" pages ", kPages},
                                                            {" part", kPartOfKeys}};
-  std::istringstream text(kHeadersOfC);
+  std::istringstream text(HeadersOfC());
   std::string heads, line;
   while (std::getline(text, line)) {
     if (line.find(" cu_seqlens  cache ") != std::string::npos) heads = line;

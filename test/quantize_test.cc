@@ -457,7 +457,8 @@ TEST_CASE("quantizers refuse what they can't take, by name, and write nothing") 
   says(cost({DType::kInt4, 0}), "group: is 0, must be 16, 32, 64 or 128 for int4");
   says(cost({DType::kBF16, 32}), "group: is 32, must be 0 for bf16");
   says(cost({DType::kI32, 0}), "dtype: is i32, must be f32, f16, bf16, int8 or int4");
-  says(storage_error(rms.view(), WeightLayout::kOutIn, {}, {}, context).status(), "b: rank is 1");
+  says(storage_error(rms.view(), WeightLayout::kOutIn, {}, {}, context).status(),
+       "b: rank is 1, must be 2");
   CHECK(scales.AllUntouched());
   CHECK(rms.AllUntouched());
   CHECK(y.AllUntouched());

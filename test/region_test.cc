@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -38,6 +39,7 @@ class RegionCalls {
     for (size_t i = 0; i < 300; ++i) blocks_[i] = static_cast<int32_t>(i * 7 % 300);
     AddAttention();
     AddProducts();
+    AddLayers();
   }
   RegionCalls(const RegionCalls&) = delete;
   RegionCalls& operator=(const RegionCalls&) = delete;
@@ -68,6 +70,7 @@ class RegionCalls {
   }
   void AddAttention();
   void AddProducts();
+  void AddLayers();
 
   static constexpr size_t kKeys = 2400;
   Random random_{21};
@@ -78,6 +81,7 @@ class RegionCalls {
   const int32_t length_[1] = {kKeys};
   std::vector<PackedMatrix> packed_;
   std::vector<KvCache> caches_;
+  std::vector<MultiHeadAttention> layers_;
   std::vector<RegionCall> all_;
 };
 
@@ -94,19 +98,27 @@ void RegionCalls::AddAttention() {
     o.key_scores = Out(out, {1, 4, kKeys}, 50000);
   });
   Context context;
-  Result<KvCache> cache = KvCache::create(
-      {.num_kv_heads = 2, .head_dim = 24, .capacity = kKeys, .v_dtype = DType::kInt8});
+  Result<KvCache> cache = KvCache::create({.num_kv_heads = 2,
+                                           .head_dim = 24,
+                                           .capacity = kKeys,
+                                           .k_dtype = DType::kInt8,
+                                           .v_dtype = DType::kInt8});
   REQUIRE(cache.ok());
   REQUIRE(cache->append(k_.view(), v_.view(), context).ok());
   caches_.push_back(std::move(*cache));
-  all_.push_back(
-      {"a cache",
-       [this](Context& c, std::vector<float>& out) {
-         return attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), {}, c);
-       },
-       [this](Context& c, std::vector<float>& out, size_t workers) {
-         return Region::attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), {}, workers, c);
-       }});
+  for (const Compute compute : {Compute::kF32, Compute::kInt16}) {
+    AttentionOptions options;
+    options.compute = compute;
+    all_.push_back(
+        {"a cache",
+         [=, this](Context& c, std::vector<float>& out) {
+           return attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), options, c);
+         },
+         [=, this](Context& c, std::vector<float>& out, size_t workers) {
+           return Region::attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), options,
+                                    workers, c);
+         }});
+  }
   const auto pages = [this] {
     PagedKv kv;
     const size_t shape[] = {300, 8, 2, 24};
@@ -182,6 +194,124 @@ void RegionCalls::AddProducts() {
                     return Region::matmul(a_.view().slice(1, 0, 0), b_.view().slice(0, 0, 0),
                                           Out(out, {300, 300}), {}, workers, c);
                   }});
+}
+
+// A cache of its own for each call, with some tokens; their results follow y's.
+class LayerCaches {
+ public:
+  KvCache& Make(const MultiHeadAttention& layer, size_t tokens, const TensorView& k) {
+    Result<KvCache> cache = layer.create_cache(1, 300);
+    REQUIRE(cache.ok());
+    Context context;
+    if (tokens > 0) {
+      const TensorView first = k.slice(1, 0, tokens);
+      REQUIRE(cache->append(first, first, context).ok());
+    }
+    caches_.push_back(std::make_unique<KvCache>(std::move(*cache)));
+    return *caches_.back();
+  }
+
+ private:
+  std::vector<std::unique_ptr<KvCache>> caches_;
+};
+
+void RegionCalls::AddLayers() {
+  Context packing;
+  for (const bool has_out : {true, false}) {
+    MultiHeadAttentionConfig config;
+    config.d_in = 200;
+    config.num_heads = 4;
+    config.num_kv_heads = 2;
+    config.head_dim = 24;
+    config.rope = RopeOptions{};
+    config.hadamard = true;
+    config.v_cache_dtype = DType::kInt8;
+    MultiHeadAttentionWeights weights;
+    weights.q.weight = a_.view().slice(0, 0, 96);
+    weights.k = {.weight = a_.view().slice(0, 96, 144),
+                 .storage = {DType::kInt8, 32},
+                 .compute = Compute::kInt16};
+    weights.v.weight = a_.view().slice(0, 144, 192);
+    const float* norm = static_cast<const float*>(a_.view().data);
+    weights.q_norm = weights.k_norm = TensorView(norm, {24});
+    if (has_out) weights.out.weight = b_.view().slice(1, 0, 96);
+    Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, packing);
+    REQUIRE(std::string(layer.status().message()) == "");
+    layers_.push_back(std::move(*layer));
+    const size_t at = layers_.size() - 1, d_out = has_out ? 200 : 96;
+    auto caches = std::make_shared<LayerCaches>();
+    for (const size_t tokens : {size_t{1}, size_t{70}}) {
+      const auto options = [=, this](std::vector<float>& out) {
+        ForwardOptions of;
+        of.cache = &caches->Make(layers_[at], 50, k_.view());
+        of.context = Out(out, {tokens, 96}, 50000);
+        of.lse = Out(out, {1, 4, tokens}, 70000);
+        return of;
+      };
+      const auto x = [=, this] { return a_.view().slice(0, 0, tokens); };
+      all_.push_back({"a layer",
+                      [=, this](Context& c, std::vector<float>& out) {
+                        return layers_[at].forward(x(), Out(out, {tokens, d_out}), options(out), c);
+                      },
+                      [=, this](Context& c, std::vector<float>& out, size_t workers) {
+                        return Region::forward(layers_[at], x(), Out(out, {tokens, d_out}),
+                                               options(out), workers, c);
+                      }});
+    }
+    all_.push_back(
+        {"a layer without a cache, of 16 bits",
+         [=, this](Context& c, std::vector<float>& out) {
+           return layers_[at].forward(a16_.view().slice(0, 0, 60), Out(out, {60, d_out}), {}, c);
+         },
+         [=, this](Context& c, std::vector<float>& out, size_t workers) {
+           return Region::forward(layers_[at], a16_.view().slice(0, 0, 60), Out(out, {60, d_out}),
+                                  {}, workers, c);
+         }});
+  }
+}
+
+TEST_CASE("a layer's region appends its tokens once, in one of its phases") {
+  Random random(9);
+  const Tensor<float> x = Normal({5, 32}, random), w = Normal({32, 32}, random);
+  MultiHeadAttentionConfig config;
+  config.d_in = 32;
+  config.num_heads = 2;
+  config.head_dim = 16;
+  MultiHeadAttentionWeights weights;
+  weights.q.weight = weights.k.weight = weights.v.weight = weights.out.weight = w.view();
+  Context context;
+  const auto layer = MultiHeadAttention::create(config, weights, context);
+  REQUIRE(layer.ok());
+  Result<KvCache> cache = layer->create_cache(1, 100);
+  REQUIRE(cache.ok());
+  std::vector<float> y(5 * 32);
+  const auto plan = [&] {
+    ForwardOptions options;
+    options.cache = &*cache;
+    return Region::forward(*layer, x.view(), MutableTensorView(y.data(), {5, 32}), options, 2,
+                           context);
+  };
+  Result<Region> region = plan();
+  REQUIRE(region.ok());
+  CHECK(cache->length() == 0);
+  REQUIRE(region->run(0, 0, region->tasks(0), 0).ok());
+  CHECK(cache->length() == 0);  // given up
+  for (const size_t length : {size_t{5}, size_t{10}}) {
+    region = plan();
+    REQUIRE(region.ok());
+    for (size_t phase = 0; phase < region->phases(); ++phase) {
+      REQUIRE(region->run(phase, 0, region->tasks(phase), 0).ok());
+    }
+    CHECK(cache->length() == length);
+  }
+  Result<MultiHeadAttention> other = MultiHeadAttention::create(config, weights, context);
+  REQUIRE(other.ok());
+  MultiHeadAttention& gone = *other;
+  const MultiHeadAttention moved = std::move(gone);
+  CHECK(WrongRefusal(
+            Region::forward(gone, x.view(), MutableTensorView(y.data(), {5, 32}), {}, 2, context)
+                .status(),
+            StatusCode::kInvalidArgument, "layer") == "");
 }
 
 constexpr size_t kFloats = 100000;

@@ -9,14 +9,19 @@ import subprocess
 import sys
 import tempfile
 
-# As wide as a phone: nothing may stand beyond its edge or be cut short.
-WIDTH = 390
+# As wide as a phone, a window in which the numbers are a list, and one in which they are a table:
+# nothing may stand beyond its edge or be cut short.
+PHONE, LIST, TABLE = 390, 1040, 1280
 MEASURE = """<script>
-const cut = [...document.querySelectorAll('#stored .name, #stored figcaption')]
+const cut = [...document.querySelectorAll('#stored .name, #stored figcaption, .scroll')]
   .filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent);
 document.documentElement.dataset.shown =
   JSON.stringify([innerWidth, document.documentElement.scrollWidth, cut]);
 </script>"""
+
+
+LIMITS = json.dumps([{"threads": 1, "flops": 1e11, "bandwidth": [
+    {"level": level, "bytes_per_second": 2e10} for level in ("L1", "L2", "L3", "memory")]}])
 
 
 def row(shape, best, bound="memory", **counters):
@@ -27,10 +32,10 @@ def row(shape, best, bound="memory", **counters):
             "time_unit": "us", "num_threads": 1, "flops": 1e7, "bytes": 1e6, **counters}
 
 
-def shown(*rows):
+def shown(*rows, width=PHONE):
     """The section of stored types, or None; the page is whole and fits."""
     page = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")
-    results = json.dumps({"context": {"heed": "test"}, "benchmarks": rows})
+    results = json.dumps({"context": {"heed": "test", "limits": LIMITS}, "benchmarks": rows})
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "page.html"
         path.write_text(page.replace('id="results">null<', f'id="results">{results}<')
@@ -38,11 +43,12 @@ def shown(*rows):
         done = subprocess.run(
             # Its sandbox wants more rights than a container gives, and the page is our own.
             [sys.argv[2], "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile",
-             f"--window-size={WIDTH},3000", "--timeout=60000", "--dump-dom", path.as_uri()],
+             f"--window-size={width},3000", "--timeout=60000", "--dump-dom", path.as_uri()],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True)
     dom = done.stdout
     measured = html.unescape(re.search(r'data-shown="([^"]*)"', dom)[1])
-    assert json.loads(measured) == [WIDTH, WIDTH, []], measured
+    inner, page_width, cut = json.loads(measured)
+    assert inner == width and page_width <= width and cut == [], measured
     found = re.search(r'<section id="stored">.*?</section>', dom, re.S)
     return found and html.unescape(found[0])
 
@@ -82,3 +88,9 @@ assert bars(section) == [
 ], bars(section)
 
 assert shown(row(f"soft_cap/{DECODE}", 500, vs_causal=1.1), prefill) is None, "an empty picture"
+
+# Every number in every column.
+full = row("cache:bf16/values:int8/decode/heads:32on8/len:32768/dim:128", 500,
+           limit_per_second=2e10, vs_causal=1.23, vs_f32=0.55, bytes_vs_f32=0.53, workspace_bytes=2e5, q_len=1)
+for width in LIST, TABLE:
+    shown(full, width=width)

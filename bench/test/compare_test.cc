@@ -46,7 +46,7 @@ TEST_CASE("best and median are those of the repetitions, or of their aggregates"
   CHECK(row.share() == doctest::Approx(0.5));
   CHECK(single.rivals == std::vector<std::pair<std::string, std::string>>{{"oneDNN", "2.7"}});
   REQUIRE(single.limits.size() == 1);
-  CHECK(limit_of(single.limits[0], Bound::kL2) == 5e10);
+  CHECK(limit_of(single.limits[0], Bound::kMemory) == 2e9);
 
   Json best = row_json("a", 2), median = row_json("a", 3), mean = row_json("a", 4);
   for (Json* aggregate : {&best, &median, &mean}) {

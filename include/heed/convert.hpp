@@ -1,4 +1,4 @@
-// Conversions between storage formats.
+// Conversions between storage formats: heed_convert in heed/c/convert.h.
 #pragma once
 
 #include "heed/context.hpp"
@@ -8,10 +8,6 @@
 
 namespace heed::inline v1 {
 
-// to[i, ...] = from[i, ...], between f32, f16 and bf16. Same shape, any strides, no overlap.
-// Widening is exact (subnormals, infinities and NaN included). Narrowing rounds to nearest, ties to
-// even; what is too large becomes infinity, a NaN stays a quiet NaN.
-// Errors: kInvalidArgument (shapes differ, null data, overlap), kUnsupported (other types).
 HEED_API Status convert(const TensorView& from, const MutableTensorView& to, Context& context);
 
 }  // namespace heed::inline v1

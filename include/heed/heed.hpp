@@ -2,6 +2,14 @@
 // f32, f16 and bf16 in the caller's memory, with the same bits for any number of threads, any
 // batch, any chunking of a sequence and any CPU of a family.
 //
+// heed/heed.h, for C, is the manual: these headers have the same functions, options, defaults and
+// order of fields as C++ types, and say what C's name is where it is not plain. What differs:
+//
+//   A function returns a Status, or a Result that holds a value or a Status.
+//   Handles are classes that can be moved.
+//   What may be absent is an absent view, an empty std::optional or a default-constructed struct,
+//   where C has a null pointer or a flag; several functions of C may be one that is overloaded.
+//
 //   status.hpp                errors as values
 //   tensor.hpp                views of the caller's memory
 //   context.hpp               threads, instruction set, workspace

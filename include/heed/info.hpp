@@ -1,4 +1,4 @@
-// What this build of heed is, and what it found on this machine.
+// What this build of heed is, and what it found on this machine: see heed/c/info.h.
 #pragma once
 
 #include <cstddef>
@@ -8,21 +8,17 @@
 
 namespace heed::inline v1 {
 
-HEED_API const char* version();  // "0.1.0"
+HEED_API const char* version();
 
-// Two families of instruction sets, each with one answer to every problem: with fused multiply-add
-// (AVX2 and up, NEON, SVE, RVV, ...) and without (SSE2 to SSE4, baseline WASM, scalar), where a
-// product is rounded before it is added.
+// heed_family, heed_family_name.
 enum class Family : int32_t { kFma, kMultiplyAdd };
-HEED_API const char* name_of(Family family);  // "fma", "multiply-add"
+HEED_API const char* name_of(Family family);
 
-// Instruction sets by name, best first: those in this binary, and of these the ones that this CPU has.
-// Both return the number of names and write at most `max` of them.
+// heed_compiled_targets, heed_supported_targets.
 HEED_API size_t compiled_targets(const char** names, size_t max);
 HEED_API size_t supported_targets(const char** names, size_t max);
 
-// The family of a target by name; null: of the one that is used by default. Unknown names:
-// kMultiplyAdd.
+// heed_family_of.
 HEED_API Family family(const char* target = nullptr);
 
 }  // namespace heed::inline v1

@@ -1,4 +1,4 @@
-// Softmax over the last dimension.
+// Softmax over the last dimension: heed_softmax in heed/c/softmax.h.
 #pragma once
 
 #include <optional>
@@ -11,23 +11,9 @@
 namespace heed::inline v1 {
 
 struct SoftmaxOptions {
-  float scale = 1.0f;  // multiplies x first; finite
+  float scale = 1.0f;
 };
 
-// y[.., j] = exp(t[j] - max t) / sum over j of exp(t[j] - max t), with t = scale * x.
-//   x, y  f32, f16 or bf16, each its own, of the same shape, rank 1 to 5, unit stride along the
-//         last dimension. y may be x itself (same type, data and strides); otherwise they must not
-//         overlap. 16-bit numbers are widened exactly, and y is rounded once, to nearest, ties to
-//         even.
-// -inf has weight 0; a row of nothing but -inf gives zeros, not NaN. A NaN or +inf in a row makes
-// the whole row NaN. Rows of length 0 are left alone.
-//
-// exp is heed's own (see docs/numerics.md): within 1.93 ulp of the exact value (2.2 ulp in the
-// multiply-add family) for its argument in base 2, and exactly 0 from -87
-// (2^-125.5) down, so that no result is subnormal before the division.
-//
-// Errors: kInvalidArgument, kUnsupported (dtype), kOutOfMemory (workspace: of 16-bit x or y, some
-// rows of f32 for each thread).
 HEED_API Status softmax(const TensorView& x, const MutableTensorView& y,
                         const SoftmaxOptions& options, Context& context);
 

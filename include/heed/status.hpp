@@ -1,7 +1,5 @@
-// Errors as values. Every function of heed that can refuse its arguments returns a Status, or a
-// Result that holds either a value or a Status. Nothing throws, prints or aborts, and a call that
-// is refused has written nothing. (The one exception: see ParallelFor, of a pool that leaves work
-// undone.)
+// Errors as values: functions return a Status, or a Result that holds either a value or a Status.
+// See heed/c/status.h and heed/heed.h.
 #pragma once
 
 #if defined(__cplusplus) && __cplusplus < 201709L && (!defined(_MSVC_LANG) || _MSVC_LANG < 202002L)
@@ -17,17 +15,17 @@
 
 namespace heed::inline v1 {
 
+// heed_status.
 enum class StatusCode : int32_t {
   kOk = 0,
-  kInvalidArgument = 1,   // an argument is wrong by itself, or disagrees with another
-  kUnsupported = 2,       // a valid request that this version does not compute
-  kOutOfMemory = 3,       // memory could not be obtained; nothing has changed
-  kCapacityExceeded = 4,  // the tokens do not fit the cache; nothing has changed
-  kMeasured = 5,          // not refused: the context measures and runs nothing (ContextOptions)
+  kInvalidArgument = 1,
+  kUnsupported = 2,
+  kOutOfMemory = 3,
+  kCapacityExceeded = 4,
+  kMeasured = 5,
 };
 
-// A code and one sentence naming the argument, what it was and what it must be. Holds its text
-// itself, so that making one never allocates.
+// heed_error.
 class [[nodiscard]] Status {
  public:
   Status() = default;  // kOk

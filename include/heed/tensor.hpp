@@ -1,4 +1,4 @@
-// Views: how callers hand their own memory to heed. A view owns nothing and is cheap to copy.
+// Views: how callers hand their own memory to heed. See heed/c/tensor.h.
 #pragma once
 
 #include <cstddef>
@@ -10,22 +10,20 @@
 
 namespace heed::inline v1 {
 
-// kInt8 and kInt4 are quantized elements: codes, whose scales lie beside them. Caches and packed
-// matrices store them. Of views, those of keys and values (attention()) and of codes
-// (heed/matmul.hpp) have them; an element of a view of kInt4 is a byte of two codes in two's
-// complement, the first in the low nibble, so that n codes are (n + 1) / 2 of them.
+// heed_dtype.
 enum class DType : int32_t { kF32, kF16, kBF16, kI32, kU8, kInt8, kInt4 };
 
-// 16-bit storage formats. heed widens them to f32 exactly when it loads them.
-struct f16 {  // IEEE 754 binary16
+// Elements of 16 bits.
+struct f16 {
   uint16_t bits;
 };
-struct bf16 {  // the upper half of an f32
+struct bf16 {
   uint16_t bits;
 };
 
-HEED_API size_t size_of(DType dtype);       // bytes of an element of a view
-HEED_API const char* name_of(DType dtype);  // "f32", "f16", "bf16", "i32", "u8", "int8", "int4"
+// heed_dtype_size, heed_dtype_name.
+HEED_API size_t size_of(DType dtype);
+HEED_API const char* name_of(DType dtype);
 
 template <class T>
 struct DTypeOf;
@@ -56,11 +54,8 @@ struct DTypeOf<int8_t> {
 
 inline constexpr size_t kMaxRank = 5;
 
-// A read-only tensor in the caller's memory: element (i, j, ...) is at
-// data + i * strides[0] + j * strides[1] + ..., strides counted in elements; they may be 0 or
-// negative. Without strides it is row-major and contiguous. A default-constructed view is "absent":
-// optional arguments take it to mean "not given". An empty tensor (some size is 0) may have null
-// data.
+// heed_tensor, to be read; cheap to copy. Without strides it is row-major and contiguous. A
+// default-constructed view is absent.
 struct HEED_API TensorView {
   const void* data = nullptr;
   DType dtype = DType::kF32;
@@ -68,9 +63,7 @@ struct HEED_API TensorView {
   size_t shape[kMaxRank] = {};
   ptrdiff_t strides[kMaxRank] = {};
 
-  // The rank of a view that was made from impossible arguments (more than kMaxRank sizes, another
-  // number of strides than of sizes, a slice past the end or beyond the address space): every
-  // function refuses it.
+  // Of a view that was made from impossible arguments.
   static constexpr size_t kInvalidRank = SIZE_MAX;
 
   TensorView() = default;
@@ -87,10 +80,11 @@ struct HEED_API TensorView {
              const ptrdiff_t* steps = nullptr, size_t num_steps = 0);
 
   bool absent() const { return data == nullptr && rank == 0; }
-  size_t num_elements() const;  // product of the sizes, SIZE_MAX if it overflows; 1 for rank 0
+  size_t num_elements() const;  // heed_tensor_num_elements
 
-  TensorView transpose(size_t dim0, size_t dim1) const;          // two dimensions exchanged
-  TensorView slice(size_t dim, size_t begin, size_t end) const;  // [begin, end) of one dimension
+  // heed_tensor_transpose, heed_tensor_slice.
+  TensorView transpose(size_t dim0, size_t dim1) const;
+  TensorView slice(size_t dim, size_t begin, size_t end) const;
 };
 
 // The same for memory that heed writes. Converts to TensorView.

@@ -93,14 +93,18 @@ Status CheckSizes(const AttentionPlan& plan) {
 }
 
 Status CheckDims(const TensorView& out, const AttentionPlan& plan) {
-  if (plan.q.dim == 0) {
-    return Status::Error(StatusCode::kInvalidArgument, "q: head_dim is 0, must be at least 1");
+  if (plan.q.dim == 0 || plan.k.dim == 0) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: head_dim is 0, must be at least 1",
+                         plan.q.dim == 0 ? "q" : "k");
   }
   if (plan.k.dim != plan.q.dim) {
     return Status::Error(StatusCode::kInvalidArgument, "q: head_dim is %zu, must be that of k, %zu",
                          plan.q.dim, plan.k.dim);
   }
-  if (plan.k.heads == 0 || plan.q.heads == 0 || plan.q.heads % plan.k.heads != 0) {
+  if (plan.k.heads == 0) {
+    return Status::Error(StatusCode::kInvalidArgument, "num_kv_heads: is 0, must be at least 1");
+  }
+  if (plan.q.heads == 0 || plan.q.heads % plan.k.heads != 0) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "num_heads: is %zu, must be a positive multiple of num_kv_heads, %zu",
                          plan.q.heads, plan.k.heads);

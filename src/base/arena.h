@@ -36,6 +36,7 @@ class Arena {
     return needed ? Take<T>(sizes...) : nullptr;
   }
 
+  bool counts() const { return memory_ == nullptr; }
   // Whether both hand out the same memory, whatever they have handed out.
   bool IsAt(const Arena& other) const { return memory_ == other.memory_; }
 

@@ -123,8 +123,12 @@ Status CheckShape(const char* name, const TensorView& view, size_t min_rank, siz
                          name);
   }
   if (view.rank < min_rank || view.rank > max_rank || view.rank > kMaxRank) {
-    return Status::Error(StatusCode::kInvalidArgument, "%s: rank is %zu, must be %zu%s%zu", name,
-                         view.rank, min_rank, min_rank == max_rank ? " = " : " to ", max_rank);
+    if (min_rank == max_rank) {
+      return Status::Error(StatusCode::kInvalidArgument, "%s: rank is %zu, must be %zu", name,
+                           view.rank, min_rank);
+    }
+    return Status::Error(StatusCode::kInvalidArgument, "%s: rank is %zu, must be %zu to %zu", name,
+                         view.rank, min_rank, max_rank);
   }
   if (size_of(view.dtype) == 0) {
     return Status::Error(StatusCode::kUnsupported, "%s: dtype %d does not exist", name,

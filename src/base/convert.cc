@@ -1,9 +1,8 @@
-#include "heed/convert.hpp"
+#include "src/base/convert.h"
 
 #include <algorithm>
 
 #include "src/base/check.h"
-#include "src/base/context.h"
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 
@@ -68,10 +67,14 @@ Status convert(const TensorView& from, const MutableTensorView& to, Context& con
                          ShapeText(to).text, ShapeText(from).text);
   }
   HEED_RETURN_IF_ERROR(CheckNoOverlap("to", to, "from", from));
-  const Context::Impl& impl = *Context::Impl::Of(context);
+  return RunConvert(from, to, *Context::Impl::Of(context));
+}
+
+Status RunConvert(const TensorView& from, const MutableTensorView& to,
+                  const Context::Impl& context) {
   const size_t count = from.num_elements(), tasks = CeilDiv(count, kTaskElements);
   const double work = static_cast<double>(count) * kElementCost;
-  return ForEachTask(impl, tasks, WorkersFor(impl, tasks, work), [&](size_t task, size_t) {
+  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t task, size_t) {
     const size_t begin = task * kTaskElements;
     ConvertElements(from, to, begin, std::min(count, begin + kTaskElements));
   });

@@ -22,7 +22,7 @@ Status ForEachTask(const Context::Impl& context, size_t num_tasks, size_t worker
       [](void* arg, size_t index, size_t worker) {
         (*static_cast<std::remove_reference_t<F>*>(arg))(index, worker);
       },
-      &f);
+      const_cast<std::remove_const_t<std::remove_reference_t<F>>*>(&f));
 }
 
 // What a function does between loops. A Region runs a function once for each piece of a loop, so all

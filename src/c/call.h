@@ -62,6 +62,12 @@ inline PackedMatrix* Of(heed_packed_matrix* matrix) {
 inline const PackedMatrix* Of(const heed_packed_matrix* matrix) {
   return reinterpret_cast<const PackedMatrix*>(matrix);
 }
+inline MultiHeadAttention* Of(heed_multi_head_attention* layer) {
+  return reinterpret_cast<MultiHeadAttention*>(layer);
+}
+inline const MultiHeadAttention* Of(const heed_multi_head_attention* layer) {
+  return reinterpret_cast<const MultiHeadAttention*>(layer);
+}
 
 // Arrays of views: the same memory read as C++ (src/c/call.cc compares the layouts).
 inline const TensorView* Views(const heed_tensor* tensors) {

@@ -1,44 +1,29 @@
 #include "heed/multi_head_attention.hpp"
 
-#include <cstring>
-
-#include "src/base/memory.h"
 #include "src/c/call.h"
 #include "src/c/options.h"
 #include "src/cache/kv_cache.h"
+#include "src/layer/multi_head_attention.h"
 
 using namespace heed;  // NOLINT: the functions below are C's
 
 namespace {
 
-// With what heed_multi_head_attention_get_config points to.
-struct Layer {
-  explicit Layer(MultiHeadAttention&& made) : layer(std::move(made)) {}
-
-  MultiHeadAttention layer;
-  heed_rope_options rope = {};
-  heed_rope_scaling scaling = {};
-};
-
-Layer* LayerOf(heed_multi_head_attention* layer) { return reinterpret_cast<Layer*>(layer); }
-const Layer* LayerOf(const heed_multi_head_attention* layer) {
-  return reinterpret_cast<const Layer*>(layer);
-}
-
-void KeepRope(const RopeOptions& rope, Layer* kept) {
-  kept->rope = ToC(rope);
-  kept->rope.struct_size = sizeof(kept->rope);
+// What heed_multi_head_attention_get_config points to.
+void KeepRope(const RopeOptions& rope, MultiHeadAttention::Impl* impl) {
+  impl->rope_of_c = ToC(rope);
+  impl->rope_of_c.struct_size = sizeof(impl->rope_of_c);
   if (rope.scaling.type == RopeScalingType::kNone) return;
-  kept->scaling = ToC(rope.scaling);
-  kept->scaling.struct_size = sizeof(kept->scaling);
-  kept->rope.scaling = &kept->scaling;
+  impl->scaling_of_c = ToC(rope.scaling);
+  impl->scaling_of_c.struct_size = sizeof(impl->scaling_of_c);
+  impl->rope_of_c.scaling = &impl->scaling_of_c;
 }
 
 }  // namespace
 
 heed_status heed_multi_head_attention_create(const heed_multi_head_attention_config* config,
                                              const heed_multi_head_attention_weights* weights,
-                                             heed_context* context,
+                                             const heed_memory* memory, heed_context* context,
                                              heed_multi_head_attention** layer, heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("layer", layer));
@@ -47,19 +32,34 @@ heed_status heed_multi_head_attention_create(const heed_multi_head_attention_con
     HEED_RETURN_IF_ERROR(Read(config, &read));
     MultiHeadAttentionWeights read_weights;
     HEED_RETURN_IF_ERROR(Read(weights, &read_weights));
-    Result<MultiHeadAttention> made = MultiHeadAttention::create(read, read_weights, *Of(context));
-    if (!made.ok()) return made.status();
-    void* const memory = Allocate(sizeof(Layer));
-    if (memory == nullptr) return OutOfMemory("layer", sizeof(Layer));
-    auto* const kept = new (memory) Layer(std::move(made.value()));
-    const auto& rope = kept->layer.config().rope;
-    if (rope) KeepRope(*rope, kept);
-    *layer = reinterpret_cast<heed_multi_head_attention*>(kept);
-    return Status();
+    const auto make = [&](auto&&... in) {
+      return MultiHeadAttention::create(read, read_weights, in..., *Of(context));
+    };
+    Result<MultiHeadAttention> made = MakeIn(memory, make);
+    if (made.ok() && made->config().rope) {
+      KeepRope(*made->config().rope,
+               const_cast<MultiHeadAttention::Impl*>(MultiHeadAttention::Impl::Of(*made)));
+    }
+    return Keep(std::move(made), layer);
   });
 }
 
-void heed_multi_head_attention_destroy(heed_multi_head_attention* layer) { Delete(LayerOf(layer)); }
+heed_status heed_multi_head_attention_memory_bytes(const heed_multi_head_attention_config* config,
+                                                   const heed_multi_head_attention_weights* weights,
+                                                   heed_context* context, size_t* bytes,
+                                                   heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    HEED_RETURN_IF_ERROR(CheckPointer("bytes", bytes));
+    HEED_RETURN_IF_ERROR(CheckPointer("context", context));
+    MultiHeadAttentionConfig read;
+    HEED_RETURN_IF_ERROR(Read(config, &read));
+    MultiHeadAttentionWeights read_weights;
+    HEED_RETURN_IF_ERROR(Read(weights, &read_weights));
+    return Give(MultiHeadAttention::memory_bytes(read, read_weights, *Of(context)), bytes);
+  });
+}
+
+void heed_multi_head_attention_destroy(heed_multi_head_attention* layer) { Drop(Of(layer)); }
 
 heed_status heed_multi_head_attention_forward(const heed_multi_head_attention* layer,
                                               const heed_tensor* x, const heed_tensor* y,
@@ -70,7 +70,7 @@ heed_status heed_multi_head_attention_forward(const heed_multi_head_attention* l
     HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
     ForwardOptions read;
     HEED_RETURN_IF_ERROR(Read(options, &read));
-    return LayerOf(layer)->layer.forward(View(x), Output(y), read, *Of(context));
+    return Of(layer)->forward(View(x), Output(y), read, *Of(context));
   });
 }
 
@@ -80,7 +80,7 @@ heed_status heed_multi_head_attention_create_cache(const heed_multi_head_attenti
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("cache", cache));
     HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
-    return Keep(LayerOf(layer)->layer.create_cache(batch, capacity), cache);
+    return Keep(Of(layer)->create_cache(batch, capacity), cache);
   });
 }
 
@@ -89,16 +89,16 @@ heed_status heed_multi_head_attention_get_config(const heed_multi_head_attention
                                                  heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
-    heed_multi_head_attention_config c = ToC(LayerOf(layer)->layer.config());
-    if (LayerOf(layer)->layer.config().rope) c.rope = &LayerOf(layer)->rope;
+    heed_multi_head_attention_config c = ToC(Of(layer)->config());
+    if (Of(layer)->config().rope) c.rope = &MultiHeadAttention::Impl::Of(*Of(layer))->rope_of_c;
     return WriteConfig(&c, sizeof(c), config);
   });
 }
 
 size_t heed_multi_head_attention_d_out(const heed_multi_head_attention* layer) {
-  return layer == nullptr ? 0 : LayerOf(layer)->layer.d_out();
+  return layer == nullptr ? 0 : Of(layer)->d_out();
 }
 
 size_t heed_multi_head_attention_bytes(const heed_multi_head_attention* layer) {
-  return layer == nullptr ? 0 : LayerOf(layer)->layer.bytes();
+  return layer == nullptr ? 0 : Of(layer)->bytes();
 }

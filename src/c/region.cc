@@ -102,6 +102,19 @@ heed_status heed_region_matmul_packed(const heed_tensor* a, const heed_packed_ma
   });
 }
 
+heed_status heed_region_forward(const heed_multi_head_attention* layer, const heed_tensor* x,
+                                const heed_tensor* y, const heed_forward_options* options,
+                                size_t max_workers, heed_context* context, heed_region* region,
+                                heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    ForwardOptions read;
+    HEED_RETURN_IF_ERROR(ReadCall(options, context, region, &read));
+    HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
+    return Give(Region::forward(*Of(layer), View(x), Output(y), read, max_workers, *Of(context)),
+                region);
+  });
+}
+
 size_t heed_region_phases(const heed_region* region) {
   return RegionOf(region) == nullptr ? 0 : RegionOf(region)->phases();
 }

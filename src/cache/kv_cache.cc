@@ -352,47 +352,61 @@ Status KvCache::append(const TensorView& k, Context& context) {
   return append_tokens(k, nullptr, context);
 }
 
-Status KvCache::append_tokens(const TensorView& k, const TensorView* v, Context& context) {
-  const Call call(context);
-  HEED_RETURN_IF_ERROR(call.status());
-  HEED_RETURN_IF_ERROR(CheckCache(*this));
-  Impl& m = *impl_;
-  const KvCacheConfig& c = m.config;
+Status KvCache::Impl::PlanAppend(const TensorView& k, const TensorView* v,
+                                 const Context::Impl& context, AppendPlan* plan) const {
+  const KvCacheConfig& c = config;
   if (c.values_in_keys != (v == nullptr)) {
     return Status::Error(StatusCode::kInvalidArgument, "v: is %s, must be %s values_in_keys",
                          v == nullptr ? "missing" : "given",
                          v == nullptr ? "given without" : "left out with");
   }
-  KvTokens tokens;
+  KvTokens& tokens = plan->tokens;
   HEED_RETURN_IF_ERROR(CheckKvTokens(k, v == nullptr ? k : *v, c.batch, c.num_kv_heads, c.head_dim,
                                      v == nullptr ? c.head_dim : c.v_head_dim, &tokens));
   const size_t seq = tokens.keys.len;
-  if (seq > m.room()) {
+  if (seq > room()) {
     return Status::Error(StatusCode::kCapacityExceeded,
                          "cache: at %zu tokens with capacity %zu and window %zu it can take %zu "
                          "more, not %zu",
-                         m.length, c.capacity, c.window, m.room(), seq);
+                         length, c.capacity, c.window, room(), seq);
   }
-  if (seq == 0) return Status();
-  Context::Impl& impl = *Context::Impl::Of(context);
-  const size_t heads = c.batch * c.num_kv_heads;
-  const size_t workers = WorkersForTokens(impl, heads, tokens);
-  const size_t widened = tokens.f32() ? 0 : WidenedTokens::Floats(tokens);
-  Arena counted, arena;
-  counted.TakeIf<float>(widened > 0, workers, widened);
-  HEED_RETURN_IF_ERROR(impl.Reserve(counted.used(), &arena));
-  float* floats = arena.TakeIf<float>(widened > 0, workers, widened);
-  const WidenedTokens reader(*impl.widen, tokens);
-  m.first_held = m.FirstHeldAt(m.length + seq);  // first: a ring is overwritten from here on
-  const Status status = ForEachTask(impl, heads, workers, [&](size_t task, size_t worker) {
-    const size_t sequence = task / c.num_kv_heads, head = task % c.num_kv_heads;
-    if (widened == 0) return m.Write(impl, sequence, head, tokens);
+  plan->workers = WorkersForTokens(context, c.batch * c.num_kv_heads, tokens);
+  plan->widened = tokens.f32() ? 0 : WidenedTokens::Floats(tokens);
+  Arena counted;
+  counted.TakeIf<float>(plan->widened > 0, plan->workers, plan->widened);
+  plan->bytes = counted.used();
+  return Status();
+}
+
+Status KvCache::Impl::RunAppend(const AppendPlan& plan, Arena arena, const Context::Impl& context) {
+  const size_t seq = plan.tokens.keys.len, widened = plan.widened;
+  float* floats = arena.TakeIf<float>(widened > 0, plan.workers, widened);
+  const WidenedTokens reader(*context.widen, plan.tokens);
+  // First: a ring is overwritten from here on.
+  HEED_RETURN_IF_ERROR(Once(context, [&] { first_held = FirstHeldAt(length + seq); }));
+  const auto append = [&](size_t task, size_t worker) {
+    const size_t sequence = task / config.num_kv_heads, head = task % config.num_kv_heads;
+    if (widened == 0) return Write(context, sequence, head, plan.tokens);
     for (size_t i = 0; i < seq; ++i) {
-      m.Write(impl, sequence, head, reader.Read(sequence, i, head, floats + worker * widened), i);
+      Write(context, sequence, head, reader.Read(sequence, i, head, floats + worker * widened), i);
     }
-  });
-  if (status.ok()) m.length += seq;
-  return status;
+  };
+  HEED_RETURN_IF_ERROR(
+      ForEachTask(context, config.batch * config.num_kv_heads, plan.workers, append));
+  return Once(context, [&] { length += seq; });
+}
+
+Status KvCache::append_tokens(const TensorView& k, const TensorView* v, Context& context) {
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
+  HEED_RETURN_IF_ERROR(CheckCache(*this));
+  Context::Impl& impl = *Context::Impl::Of(context);
+  AppendPlan plan;
+  HEED_RETURN_IF_ERROR(impl_->PlanAppend(k, v, impl, &plan));
+  if (plan.tokens.keys.len == 0) return Status();
+  Arena arena;
+  HEED_RETURN_IF_ERROR(impl.Reserve(plan.bytes, &arena));
+  return impl_->RunAppend(plan, arena, impl);
 }
 
 Status KvCache::truncate(size_t length) {

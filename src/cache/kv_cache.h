@@ -14,6 +14,13 @@
 
 namespace heed::inline v1 {
 
+// New tokens of a cache, checked.
+struct AppendPlan {
+  KvTokens tokens;
+  size_t workers = 1, widened = 0;  // widened: floats of a worker
+  size_t bytes = 0;                 // of memory that the run takes
+};
+
 struct HEED_HIDDEN KvCache::Impl : Placed {
   KvCacheConfig config;
   size_t length = 0;
@@ -26,6 +33,7 @@ struct HEED_HIDDEN KvCache::Impl : Placed {
 
   // Null for a cache that was moved from.
   static const Impl* Of(const KvCache& cache) { return cache.impl_.get(); }
+  static Impl* Of(KvCache& cache) { return cache.impl_.get(); }
 
   // Block b (of absolute key index / kKeyBlock) of one head: kKeyBlock keys in panels
   // [key / 16][head_dim][16], values in panels [v_head_dim / 16][kKeyBlock][16], then the scales
@@ -56,6 +64,10 @@ struct HEED_HIDDEN KvCache::Impl : Placed {
   size_t room() const;
   // first_held once `tokens` have been appended in all.
   size_t FirstHeldAt(size_t tokens) const;
+  // append() in two steps; `v` is null with values_in_keys.
+  Status PlanAppend(const TensorView& k, const TensorView* v, const Context::Impl& context,
+                    AppendPlan* plan) const;
+  Status RunAppend(const AppendPlan& plan, Arena arena, const Context::Impl& context);
   // One head of f32 tokens, from `length` + `after` on.
   void Write(const Kernels& kernels, size_t sequence, size_t kv_head, const KvTokens& tokens,
              size_t after = 0);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "src/kernels/few_rows.cc"
@@ -29,11 +30,11 @@ struct Sums {
   alignas(64) float chunk[kMaxFewRows * kColumns];
   alignas(64) float total[kMaxFewRows * kColumns];
 
-  // total = chunk, or total + chunk, of whole vectors.
-  HWY_INLINE void Add(size_t rows, size_t columns, bool first) {
+  // total = chunk, or total + chunk, of whole vectors of columns from c on.
+  HWY_INLINE void Add(size_t rows, size_t c, size_t columns, bool first) {
     const DF d;
     for (size_t r = 0; r < rows; ++r) {
-      for (size_t i = r * kColumns; i < r * kColumns + columns; i += hn::Lanes(d)) {
+      for (size_t i = r * kColumns + c; i < r * kColumns + c + columns; i += hn::Lanes(d)) {
         const VF sum = hn::LoadU(d, chunk + i);
         hn::StoreU(first ? sum : hn::Add(hn::LoadU(d, total + i), sum), d, total + i);
       }
@@ -111,7 +112,7 @@ HWY_NOINLINE void PanelsInTurns(const FewRows& t, const float* b, size_t panel_s
         }
       }
     }
-    sums->Add(t.rows, columns, k0 == 0);
+    sums->Add(t.rows, 0, columns, k0 == 0);
   }
 }
 
@@ -317,7 +318,7 @@ HWY_NOINLINE void StoredPanelsInTurns(const FewRows& t, const StoredGroup& b, si
                 EveryStep{0, steps}, {sums->chunk + c, kColumns, k == k0}, NoPrefetch());
       }
     }
-    sums->Add(t.rows, columns, k0 == 0);
+    sums->Add(t.rows, 0, columns, k0 == 0);
   }
 }
 
@@ -526,14 +527,14 @@ HWY_INLINE void LoadTurnedOver(const float* const*, size_t, VBlocks&, VBlocks&, 
                                VBlocks&) {}
 #endif
 
-// The steps [begin, end) of kPanel columns and R rows; `chunk` as in Sums.
+// The steps [begin, end) of `count` columns and R rows; `chunk` as in Sums.
 template <size_t R>
-HWY_INLINE void AddColumns(const float* const* columns, const float* a, size_t begin, size_t end,
-                           bool first, float* chunk) {
+HWY_INLINE void AddColumns(const float* const* columns, size_t count, const float* a, size_t begin,
+                           size_t end, bool first, float* chunk) {
   static_assert(R >= 1 && R <= 5);
   const DBlocks d;
   const size_t lanes = hn::Lanes(d);
-  for (size_t c = 0; c < kPanel; c += lanes) {
+  for (size_t c = 0; c < count; c += lanes) {
     const auto load = [&](size_t r) HEED_INLINE_LAMBDA {
       return first ? hn::Zero(d) : hn::LoadU(d, chunk + r * kColumns + c);
     };
@@ -572,76 +573,188 @@ HWY_INLINE void AddColumns(const float* const* columns, const float* a, size_t b
   }
 }
 
-// Steps [k, k + steps) of kPanel columns of 16-bit numbers as columns of f32, in L1.
-template <DType kDType, size_t kTurn>
-struct WideColumns {
-  alignas(64) float data[kPanel][kTurn];
-  const float* at[kPanel];
-
-  HWY_INLINE WideColumns() {
-    for (size_t c = 0; c < kPanel; ++c) at[c] = data[c];
+// Steps [k, k + 8) of eight columns of 16-bit numbers become steps of a panel.
+HWY_INLINE void TurnHalvesOver(const uint16_t* const* columns, size_t k,
+                               uint16_t* HWY_RESTRICT panel) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t i = 0; i < 8; ++i) {
+    for (size_t c = 0; c < 8; ++c) panel[i * kPanel + c] = columns[c][k + i];
   }
-  HWY_INLINE void Widen(const uint8_t* const* columns, size_t k, size_t steps) {
-    const DF d;
-    const size_t lanes = hn::Lanes(d);
-    for (size_t c = 0; c < kPanel; ++c) {
-      size_t i = 0;
-      for (; i + lanes <= steps; i += lanes) {
-        hn::StoreU(Stored<kDType>::Load(d, columns[c], k + i), d, data[c] + i);
-      }
-      for (; i < steps; ++i) data[c][i] = ElementAt<kDType>(columns[c], k + i);
+#else
+  const hn::FixedTag<uint16_t, 8> d;
+  const hn::RepartitionToWide<decltype(d)> d32;
+  const hn::RepartitionToWide<decltype(d32)> d64;
+  const auto load = [&](size_t c) HEED_INLINE_LAMBDA { return hn::LoadU(d, columns[c] + k); };
+  const auto v0 = load(0), v1 = load(1), v2 = load(2), v3 = load(3);
+  const auto v4 = load(4), v5 = load(5), v6 = load(6), v7 = load(7);
+  const auto lower = [&](auto x, auto y) HEED_INLINE_LAMBDA {
+    return hn::BitCast(d32, hn::InterleaveLower(d, x, y));
+  };
+  const auto upper = [&](auto x, auto y) HEED_INLINE_LAMBDA {
+    return hn::BitCast(d32, hn::InterleaveUpper(d, x, y));
+  };
+  // Four steps of one quarter of the columns to two steps of a half, and to one of all.
+  const auto steps = [&](auto p01, auto p23, auto p45, auto p67, size_t step) HEED_INLINE_LAMBDA {
+    const auto q03 = hn::BitCast(d64, hn::InterleaveLower(d32, p01, p23));
+    const auto r03 = hn::BitCast(d64, hn::InterleaveUpper(d32, p01, p23));
+    const auto q47 = hn::BitCast(d64, hn::InterleaveLower(d32, p45, p67));
+    const auto r47 = hn::BitCast(d64, hn::InterleaveUpper(d32, p45, p67));
+    uint16_t* HWY_RESTRICT to = panel + step * kPanel;
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, q03, q47)), d, to);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, q03, q47)), d, to + kPanel);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, r03, r47)), d, to + 2 * kPanel);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, r03, r47)), d, to + 3 * kPanel);
+  };
+  steps(lower(v0, v1), lower(v2, v3), lower(v4, v5), lower(v6, v7), 0);
+  steps(upper(v0, v1), upper(v2, v3), upper(v4, v5), upper(v6, v7), 4);
+#endif
+}
+
+// A line of each of kPanel columns of 16-bit numbers, as a panel, in L1.
+struct HalvesPanel {
+  static constexpr size_t kSteps = 32;
+  alignas(64) uint16_t data[kSteps * kPanel];
+
+  HWY_INLINE void Fill(const uint16_t* const* columns, size_t k, size_t steps) {
+    size_t i = 0;
+    for (; i + 8 <= steps; i += 8) {
+      TurnHalvesOver(columns, k + i, data + i * kPanel);
+      TurnHalvesOver(columns + 8, k + i, data + i * kPanel + 8);
+    }
+    for (; i < steps; ++i) {
+      for (size_t c = 0; c < kPanel; ++c) data[i * kPanel + c] = columns[c][k + i];
     }
   }
 };
 
-// Each column is a stream: a line of each is turned over in registers and multiplied at once.
+// R rows times `steps` of such a panel, kVectors of its columns from `c` on; `chunk` as in Sums.
+template <DType kDType, size_t R, size_t kVectors>
+HWY_INLINE void AddHalves(const HalvesPanel& panel, size_t c, const float* HWY_RESTRICT a,
+                          size_t steps, bool first, float* HWY_RESTRICT chunk) {
+  static_assert(R >= 1 && R <= 5 && (kVectors == 1 || kVectors == 2));
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  const uint8_t* HWY_RESTRICT b = reinterpret_cast<const uint8_t*>(panel.data);
+  const auto load = [&](size_t r, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
+    if (first) return;  // they are 0
+    s0 = hn::LoadU(d, chunk + r * kColumns + c);
+    if constexpr (kVectors > 1) s1 = hn::LoadU(d, chunk + r * kColumns + c + lanes);
+  };
+  VF s00 = hn::Zero(d), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00;
+  VF s31 = s00, s40 = s00, s41 = s00;
+  load(0, s00, s01);
+  if constexpr (R > 1) load(1, s10, s11);
+  if constexpr (R > 2) load(2, s20, s21);
+  if constexpr (R > 3) load(3, s30, s31);
+  if constexpr (R > 4) load(4, s40, s41);
+  for (size_t k = 0; k < steps; ++k, a += R) {
+    const VF v0 = Stored<kDType>::Load(d, b, k * kPanel + c);
+    const VF v1 = kVectors > 1 ? Stored<kDType>::Load(d, b, k * kPanel + c + lanes) : v0;
+    const auto add = [&](size_t r, VF& s0, VF& s1) HEED_INLINE_LAMBDA {
+      const VF x = hn::Set(d, a[r]);
+      s0 = hn::MulAdd(x, v0, s0);
+      if constexpr (kVectors > 1) s1 = hn::MulAdd(x, v1, s1);
+    };
+    add(0, s00, s01);
+    if constexpr (R > 1) add(1, s10, s11);
+    if constexpr (R > 2) add(2, s20, s21);
+    if constexpr (R > 3) add(3, s30, s31);
+    if constexpr (R > 4) add(4, s40, s41);
+  }
+  const auto store = [&](size_t r, VF s0, VF s1) HEED_INLINE_LAMBDA {
+    hn::StoreU(s0, d, chunk + r * kColumns + c);
+    if constexpr (kVectors > 1) hn::StoreU(s1, d, chunk + r * kColumns + c + lanes);
+  };
+  store(0, s00, s01);
+  if constexpr (R > 1) store(1, s10, s11);
+  if constexpr (R > 2) store(2, s20, s21);
+  if constexpr (R > 3) store(3, s30, s31);
+  if constexpr (R > 4) store(4, s40, s41);
+}
+
+// Each column is a stream: a line of each is turned over, f32 in registers, and multiplied at once.
+// Columns that lie a multiple of 4 KiB apart share a set of L1, which has room for half of kPanel:
+// the second half of them, where they are f32, follows the first 2 KiB later, in other sets.
 template <DType kDType, size_t R>
-void RowsTimesColumns(const FewRows& t, const uint8_t* b, ptrdiff_t b_bytes) {
-  constexpr size_t kBytes = BytesOfElement(kDType), kLine = 64 / kBytes, kAhead = 4 * kLine;
-  Sums sums;
-  WideColumns<kDType, kDType == DType::kF32 ? 1 : kLine> wide;
-  for (size_t c0 = 0; c0 < t.columns; c0 += kPanel) {
-    const uint8_t* columns[kPanel];
-    const float* f32_columns[kPanel];
-    for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
-      columns[c] = b + static_cast<ptrdiff_t>(std::min(c0 + c, t.columns - 1)) * b_bytes;
-      f32_columns[c] = reinterpret_cast<const float*>(columns[c]);
-    }
-    for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
-      const size_t chunk_end = std::min(t.depth, k0 + kSumChunk);
-      for (size_t k = k0; k < chunk_end; k += kLine) {
-        const size_t end = std::min(chunk_end, k + kLine);
-        if (end + kAhead <= t.depth) {
-          for (const uint8_t* column : columns) PrefetchToL1(column + (k + kAhead) * kBytes);
-        }
-        if constexpr (kDType == DType::kF32) {
-          AddColumns<R>(f32_columns, t.a, k, end, k == k0, sums.chunk);
-        } else {
-          wide.Widen(columns, k, end - k);
-          AddColumns<R>(wide.at, t.a + k * R, 0, end - k, k == k0, sums.chunk);
+class RowsTimesColumns {
+  static constexpr bool kWide = kDType == DType::kF32;
+  static constexpr size_t kLine = 64 / BytesOfElement(kDType), kAhead = 4 * kLine;
+  static constexpr bool kHalves = kWide && hn::MaxLanes(DBlocks()) <= kPanel / 2;
+  static constexpr size_t kTogether = kHalves ? kPanel / 2 : kPanel;
+  static constexpr size_t kLater = kHalves ? 2048 / sizeof(float) : 0;
+  using Element = std::conditional_t<kWide, float, uint16_t>;
+
+ public:
+  HWY_INLINE RowsTimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride)
+      : t_(t), b_(static_cast<const Element*>(b)), b_stride_(b_stride) {}
+
+  HWY_INLINE void Run() {
+    for (size_t c0 = 0; c0 < t_.columns; c0 += kPanel) {
+      for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
+        columns_[c] = b_ + static_cast<ptrdiff_t>(std::min(c0 + c, t_.columns - 1)) * b_stride_;
+      }
+      for (size_t k = 0; k < t_.depth + kLater; k += kLine) {
+        if (k < t_.depth) Turn(0, k);
+        if constexpr (kHalves) {
+          if (k >= kLater) Turn(kTogether, k - kLater);
         }
       }
-      sums.Add(R, kPanel, k0 == 0);
+      WriteTotals(t_, sums_.total, c0);
     }
-    WriteTotals(t, sums.total, c0);
   }
-}
+
+ private:
+  // A line of kTogether columns from c on.
+  HWY_INLINE void Turn(size_t c, size_t k) {
+    const size_t begin = k / kSumChunk * kSumChunk;
+    const size_t chunk_end = std::min(t_.depth, begin + kSumChunk);
+    const size_t end = std::min(chunk_end, k + kLine);
+    if (end + kAhead <= t_.depth) {
+      for (size_t i = c; i < c + kTogether; ++i) PrefetchToL1(columns_[i] + k + kAhead);
+    }
+    float* chunk = sums_.chunk + c;
+    if constexpr (kWide) {
+      AddColumns<R>(columns_ + c, kTogether, t_.a, k, end, k == begin, chunk);
+    } else {
+      static_assert(kLine == HalvesPanel::kSteps);
+      panel_.Fill(columns_, k, end - k);
+      const size_t lanes = hn::Lanes(DF());
+      for (size_t i = 0; i < kPanel; i += 2 * lanes) {
+        if (i + 2 * lanes <= kPanel) {
+          AddHalves<kDType, R, 2>(panel_, i, t_.a + k * R, end - k, k == begin, chunk);
+        } else {
+          AddHalves<kDType, R, 1>(panel_, i, t_.a + k * R, end - k, k == begin, chunk);
+        }
+      }
+    }
+    if (end == chunk_end) sums_.Add(R, c, kTogether, begin == 0);
+  }
+
+  const FewRows& t_;
+  const Element* b_;
+  ptrdiff_t b_stride_;
+  const Element* columns_[kPanel];
+  HalvesPanel panel_;
+  Sums sums_;
+};
 
 template <DType kDType>
 void TimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride) {
-  const auto* columns = static_cast<const uint8_t*>(b);
-  const ptrdiff_t b_bytes = b_stride * static_cast<ptrdiff_t>(BytesOfElement(kDType));
   switch (t.rows) {
     case 1:
-      return RowsTimesColumns<kDType, 1>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 1>(t, b, b_stride).Run();
+      break;
     case 2:
-      return RowsTimesColumns<kDType, 2>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 2>(t, b, b_stride).Run();
+      break;
     case 3:
-      return RowsTimesColumns<kDType, 3>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 3>(t, b, b_stride).Run();
+      break;
     case 4:
-      return RowsTimesColumns<kDType, 4>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 4>(t, b, b_stride).Run();
+      break;
     default:
-      return RowsTimesColumns<kDType, 5>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 5>(t, b, b_stride).Run();
   }
 }
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "heed/convert.hpp"
 #include "src/attention/attention.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/convert.h"
 #include "src/base/parallel.h"
 #include "src/cache/kv_cache.h"
 
@@ -70,8 +70,9 @@ TensorView HeadsOf(const TensorView& view, size_t batch, size_t seq, size_t firs
   const ptrdiff_t batch_stride = view.rank == 3 ? view.strides[0] : 0;
   const ptrdiff_t strides[] = {batch_stride, view.strides[view.rank - 2],
                                static_cast<ptrdiff_t>(dim), 1};
-  return TensorView(static_cast<const char*>(view.data) + first * size_of(view.dtype), view.dtype,
-                    shape, 4, strides, 4);
+  const auto* data = static_cast<const char*>(view.data);
+  if (data != nullptr) data += first * size_of(view.dtype);  // a plan that measures has none
+  return TensorView(data, view.dtype, shape, 4, strides, 4);
 }
 
 // RMSNorm of all heads [batch, seq, heads, dim], in place.
@@ -186,8 +187,8 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
 }
 
 AttentionOptions MultiHeadAttention::Impl::OptionsFor(const ForwardOptions& options) const {
-  const auto per_head = [this](const Floats& values) {
-    return values != nullptr ? TensorView(values.get(), {config.num_heads}) : TensorView();
+  const auto per_head = [this](const float* values) {
+    return values != nullptr ? TensorView(values, {config.num_heads}) : TensorView();
   };
   AttentionOptions attention;
   attention.scale = config.scale;
@@ -214,11 +215,12 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
                                            Context::Impl& context, ForwardPlan* plan) const {
   const MultiHeadAttentionConfig& c = config;
   const size_t batch = plan->batch, seq = plan->seq, width = qkv.out();
-  const ForwardMemory memory(batch, seq, width, OwnHeads(options), &arena);
+  plan->own_heads = OwnHeads(options);
+  const ForwardMemory memory(batch, seq, width, plan->own_heads, &arena);
   const MutableTensorView projected(memory.qkv, {batch, seq, width});
   // Heads that are asked for in f32 and are the result are written as f32 first.
   MutableTensorView heads = has_out || !options.context.absent() ? options.context : y;
-  if (OwnHeads(options) > 0) heads = MutableTensorView(memory.heads, {batch, seq, joined()});
+  if (plan->own_heads > 0) heads = MutableTensorView(memory.heads, {batch, seq, joined()});
 
   const size_t k_first = c.num_heads * c.head_dim, v_first = k_first + c.num_kv_heads * c.head_dim;
   plan->q = HeadsOf(projected, batch, seq, 0, c.num_heads, c.head_dim);
@@ -230,7 +232,7 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   for (size_t i = 0; i < qkv.count; ++i) {
     const size_t end = column + qkv.parts[i].out();
     HEED_RETURN_IF_ERROR(PlanProjection(
-        x, qkv.parts[i], qkv.compute[i], qkv_bias ? qkv_bias.get() + column : nullptr,
+        x, qkv.parts[i], qkv.compute[i], qkv_bias != nullptr ? qkv_bias + column : nullptr,
         projected.slice(2, column, end), batch, seq, context, &plan->qkv[i]));
     projection_bytes = std::max(projection_bytes, plan->qkv[i].matmul.bytes);
     column = end;
@@ -253,25 +255,32 @@ Status MultiHeadAttention::Impl::PlanSteps(const TensorView& x, const MutableTen
   } else {
     source.cache = cache;
     source.new_tokens = seq;
+    plan->cache = KvCache::Impl::Of(*options.cache);
+    HEED_RETURN_IF_ERROR(plan->cache->PlanAppend(plan->k, c.values_in_keys ? nullptr : &plan->v,
+                                                 context, &plan->append));
   }
   const MutableTensorView out = Writable(HeadsOf(heads, batch, seq, 0, c.num_heads, c.v_head_dim));
   const NamedView outputs[] = {{"out", &out}};
   HEED_RETURN_IF_ERROR(
       PlanAttention(plan->q, source, out, outputs, OptionsFor(options), context, &plan->attention));
   if (has_out) {
-    HEED_RETURN_IF_ERROR(PlanProjection(heads, out_weights, out_compute, out_bias.get(), y, batch,
-                                        seq, context, &plan->out));
+    HEED_RETURN_IF_ERROR(PlanProjection(heads, out_weights, out_compute, out_bias, y, batch, seq,
+                                        context, &plan->out));
+  } else if (!options.context.absent()) {
+    plan->heads = options.context;
+    plan->y = y;
   }
   const size_t own = arena.used();
-  const size_t steps = std::max({projection_bytes, plan->rope.bytes, plan->hadamard.bytes,
-                                 plan->attention.bytes, plan->out.matmul.bytes});
+  const size_t steps =
+      std::max({projection_bytes, plan->rope.bytes, plan->hadamard.bytes, plan->append.bytes,
+                plan->attention.bytes, plan->out.matmul.bytes});
   if (__builtin_add_overflow(own, steps, &plan->bytes)) plan->bytes = SIZE_MAX;
   return Status();
 }
 
 Status MultiHeadAttention::Impl::PlanForward(const TensorView& x, const MutableTensorView& y,
                                              const ForwardOptions& options, Context::Impl& context,
-                                             ForwardPlan* plan) const {
+                                             ForwardPlan* plan, size_t front_bytes) const {
   HEED_RETURN_IF_ERROR(CheckForward(x, y, options));
   plan->batch = x.rank == 3 ? x.shape[0] : 1;
   plan->seq = x.shape[x.rank - 2];
@@ -279,44 +288,45 @@ Status MultiHeadAttention::Impl::PlanForward(const TensorView& x, const MutableT
   // Where the layer's own memory lies is a part of the steps' plans. So they are made in what it
   // takes, and again should they need more and it moves.
   Arena own;
+  own.Take<char>(front_bytes);
   ForwardMemory(plan->batch, plan->seq, qkv.out(), OwnHeads(options), &own);
   Arena first;  // counts where the context measures
   if (!context.measures) HEED_RETURN_IF_ERROR(context.Reserve(own.used(), &first));
+  first.Take<char>(front_bytes);
   HEED_RETURN_IF_ERROR(PlanSteps(x, y, options, first, context, plan));
   const size_t lists = plan->attention.lists_bytes;
-  HEED_RETURN_IF_ERROR(context.Reserve(plan->bytes, &plan->memory, lists));
+  HEED_RETURN_IF_ERROR(context.Reserve(plan->bytes, &plan->front, lists));
+  plan->memory = plan->front;
+  plan->memory.Take<char>(front_bytes);
   if (plan->memory.IsAt(first)) return Status();
   plan->attention = {};
   return PlanSteps(x, y, options, plan->memory, context, plan);
 }
 
-Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, const MutableTensorView& y,
-                                            const ForwardOptions& options, Context& context) const {
-  Context::Impl& impl = *Context::Impl::Of(context);
-  Arena arena = plan.memory;
-  ForwardMemory(plan.batch, plan.seq, qkv.out(), OwnHeads(options), &arena);
+Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, Arena memory,
+                                            const Context::Impl& context) const {
+  if (plan.empty()) return Status();
+  ForwardMemory(plan.batch, plan.seq, qkv.out(), plan.own_heads, &memory);
   for (size_t i = 0; i < qkv.count; ++i) {
-    HEED_RETURN_IF_ERROR(RunProjection(plan.qkv[i], arena, impl));
+    HEED_RETURN_IF_ERROR(RunProjection(plan.qkv[i], memory, context));
   }
   if (q_norm != nullptr) {
-    HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm.get(), config.norm_eps, impl));
+    HEED_RETURN_IF_ERROR(NormHeads(plan.q, q_norm, config.norm_eps, context));
   }
   if (k_norm != nullptr) {
-    HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm.get(), config.norm_eps, impl));
+    HEED_RETURN_IF_ERROR(NormHeads(plan.k, k_norm, config.norm_eps, context));
   }
-  HEED_RETURN_IF_ERROR(RunRope(plan.rope, arena, impl));
-  HEED_RETURN_IF_ERROR(RunHadamard(plan.hadamard, arena, impl));
-  if (options.cache != nullptr) {
-    KvCache& cache = *options.cache;
-    HEED_RETURN_IF_ERROR(config.values_in_keys ? cache.append(plan.k, context)
-                                               : cache.append(plan.k, plan.v, context));
+  HEED_RETURN_IF_ERROR(RunRope(plan.rope, memory, context));
+  HEED_RETURN_IF_ERROR(RunHadamard(plan.hadamard, memory, context));
+  if (plan.cache != nullptr) {
+    HEED_RETURN_IF_ERROR(plan.cache->RunAppend(plan.append, memory, context));
   }
-  HEED_RETURN_IF_ERROR(RunAttention(plan.attention, arena, impl));
-  if (has_out) return RunProjection(plan.out, arena, impl);
-  return options.context.absent() ? Status() : convert(options.context, y, context);
+  HEED_RETURN_IF_ERROR(RunAttention(plan.attention, memory, context));
+  if (has_out) return RunProjection(plan.out, memory, context);
+  return plan.heads.absent() ? Status() : RunConvert(plan.heads, plan.y, context);
 }
 
-void MultiHeadAttention::Destroy::operator()(Impl* impl) const { Delete(impl); }
+void MultiHeadAttention::Destroy::operator()(Impl* impl) const { Remove(impl); }
 
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,
                                    const ForwardOptions& options, Context& context) const {
@@ -328,7 +338,7 @@ Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView&
   if (plan.empty()) return Status();
   KvCache* cache = options.cache;
   const size_t past = cache != nullptr ? cache->length() : 0;
-  const Status status = impl_->RunForward(plan, y, options, context);
+  const Status status = impl_->RunForward(plan, plan.memory, *Context::Impl::Of(context));
   if (!status.ok() && cache != nullptr) HEED_RETURN_IF_ERROR(cache->truncate(past));
   return status;
 }

@@ -5,11 +5,13 @@
 
 #include <span>
 
+#include "heed/c/rope.h"
 #include "heed/multi_head_attention.hpp"
 #include "src/attention/plan.h"
 #include "src/base/arena.h"
 #include "src/base/context.h"
 #include "src/base/hidden.h"
+#include "src/cache/kv_cache.h"
 #include "src/layer/hadamard.h"
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
@@ -26,6 +28,11 @@ struct ProjectionPlan {
 
 struct ForwardPlan {
   size_t batch = 0, seq = 0;
+  KvCache::Impl* cache = nullptr;  // null: none
+  AppendPlan append;
+  size_t own_heads = 0;  // width of joined heads that are kept in the layer's memory
+  // Joined heads that are the result and were asked for in f32 too, and where they go; or absent.
+  MutableTensorView heads, y;
   TensorView q, k, v;     // [batch, seq, heads, dim], side by side as the projection leaves them
   ProjectionPlan qkv[3];  // of Impl::qkv
   RopePlan rope;
@@ -34,6 +41,7 @@ struct ForwardPlan {
   ProjectionPlan out;
   size_t bytes = 0;  // of memory that the run takes
   Arena memory;      // in which it is
+  Arena front;       // before that, of so many bytes as PlanForward was asked for
 
   bool empty() const { return batch == 0 || seq == 0; }
 };
@@ -50,21 +58,28 @@ struct QkvWeights {
   size_t bytes() const;
 };
 
-struct HEED_HIDDEN MultiHeadAttention::Impl {
+struct HEED_HIDDEN MultiHeadAttention::Impl : Placed {
+  // Null for a layer that was moved from.
+  static const Impl* Of(const MultiHeadAttention& layer) { return layer.impl_.get(); }
+
   MultiHeadAttentionConfig config;
+  heed_rope_options rope_of_c = {};  // what the config that C is given points to
+  heed_rope_scaling scaling_of_c = {};
   QkvWeights qkv;
   PackedMatrix out_weights;
   Compute out_compute = Compute::kF32;
-  // Null: none.
-  Floats qkv_bias;
-  Floats out_bias;
-  Floats q_norm;  // the offset added
-  Floats k_norm;
-  Floats sinks;
-  Floats alibi_slopes;
+  // In the layer's memory; null: none.
+  float* qkv_bias = nullptr;
+  float* out_bias = nullptr;
+  float* q_norm = nullptr;  // the offset added
+  float* k_norm = nullptr;
+  float* sinks = nullptr;
+  float* alibi_slopes = nullptr;
   bool has_out = false;
 
-  Status Create(const MultiHeadAttentionWeights& weights, Context& context);  // of `config`
+  // Of `config`, in the layer's memory, which begins with this. An arena that counts: all but the
+  // elements of weights is checked, and nothing is made.
+  Status Create(const MultiHeadAttentionWeights& weights, Arena* arena, Context& context);
   size_t d_out() const;
   size_t bytes() const;
   size_t joined() const { return config.num_heads * config.v_head_dim; }  // width of all heads
@@ -74,9 +89,9 @@ struct HEED_HIDDEN MultiHeadAttention::Impl {
   // Checks everything, fills `plan` and takes its memory, so that no step of the run fails but for
   // a pool that does not call its workers.
   Status PlanForward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
-                     Context::Impl& context, ForwardPlan* plan) const;
-  Status RunForward(const ForwardPlan& plan, const MutableTensorView& y,
-                    const ForwardOptions& options, Context& context) const;
+                     Context::Impl& context, ForwardPlan* plan, size_t front_bytes = 0) const;
+  // `memory` is the plan's.
+  Status RunForward(const ForwardPlan& plan, Arena memory, const Context::Impl& context) const;
 
  private:
   Status PlanSteps(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,

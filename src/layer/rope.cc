@@ -52,12 +52,13 @@ Status CheckRotated(const TensorView& x, const MutableTensorView& y) {
 
 // The memory of a run, laid out in an arena.
 struct RopeMemory {
-  double* frequencies;
+  double *factor, *frequencies;
   float* angles;  // [workers][rope_dim]: a token's cosines, then its sines
   float* rows;    // [workers][head_dim]: a head in f32; null where x and y are
 
   RopeMemory(const RopePlan& plan, Arena* arena)
-      : frequencies(arena->Take<double>(plan.rope_dim / 2)),
+      : factor(arena->Take<double>(size_t{1})),
+        frequencies(arena->Take<double>(plan.rope_dim / 2)),
         angles(arena->Take<float>(plan.workers, plan.rope_dim)),
         rows(arena->TakeIf<float>(plan.x.dtype != DType::kF32 || plan.y.dtype != DType::kF32,
                                   plan.workers, plan.x.dim)) {}
@@ -142,7 +143,9 @@ Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) 
   const RopeMemory memory(plan, &arena);
   const HeadsView &x = plan.x, &y = plan.y;
   const size_t pairs = plan.rope_dim / 2;
-  const double factor = RopeFrequencies(plan.options, plan.rope_dim, memory.frequencies);
+  HEED_RETURN_IF_ERROR(Once(context, [&] {
+    *memory.factor = RopeFrequencies(plan.options, plan.rope_dim, memory.frequencies);
+  }));
   const RowReader read(*context.widen, x.dtype, 1);
   const RowWriter write = RowWriterOf(*context.widen, y.dtype);
   const auto rotate = plan.options.interleaved ? context.rope->interleaved : context.rope->half;
@@ -152,7 +155,7 @@ Status RunRope(const RopePlan& plan, Arena arena, const Context::Impl& context) 
     const size_t b = token / x.len, i = token % x.len;
     const auto position = plan.positions.absent() ? static_cast<int32_t>(plan.first_position + i)
                                                   : PositionAt(plan.positions, b, i);
-    RopeAngles(position, memory.frequencies, factor, pairs, cos, sin);
+    RopeAngles(position, memory.frequencies, *memory.factor, pairs, cos, sin);
     if (memory.rows != nullptr) {
       float* row = memory.rows + worker * x.dim;
       for (size_t h = 0; h < x.heads; ++h) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <new>
 #include <utility>
 
 #include "heed/convert.hpp"
@@ -143,13 +144,9 @@ Status CheckConfig(MultiHeadAttentionConfig* c) {
   return CheckScores(*c);
 }
 
-// A context that measures goes through all that is packed.
-Status UnlessMeasured(const Status& status) {
-  return status.code() == StatusCode::kMeasured ? Status() : status;
-}
-
 // Biases side by side, 0 where there is none; null when none is given.
-Status JoinBiases(const Projection* projections, size_t count, Context& context, Floats* joined) {
+Status JoinBiases(const Projection* projections, size_t count, Arena* arena, Context& context,
+                  float** joined) {
   bool any = false;
   size_t total = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -157,31 +154,29 @@ Status JoinBiases(const Projection* projections, size_t count, Context& context,
     total += projections[i].out;
   }
   if (!any) return Status();
-  *joined = AllocateFloats(total);
-  if (*joined == nullptr) return OutOfMemory("biases", total, sizeof(float));
-  std::fill_n(joined->get(), total, 0.0f);
-  float* to = joined->get();
+  float* to = *joined = arena->Take<float>(total);
+  if (arena->counts()) return Status();
+  std::fill_n(to, total, 0.0f);
   for (size_t i = 0; i < count; to += projections[i].out, ++i) {
     if (projections[i].weights->bias.absent()) continue;
-    HEED_RETURN_IF_ERROR(UnlessMeasured(convert(
-        projections[i].weights->bias, MutableTensorView(to, {projections[i].out}), context)));
+    HEED_RETURN_IF_ERROR(convert(projections[i].weights->bias,
+                                 MutableTensorView(to, {projections[i].out}), context));
   }
   return Status();
 }
 
 // A vector of the layer's own: `view` with `offset` added; null when it is absent.
-Status CopyVector(const char* name, const TensorView& view, size_t size, float offset,
-                  Context& context, Floats* copy) {
+Status CopyVector(const char* name, const TensorView& view, size_t size, float offset, Arena* arena,
+                  Context& context, float** copy) {
   if (view.absent()) return Status();
   HEED_RETURN_IF_ERROR(CheckFloatInput(name, view, 1, 1));
   if (view.shape[0] != size) {
     return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be [%zu]", name,
                          ShapeText(view).text, size);
   }
-  *copy = AllocateFloats(size);
-  if (*copy == nullptr) return OutOfMemory(name, size * sizeof(float));
-  HEED_RETURN_IF_ERROR(
-      UnlessMeasured(convert(view, MutableTensorView(copy->get(), {size}), context)));
+  *copy = arena->Take<float>(size);
+  if (arena->counts()) return Status();
+  HEED_RETURN_IF_ERROR(convert(view, MutableTensorView(*copy, {size}), context));
   for (size_t i = 0; i < size; ++i) (*copy)[i] = offset + (*copy)[i];
   return Status();
 }
@@ -191,33 +186,55 @@ bool OneProduct(const LinearWeights& a, const LinearWeights& b) {
          a.storage.group == b.storage.group && a.compute == b.compute;
 }
 
-// `packed` = the projections' weights side by side; an error names the projection.
-Status Pack(const Projection* projections, size_t count, WeightLayout layout, Context& context,
-            PackedMatrix* packed) {
-  if (projections[0].weights->packed != nullptr) {
-    Result<PackedMatrix> borrowed = PackedMatrix::Impl::Borrow(*projections[0].weights->packed);
-    HEED_RETURN_IF_ERROR(borrowed.status());
-    *packed = std::move(*borrowed);
+// As a Status that names a projection.
+Status OfWeight(const Projection& projection, const Status& status) {
+  if (status.ok()) return status;
+  return Status::Error(status.code(), "%s.weight: %s", projection.name, status.message());
+}
+
+// `packed` = the projections' weights side by side, in the arena; an error names the projection.
+Status Pack(const Projection* projections, size_t count, WeightLayout layout, Arena* arena,
+            Context& context, PackedMatrix* packed) {
+  if (const PackedMatrix* given = projections[0].weights->packed; given != nullptr) {
+    Arena of_matrix;
+    const PackedMatrix::Impl borrowed = PackedMatrix::Impl::Borrowed(*given);
+    borrowed.LayOut(&of_matrix);
+    const size_t bytes = of_matrix.used();
+    void* memory = arena->Take<uint8_t>(bytes);
+    if (arena->counts()) return Status();
+    Result<PackedMatrix> matrix = PackedMatrix::Impl::Make(borrowed, {memory, bytes});
+    HEED_RETURN_IF_ERROR(matrix.status());
+    *packed = std::move(*matrix);
     return Status();
   }
+  const PackOptions& storage = projections[0].weights->storage;
   TensorView views[3];
   for (size_t i = 0; i < count; ++i) views[i] = projections[i].weights->weight;
-  Result<PackedMatrix> matrix =
-      PackedMatrix::pack(views, count, layout, projections[0].weights->storage, context);
-  if (matrix.status().code() == StatusCode::kMeasured) return Status();
-  if (!matrix.ok()) {
-    for (size_t i = 0; count > 1 && i < count; ++i) {  // which of them is it?
-      HEED_RETURN_IF_ERROR(Pack(projections + i, 1, layout, context, packed));
-    }
-    return Status::Error(matrix.status().code(), "%s.weight: %s", projections[0].name,
-                         matrix.status().message());
+  PackedMatrix::Impl described;
+  Arena of_matrix;
+  HEED_RETURN_IF_ERROR(OfWeight(projections[0], described.Describe(views, count, layout, storage)));
+  described.LayOut(&of_matrix);
+  const size_t bytes = of_matrix.used();
+  const Memory memory = {arena->Take<uint8_t>(bytes), bytes};
+  if (Context::Impl::Of(context)->measures) {  // goes through all that is packed
+    const Status status = PackedMatrix::pack(views, count, layout, storage, context).status();
+    if (status.code() == StatusCode::kMeasured) return Status();
+    return OfWeight(projections[0], status);
   }
+  if (arena->counts()) return Status();
+  Result<PackedMatrix> matrix = PackedMatrix::pack(views, count, layout, storage, memory, context);
+  for (size_t i = 0; !matrix.ok() && count > 1 && i < count; ++i) {  // which of them is it?
+    const Status alone =
+        PackedMatrix::pack(views + i, 1, layout, storage, memory, context).status();
+    HEED_RETURN_IF_ERROR(OfWeight(projections[i], alone));
+  }
+  HEED_RETURN_IF_ERROR(OfWeight(projections[0], matrix.status()));
   *packed = std::move(*matrix);
   return Status();
 }
 
 Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
-               Context& context, QkvWeights* packed, Floats* bias) {
+               Arena* arena, Context& context, QkvWeights* packed, float** bias) {
   const size_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim,
                v = c.values_in_keys ? 0 : c.num_kv_heads * c.v_head_dim;
   const bool fused = IsGiven(weights.qkv);
@@ -243,14 +260,14 @@ Status PackQkv(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
       ++end;
     }
     packed->compute[packed->count] = projections[first].weights->compute;
-    HEED_RETURN_IF_ERROR(Pack(projections + first, end - first, weights.layout, context,
+    HEED_RETURN_IF_ERROR(Pack(projections + first, end - first, weights.layout, arena, context,
                               &packed->parts[packed->count++]));
   }
-  return JoinBiases(projections, count, context, bias);
+  return JoinBiases(projections, count, arena, context, bias);
 }
 
 Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights,
-               Context& context, PackedMatrix* packed, Floats* bias) {
+               Arena* arena, Context& context, PackedMatrix* packed, float** bias) {
   const size_t out_dim = weights.layout == WeightLayout::kInOut ? 1 : 0;
   const LinearWeights& given = weights.out;
   const size_t d_out = given.packed != nullptr ? given.packed->out() : given.weight.shape[out_dim];
@@ -262,8 +279,8 @@ Status PackOut(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeight
                          given.packed != nullptr ? "packed" : "weight",
                          given.packed != nullptr ? "[.., 0]" : ShapeText(given.weight).text);
   }
-  HEED_RETURN_IF_ERROR(Pack(&out, 1, weights.layout, context, packed));
-  return JoinBiases(&out, 1, context, bias);
+  HEED_RETURN_IF_ERROR(Pack(&out, 1, weights.layout, arena, context, packed));
+  return JoinBiases(&out, 1, arena, context, bias);
 }
 
 }  // namespace
@@ -280,24 +297,34 @@ size_t QkvWeights::bytes() const {
   return sum;
 }
 
-Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights,
+Status MultiHeadAttention::Impl::Create(const MultiHeadAttentionWeights& weights, Arena* arena,
                                         Context& context) {
   HEED_RETURN_IF_ERROR(CheckConfig(&config));
   HEED_RETURN_IF_ERROR(CheckLayout(weights.layout));
   const MultiHeadAttentionConfig& c = config;
-  const float offset = c.norm_weight_offset;
-  HEED_RETURN_IF_ERROR(CopyVector("q_norm", weights.q_norm, c.head_dim, offset, context, &q_norm));
-  HEED_RETURN_IF_ERROR(CopyVector("k_norm", weights.k_norm, c.head_dim, offset, context, &k_norm));
-  HEED_RETURN_IF_ERROR(CopyVector("sinks", weights.sinks, c.num_heads, 0.0f, context, &sinks));
-  HEED_RETURN_IF_ERROR(
-      CopyVector("alibi_slopes", weights.alibi_slopes, c.num_heads, 0.0f, context, &alibi_slopes));
+  (void)arena->Take<Impl>();
+  const struct {
+    const char* name;
+    const TensorView* view;
+    size_t size;
+    float offset;
+    float** copy;
+  } vectors[] = {
+      {"q_norm", &weights.q_norm, c.head_dim, c.norm_weight_offset, &q_norm},
+      {"k_norm", &weights.k_norm, c.head_dim, c.norm_weight_offset, &k_norm},
+      {"sinks", &weights.sinks, c.num_heads, 0.0f, &sinks},
+      {"alibi_slopes", &weights.alibi_slopes, c.num_heads, 0.0f, &alibi_slopes},
+  };
+  for (const auto& v : vectors) {
+    HEED_RETURN_IF_ERROR(CopyVector(v.name, *v.view, v.size, v.offset, arena, context, v.copy));
+  }
   has_out = IsGiven(weights.out);
   if (!has_out && !weights.out.bias.absent()) {
     return Status::Error(StatusCode::kInvalidArgument, "out.bias: is given without out.weight");
   }
-  HEED_RETURN_IF_ERROR(PackQkv(c, weights, context, &qkv, &qkv_bias));
+  HEED_RETURN_IF_ERROR(PackQkv(c, weights, arena, context, &qkv, &qkv_bias));
   if (has_out) out_compute = weights.out.compute;
-  return has_out ? PackOut(c, weights, context, &out_weights, &out_bias) : Status();
+  return has_out ? PackOut(c, weights, arena, context, &out_weights, &out_bias) : Status();
 }
 
 size_t MultiHeadAttention::Impl::d_out() const {
@@ -311,17 +338,51 @@ size_t MultiHeadAttention::Impl::bytes() const {
   return qkv.bytes() + out_weights.bytes() + vectors * sizeof(float);
 }
 
+Result<size_t> MultiHeadAttention::memory_bytes(const MultiHeadAttentionConfig& config,
+                                                const MultiHeadAttentionWeights& weights,
+                                                Context& context) {
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
+  Impl counted;
+  counted.config = config;
+  Arena arena;
+  HEED_RETURN_IF_ERROR(counted.Create(weights, &arena, context));
+  return arena.used();
+}
+
+Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
+                                                      const MultiHeadAttentionWeights& weights,
+                                                      const Memory& memory, Context& context) {
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
+  const Result<size_t> bytes = memory_bytes(config, weights, context);
+  HEED_RETURN_IF_ERROR(bytes.status());
+  if (Context::Impl::Of(context)->measures) return Context::Impl::Measured();
+  HEED_RETURN_IF_ERROR(CheckMemory(memory, *bytes));
+  MultiHeadAttention layer;
+  layer.impl_.reset(new (memory.data) Impl);
+  layer.impl_->config = config;
+  Arena arena(memory.data);
+  HEED_RETURN_IF_ERROR(layer.impl_->Create(weights, &arena, context));
+  return layer;
+}
+
 Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
                                                       const MultiHeadAttentionWeights& weights,
                                                       Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
-  MultiHeadAttention layer;
-  layer.impl_.reset(New<MultiHeadAttention::Impl>());
-  if (layer.impl_ == nullptr) return OutOfMemory("layer", sizeof(Impl));
-  layer.impl_->config = config;
-  HEED_RETURN_IF_ERROR(layer.impl_->Create(weights, context));
+  const Result<size_t> bytes = memory_bytes(config, weights, context);
+  HEED_RETURN_IF_ERROR(bytes.status());
   if (Context::Impl::Of(context)->measures) return Context::Impl::Measured();
+  void* memory = Allocate(*bytes);
+  if (memory == nullptr) return OutOfMemory("layer", *bytes);
+  Result<MultiHeadAttention> layer = create(config, weights, {memory, *bytes}, context);
+  if (layer.ok()) {
+    layer->impl_->on_heap = true;
+  } else {
+    Free(memory);
+  }
   return layer;
 }
 

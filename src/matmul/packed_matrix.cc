@@ -261,12 +261,6 @@ Result<PackedMatrix> PackedMatrix::Impl::Make(const Impl& described, const Memor
   return matrix;
 }
 
-Result<PackedMatrix> PackedMatrix::Impl::Borrow(const PackedMatrix& of) {
-  Impl described = *Of(of);
-  described.own = nullptr;
-  return Make(described, {});
-}
-
 // Rows [row, row + rows) of a panel, `row` even.
 void PackedMatrix::Impl::StoreCodes(size_t panel, size_t row, size_t rows,
                                     const int8_t* codes) const {
@@ -470,6 +464,51 @@ void ForEachColumn(const QuantizedView* b, size_t count, WeightLayout layout, si
   }
 }
 
+// Codes of a panel's columns, which are read row by row.
+struct CodeColumns {
+  size_t count = 0, done = 0;  // columns, and rows of them that were taken
+  const int8_t* from[kPanel] = {};
+  ptrdiff_t step[kPanel] = {};
+  int8_t least[kPanel] = {}, most[kPanel] = {};
+
+  void Add(size_t lane, const TensorView& codes, WeightLayout layout, size_t row, size_t column) {
+    step[lane] = codes.strides[InDim(layout)];
+    from[lane] = static_cast<const int8_t*>(codes.data) + static_cast<ptrdiff_t>(row) * step[lane] +
+                 static_cast<ptrdiff_t>(column) * codes.strides[1 - InDim(layout)];
+    count = lane + 1;
+  }
+  // The next `rows` rows, times a sign for each column.
+  void Take(size_t rows, const int8_t* sign, int8_t* to) {
+    // Copies, which stores of codes can't change.
+    const int8_t* at[kPanel];
+    int8_t signs[kPanel], low[kPanel], high[kPanel];
+    std::copy_n(from, kPanel, at);
+    std::copy_n(sign, kPanel, signs);
+    std::copy_n(least, kPanel, low);
+    std::copy_n(most, kPanel, high);
+    bool side_by_side = count == kPanel;
+    for (size_t c = 1; side_by_side && c < kPanel; ++c) {
+      side_by_side = at[c] == at[0] + c && step[c] == step[0];
+    }
+    for (size_t k = done; k < done + rows; ++k, to += kPanel) {
+      int8_t line[kPanel] = {};
+      if (side_by_side) {
+        std::memcpy(line, at[0] + static_cast<ptrdiff_t>(k) * step[0], kPanel);
+      } else {
+        for (size_t c = 0; c < count; ++c) line[c] = at[c][static_cast<ptrdiff_t>(k) * step[c]];
+      }
+      for (size_t c = 0; c < kPanel; ++c) {
+        low[c] = std::min(low[c], line[c]);
+        high[c] = std::max(high[c], line[c]);
+        to[c] = static_cast<int8_t>(line[c] * signs[c]);
+      }
+    }
+    done += rows;
+    std::copy_n(low, kPanel, least);
+    std::copy_n(high, kPanel, most);
+  }
+};
+
 }  // namespace
 
 Status PackedMatrix::Impl::Describe(const QuantizedView* b, size_t count, WeightLayout layout,
@@ -498,14 +537,14 @@ Status PackedMatrix::Impl::Pack(const QuantizedView* b, size_t count, WeightLayo
       ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t panel, size_t) {
         const size_t begin = panel * kPanel, end = begin + kPanel;
         // What codes of a group of kPackRows are multiplied by, see below.
-        int signs[kPackRows / kLeastGroup][kPanel] = {};
+        int8_t signs[kPackRows / kLeastGroup][kPanel] = {};
         for (size_t row = 0; row < in; row += kPackRows) {
           const size_t rows = std::min(kPackRows, in - row);
           int8_t codes[kPackRows * kPanel] = {};
           for (size_t k = row; k < row + rows; k += group_steps()) {
             if (group == 0 && row > 0) break;
             float scales[kPanel] = {};
-            int* sign = signs[(k - row) / group_steps()];
+            int8_t* sign = signs[(k - row) / group_steps()];
             ForEachColumn(b, count, layout, begin, end, [&](size_t i, size_t column, size_t lane) {
               const float scale = ScaleOf(b[i].scales, layout, k / group_steps(), column);
               const bool exact = dtype == DType::kInt8 || ToFloat(ToF16(scale)) == scale;
@@ -518,18 +557,20 @@ Status PackedMatrix::Impl::Pack(const QuantizedView* b, size_t count, WeightLayo
             });
             StoreScales(panel, k, scales);
           }
+          CodeColumns columns;
           ForEachColumn(b, count, layout, begin, end, [&](size_t i, size_t column, size_t lane) {
-            const TensorView& part = b[i].codes;
-            const ptrdiff_t step = part.strides[InDim(layout)];
-            const auto* from = static_cast<const int8_t*>(part.data) +
-                               static_cast<ptrdiff_t>(row) * step +
-                               static_cast<ptrdiff_t>(column) * part.strides[1 - InDim(layout)];
-            for (size_t k = 0; k < rows; ++k, from += step) {
-              if (*from < lowest || *from > highest) bad_codes.Report(begin + lane);
-              const int sign = signs[group == 0 ? 0 : k / group][lane];
-              codes[k * kPanel + lane] = static_cast<int8_t>(*from * sign);
-            }
+            columns.Add(lane, b[i].codes, layout, row, column);
           });
+          for (size_t k = 0; k < rows;) {
+            const size_t steps = group == 0 ? rows : std::min(group, rows - k);
+            columns.Take(steps, signs[group == 0 ? 0 : k / group], codes + k * kPanel);
+            k += steps;
+          }
+          for (size_t lane = 0; lane < columns.count; ++lane) {
+            if (columns.least[lane] < lowest || columns.most[lane] > highest) {
+              bad_codes.Report(begin + lane);
+            }
+          }
           StoreCodes(panel, row, rows, codes);
         }
       }));

@@ -78,8 +78,12 @@ struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout, Placed {
   static Result<PackedMatrix> MakePacked(const View* b, size_t count, WeightLayout layout,
                                          const PackOptions& options, const Memory& memory,
                                          Context& context);
-  // A matrix whose data are `of`'s.
-  static Result<PackedMatrix> Borrow(const PackedMatrix& of);
+  // What describes a matrix whose data are `of`'s.
+  static Impl Borrowed(const PackedMatrix& of) {
+    Impl described = *Of(of);
+    described.own = nullptr;
+    return described;
+  }
 
  private:
   struct Tasks {

@@ -92,7 +92,7 @@ struct World {
     heed_packed_matrix_pack(&a, 1, HEED_WEIGHT_LAYOUT_IN_OUT, nullptr, nullptr, context, &packed,
                             &error);
     heed_packed_matrix_save(packed, saved, sizeof(saved), &error);
-    heed_multi_head_attention_create(&config, &weights, context, &layer, &error);
+    heed_multi_head_attention_create(&config, &weights, nullptr, context, &layer, &error);
     REQUIRE(std::string(error.message).empty());
   }
   ~World() {
@@ -272,10 +272,20 @@ const BadCall kNulls[] = {
     CALL(heed_dequantize, "context", &w.code_tensor, &w.scales, 0, &w.c, nullptr),
     CALL(heed_storage_error, "b", nullptr, 0, nullptr, nullptr, nullptr, w.context),
     CALL(heed_storage_error, "context", &w.a, 0, nullptr, nullptr, nullptr, nullptr),
-    CALL(heed_multi_head_attention_create, "config", nullptr, &w.weights, w.context, &w.layer),
-    CALL(heed_multi_head_attention_create, "weights", &w.config, nullptr, w.context, &w.layer),
-    CALL(heed_multi_head_attention_create, "context", &w.config, &w.weights, nullptr, &w.layer),
-    CALL(heed_multi_head_attention_create, "layer", &w.config, &w.weights, w.context, nullptr),
+    CALL(heed_multi_head_attention_create, "config", nullptr, &w.weights, nullptr, w.context, &w.layer),
+    CALL(heed_multi_head_attention_create, "weights", &w.config, nullptr, nullptr, w.context, &w.layer),
+    CALL(heed_multi_head_attention_create, "context", &w.config, &w.weights, nullptr, nullptr, &w.layer),
+    CALL(heed_multi_head_attention_create, "layer", &w.config, &w.weights, nullptr, w.context, nullptr),
+    CALL(heed_multi_head_attention_create, "memory", &w.config, &w.weights, &w.no_memory, w.context, &w.layer),
+    CALL(heed_multi_head_attention_memory_bytes, "config", nullptr, &w.weights, w.context, &w.bytes),
+    CALL(heed_multi_head_attention_memory_bytes, "weights", &w.config, nullptr, w.context, &w.bytes),
+    CALL(heed_multi_head_attention_memory_bytes, "context", &w.config, &w.weights, nullptr, &w.bytes),
+    CALL(heed_multi_head_attention_memory_bytes, "bytes", &w.config, &w.weights, w.context, nullptr),
+    CALL(heed_region_forward, "layer", nullptr, &w.a, &w.c, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_forward, "x", w.layer, nullptr, &w.c, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_forward, "y", w.layer, &w.a, nullptr, nullptr, 1, w.context, &w.region),
+    CALL(heed_region_forward, "context", w.layer, &w.a, &w.c, nullptr, 1, nullptr, &w.region),
+    CALL(heed_region_forward, "region", w.layer, &w.a, &w.c, nullptr, 1, w.context, nullptr),
     CALL(heed_multi_head_attention_forward, "layer", nullptr, &w.a, &w.c, nullptr, w.context),
     CALL(heed_multi_head_attention_forward, "x", w.layer, nullptr, &w.c, nullptr, w.context),
     CALL(heed_multi_head_attention_forward, "y", w.layer, &w.a, nullptr, nullptr, w.context),
@@ -448,8 +458,8 @@ TEST_CASE("constants that do not exist are refused, and no larger number is cut 
     heed_multi_head_attention_weights weights = w.weights;
     weights.layout = none;
     heed_multi_head_attention* layer = nullptr;
-    CHECK(heed_multi_head_attention_create(&w.config, &weights, w.context, &layer, &error) ==
-          HEED_INVALID_ARGUMENT);
+    CHECK(heed_multi_head_attention_create(&w.config, &weights, nullptr, w.context, &layer,
+                                           &error) == HEED_INVALID_ARGUMENT);
     CHECK(Begins(error, "layout"));
     heed_pack_options pack = Made(heed_pack_options_init);
     pack.dtype = none;
@@ -532,8 +542,8 @@ TEST_CASE("a layer's config leads to the rope that the layer keeps") {
   rope.scaling = &scaling;
   w.config.rope = &rope;
   heed_multi_head_attention* layer = nullptr;
-  REQUIRE(heed_multi_head_attention_create(&w.config, &w.weights, w.context, &layer, &error) ==
-          HEED_OK);
+  REQUIRE(heed_multi_head_attention_create(&w.config, &w.weights, nullptr, w.context, &layer,
+                                           &error) == HEED_OK);
   rope.theta = scaling.factor = 77;  // the caller's own, and not looked at any more
   auto config = Made(heed_multi_head_attention_config_init);
   CHECK(heed_multi_head_attention_get_config(layer, &config, &error) == HEED_OK);
@@ -544,7 +554,8 @@ TEST_CASE("a layer's config leads to the rope that the layer keeps") {
   CHECK(config.rope->scaling->factor == 8);
   // It is a config to make another layer with.
   heed_multi_head_attention* same = nullptr;
-  CHECK(heed_multi_head_attention_create(&config, &w.weights, w.context, &same, &error) == HEED_OK);
+  CHECK(heed_multi_head_attention_create(&config, &w.weights, nullptr, w.context, &same, &error) ==
+        HEED_OK);
   heed_multi_head_attention_destroy(same);
   heed_multi_head_attention_destroy(layer);
 }

@@ -1,7 +1,5 @@
 #include "test/c/calls.h"
 
-#include <stdlib.h>
-
 // A tensor of contiguous memory.
 static heed_tensor Of(const void* data, heed_dtype dtype, size_t rank, const size_t* sizes) {
   heed_tensor tensor;
@@ -241,17 +239,18 @@ heed_status CallMatmul(Inputs* in, float* c_data) {
   return heed_matmul(&a, &b, &c, &options, in->context, &in->error);
 }
 
+static _Alignas(HEED_MEMORY_ALIGNMENT) unsigned char memory_of_context[1 << 20],
+    memory_of_cache[1 << 16], memory_of_matrix[1 << 16];
+
 static heed_status SaveAndMap(Inputs* in, const heed_packed_matrix* packed, const heed_tensor* a,
                               const heed_tensor* c) {
   const size_t bytes = heed_packed_matrix_saved_bytes(packed);
-  void* memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
-  if (memory == NULL) return HEED_OUT_OF_MEMORY;
-  heed_status status = heed_packed_matrix_save(packed, memory, bytes, &in->error);
-  heed_packed_matrix* mapped = NULL;
-  if (status == HEED_OK) status = heed_packed_matrix_map(memory, bytes, NULL, &mapped, &in->error);
-  if (status == HEED_OK) status = heed_matmul_packed(a, mapped, c, NULL, in->context, &in->error);
+  if (bytes > sizeof memory_of_matrix) return HEED_OUT_OF_MEMORY;
+  RETURN_IF_ERROR(heed_packed_matrix_save(packed, memory_of_matrix, bytes, &in->error));
+  heed_packed_matrix* mapped;
+  RETURN_IF_ERROR(heed_packed_matrix_map(memory_of_matrix, bytes, NULL, &mapped, &in->error));
+  const heed_status status = heed_matmul_packed(a, mapped, c, NULL, in->context, &in->error);
   heed_packed_matrix_destroy(mapped);
-  free(memory);
   return status;
 }
 
@@ -397,9 +396,6 @@ heed_status CallRegions(Inputs* in, float* out_data, float* c_data) {
   return status;
 }
 
-static _Alignas(HEED_MEMORY_ALIGNMENT) unsigned char memory_of_context[1 << 20],
-    memory_of_cache[1 << 16], memory_of_matrix[1 << 16];
-
 // What a call with these tensors needs.
 static heed_status Measure(Inputs* in, const heed_kv_cache_config* config,
                            const heed_packed_matrix* matrix, size_t* bytes) {
@@ -526,7 +522,7 @@ heed_status CallLayer(Inputs* in, LayerResults* results) {
   weights.k_norm = &norm;
   heed_multi_head_attention* layer;
   RETURN_IF_ERROR(
-      heed_multi_head_attention_create(&config, &weights, in->context, &layer, &in->error));
+      heed_multi_head_attention_create(&config, &weights, NULL, in->context, &layer, &in->error));
   heed_kv_cache* cache = NULL;
   heed_status status = heed_multi_head_attention_create_cache(layer, 1, Q_LEN, &cache, &in->error);
   if (status == HEED_OK) status = Forward(in, layer, cache, results);

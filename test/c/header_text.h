@@ -20,8 +20,8 @@ inline std::vector<Match> Matches(const std::string& text, const std::regex& wha
 }
 
 // Without comments.
-inline std::string Code(const char* text) {
-  return std::regex_replace(std::string(text), std::regex("//[^\n]*"), "");
+inline std::string Code(const std::string& text) {
+  return std::regex_replace(text, std::regex("//[^\n]*"), "");
 }
 
 // What ends in `head`, whose group is a name, and goes on to the brace that closes it.

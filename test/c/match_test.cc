@@ -34,7 +34,7 @@ std::map<std::string, Names> StructsOf(const std::string& text, const std::regex
 }
 
 std::map<std::string, Names> StructsOfC() {
-  auto structs = StructsOf(Code(kHeadersOfC), std::regex("\ntypedef struct heed_(\\w+) \\{"));
+  auto structs = StructsOf(Code(HeadersOfC()), std::regex("\ntypedef struct heed_(\\w+) \\{"));
   for (auto& [name, fields] : structs) {
     fields.erase(std::remove_if(fields.begin(), fields.end(),
                                 [](const std::string& field) {
@@ -50,7 +50,7 @@ std::map<std::string, Names> StructsOfC() {
 }
 
 std::map<std::string, Names> StructsOfCpp() {
-  auto structs = StructsOf(Code(kHeadersOfCpp), std::regex("\nstruct (?:HEED_API )?(\\w+) \\{"));
+  auto structs = StructsOf(Code(HeadersOfCpp()), std::regex("\nstruct (?:HEED_API )?(\\w+) \\{"));
   for (const char* name : {"f16", "bf16", "tensorview"}) REQUIRE(structs.erase(name) == 1);
   return structs;
 }
@@ -59,12 +59,15 @@ TEST_CASE("structs of C and of C++ have the same fields in the same order") {
   const auto c = StructsOfC(), cpp = StructsOfCpp();
   CHECK(c.at("attentionoptions").size() > 20);
   CHECK(c.at("contextoptions").size() > 4);
-  for (const auto& [name, fields] : c) {
+  for (const auto& entry : c) {
+    const auto& name = entry.first;
+    const auto& fields = entry.second;
     INFO("a struct of C: " << name);
     REQUIRE(cpp.count(name) == 1);
     CHECK(fields == cpp.at(name));
   }
-  for (const auto& [name, fields] : cpp) {
+  for (const auto& entry : cpp) {
+    const auto& name = entry.first;
     INFO("a struct of C++: " << name);
     CHECK(c.count(name) == 1);
   }
@@ -72,7 +75,7 @@ TEST_CASE("structs of C and of C++ have the same fields in the same order") {
 
 // Enumerators and constants by name, without the HEED_ of C.
 std::map<std::string, long> ConstantsOfC() {
-  const std::string code = Code(kHeadersOfC);
+  const std::string code = Code(HeadersOfC());
   std::map<std::string, long> constants;
   for (const Match& found : Matches(code, std::regex("\\bHEED_(\\w+) = (-?\\d+)"))) {
     constants[Plain(found[1])] = std::stol(found[2]);
@@ -81,7 +84,7 @@ std::map<std::string, long> ConstantsOfC() {
 }
 
 std::map<std::string, long> ConstantsOfCpp() {
-  const std::string code = Code(kHeadersOfCpp);
+  const std::string code = Code(HeadersOfCpp());
   std::map<std::string, long> constants;
   for (const Match& found :
        Matches(code, std::regex("\ninline constexpr \\w+ k(\\w+) = (\\d+);"))) {
@@ -104,7 +107,7 @@ TEST_CASE("constants of C and of C++ have the same values") {
   CHECK(c.size() > 30);
   CHECK(c == ConstantsOfCpp());
   // Other enums would have another size than C's.
-  const std::string code = Code(kHeadersOfCpp);
+  const std::string code = Code(HeadersOfCpp());
   CHECK(Matches(code, std::regex("\nenum class")).size() ==
         Matches(code, std::regex("\nenum class \\w+ : int32_t \\{")).size());
 }
@@ -126,7 +129,7 @@ const std::map<std::string, std::string>& Renamed() {
 
 // Of classes the public ones, with the class's name before them.
 Names FunctionsOfCpp() {
-  const std::string code = Code(kHeadersOfCpp);
+  const std::string code = Code(HeadersOfCpp());
   Names functions;
   for (const Match& found : Matches(code, std::regex("\n(?:HEED_API )?[\\w:<>]+[ *&]+(\\w+)\\("))) {
     functions.push_back(found[1]);
@@ -142,7 +145,7 @@ Names FunctionsOfCpp() {
 }
 
 TEST_CASE("C has every function of C++") {
-  const std::string c = Code(kHeadersOfC);
+  const std::string c = Code(HeadersOfC());
   std::map<std::string, bool> has;
   for (const Match& found : Matches(c, std::regex("\\bheed_(\\w+)\\(")))
     has[Plain(found[1])] = true;

@@ -59,7 +59,6 @@ HEED_API heed_status heed_merge_attention(const heed_attention_state* parts, siz
 //   lse_a, lse_b, lse  f32 [batch, num_heads, q_len]; lse may be null, or lse_a or lse_b itself
 // Results must not overlap otherwise. A side whose lse is -inf contributes nothing. Errors:
 // HEED_INVALID_ARGUMENT, HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (workspace: two rows of f32).
-// (In C++ this is the other merge_attention.)
 HEED_API heed_status heed_merge_attention_results(const heed_tensor* out_a,
                                                   const heed_tensor* lse_a,
                                                   const heed_tensor* out_b,

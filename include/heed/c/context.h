@@ -54,19 +54,20 @@ typedef struct heed_context_options {
 
   // Given: the context lies in there with its workspace, and calls that get it take nothing from
   // the heap. heed_context_memory_bytes() says how large it must be. A call that needs more is
-  // refused with HEED_OUT_OF_MEMORY and both numbers. (OpenMP takes memory of its own when threads
-  // start.)
+  // refused with HEED_OUT_OF_MEMORY and both numbers. (The heap is still where OpenMP starts threads
+  // and where caches, matrices and layers are made without a heed_memory; heed_pack_gguf() unpacks
+  // there.)
   heed_memory memory;
 
   // A context that runs nothing: a call that gets it is checked and planned as ever, writes
-  // nothing, and returns HEED_MEASURED, or why it is refused. heed_context_workspace_bytes() is
-  // then what the largest call so far needs, exactly: a context with the same options and that much
-  // workspace has enough, and with less has not.
+  // nothing, and returns HEED_MEASURED (HEED_OK where there is nothing to compute), or why it is
+  // refused. heed_context_workspace_bytes() is then what the largest call so far needs, exactly: a
+  // context with the same options and that much workspace has enough, and with less has not.
   //
-  // Data of tensors may be null here, shapes, strides and types count. Lengths and lists are read
-  // as ever, but for null seq_lens: all sequences are as long as their row of the block_table
-  // allows. (cu_seqlens_q and cu_seqlens_k must have data.) heed_kv_cache_create_without_data()
-  // stands for a cache.
+  // Data of tensors may be null here: shapes, strides and types count. Of lists only cu_seqlens_q,
+  // cu_seqlens_k and seq_lens are read, since lengths decide; null seq_lens stand for sequences as
+  // long as their rows of the block_table allow. heed_kv_cache_create_without_data() stands for a
+  // cache.
   bool measure;
 } heed_context_options;
 
@@ -75,9 +76,10 @@ HEED_API void heed_context_options_init(heed_context_options* options, size_t st
 // One call at a time may use a context; make one per thread that calls heed. It starts no threads
 // of its own: OpenMP's are used during calls, and the OpenMP settings of the calling thread are
 // left as they were. The workspace grows to the largest problem seen and is then reused: a call of
-// a size seen before allocates nothing. It, packed weights and caches lie in huge pages where they
-// are 4 MiB or more and Linux gives them (madvise). (Before more of OpenMP's threads are asked for
-// than the call before had, the limits below are read, for which the C library may allocate.)
+// a size seen before allocates nothing. In the caller's memory it does not grow. On the heap it,
+// packed weights and caches lie in huge pages where they are 4 MiB or more and Linux gives them
+// (madvise). (Before more of OpenMP's threads are asked for than the call before had, the limits
+// below are read, for which the C library may allocate.)
 //
 // OpenMP starts no more threads than the limits on processes leave: the control group's, and, but
 // for root, the user's (RLIMIT_NPROC). GNU's OpenMP ends the process when a thread can't be had,
@@ -97,13 +99,13 @@ typedef struct heed_context heed_context;
 // Errors: HEED_INVALID_ARGUMENT (unknown target, more than 4096 threads,
 // HEED_THREADING_PARALLEL_FOR without one, memory that is null or not aligned), HEED_UNSUPPORTED
 // (HEED_THREADING_OPENMP in a build without), HEED_OUT_OF_MEMORY (no memory, or a `memory` of
-// fewer than heed_context_memory_bytes(0) bytes). (In C++ a Context is always made; status() has
-// the error, and every call that gets this Context returns it.)
+// fewer than heed_context_memory_bytes(0) bytes).
 HEED_API heed_status heed_context_create(const heed_context_options* options,
                                          heed_context** context, heed_error* error);
 HEED_API void heed_context_destroy(heed_context* context);
 
-// What the `memory` of the options must have for so much workspace. SIZE_MAX: no memory is so large.
+// What the `memory` of the options must have for so much workspace. SIZE_MAX: no memory is so
+// large.
 HEED_API size_t heed_context_memory_bytes(size_t workspace_bytes);
 
 HEED_API size_t heed_context_num_threads(const heed_context* context);

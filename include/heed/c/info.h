@@ -22,7 +22,7 @@ HEED_API size_t heed_compiled_targets(const char** names, size_t max);   // in t
 HEED_API size_t heed_supported_targets(const char** names, size_t max);  // and on this CPU
 
 // The family of a target by name; null: of the one that is used by default. Unknown names:
-// HEED_FAMILY_MULTIPLY_ADD. (In C++: family().)
+// HEED_FAMILY_MULTIPLY_ADD.
 HEED_API heed_family heed_family_of(const char* target);
 
 // Every output element of heed is one fixed chain of IEEE operations; these constants are part of
@@ -51,6 +51,17 @@ enum {
   // Row sums of softmax: key j is added to lane j % 16, and lane i takes lane i + 8, then + 4, + 2,
   // + 1.
   HEED_SUM_LANES = 16,
+};
+
+// What a call with int8 or int4 operands is computed in.
+typedef int32_t heed_compute;
+enum {
+  // The numbers that the elements stand for, in f32.
+  HEED_COMPUTE_F32 = 0,
+  // Their codes, times the other operand rounded to int16, in exact sums of integers: other results
+  // than in f32, off by a 65000th of the largest magnitude that shares a scale. heed_matmul_options
+  // and heed_attention_options have the operations.
+  HEED_COMPUTE_INT16 = 1,
 };
 
 // HEED_NUMERICS_VERSION of the library that the program runs with.

@@ -54,9 +54,6 @@ HEED_API void heed_kv_cache_config_init(heed_kv_cache_config* config, size_t str
 //
 // Attention with causal, window and sink_tokens within those of the config gives the same bits
 // against a ring as against a cache that holds everything.
-//
-// (In C++, of a cache that was moved from every size is 0, and what is done with it gives
-// kInvalidArgument.)
 typedef struct heed_kv_cache heed_kv_cache;
 
 // `memory`, null: on the heap. Else the caller's memory of at least heed_kv_cache_memory_bytes()

@@ -125,17 +125,22 @@ typedef struct heed_forward_options {
 HEED_API void heed_forward_options_init(heed_forward_options* options, size_t struct_size);
 
 // Immutable after creation, so many contexts may use it at the same time (each with its own cache).
-// (In C++, of a layer that was moved from every size is 0, and what is done with it gives
-// kInvalidArgument.)
 typedef struct heed_multi_head_attention heed_multi_head_attention;
 
-// Checks everything and packs the weights; the caller's may go afterwards.
-// Errors: HEED_INVALID_ARGUMENT (named by projection), HEED_UNSUPPORTED (dtype),
-// HEED_OUT_OF_MEMORY.
+// Checks everything and packs the weights; the caller's may go afterwards, but for matrices that are
+// packed already. `memory`, null: on the heap. Else the caller's memory of at least
+// heed_multi_head_attention_memory_bytes() bytes, with nothing from the heap.
+// Errors: HEED_INVALID_ARGUMENT (named by projection; memory that is null or not aligned),
+// HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (no memory, or too little).
 HEED_API heed_status heed_multi_head_attention_create(
     const heed_multi_head_attention_config* config,
-    const heed_multi_head_attention_weights* weights, heed_context* context,
-    heed_multi_head_attention** layer, heed_error* error);
+    const heed_multi_head_attention_weights* weights, const heed_memory* memory,
+    heed_context* context, heed_multi_head_attention** layer, heed_error* error);
+// Elements of weights are not looked at. With a context that measures they may be null.
+HEED_API heed_status
+heed_multi_head_attention_memory_bytes(const heed_multi_head_attention_config* config,
+                                       const heed_multi_head_attention_weights* weights,
+                                       heed_context* context, size_t* bytes, heed_error* error);
 HEED_API void heed_multi_head_attention_destroy(heed_multi_head_attention* layer);
 
 // y = Attention(x).
@@ -170,7 +175,7 @@ HEED_API heed_status heed_multi_head_attention_get_config(const heed_multi_head_
                                                           heed_multi_head_attention_config* config,
                                                           heed_error* error);
 HEED_API size_t heed_multi_head_attention_d_out(const heed_multi_head_attention* layer);
-// Of packed weights.
+// Of weights, those that were given packed included.
 HEED_API size_t heed_multi_head_attention_bytes(const heed_multi_head_attention* layer);
 
 #ifdef __cplusplus

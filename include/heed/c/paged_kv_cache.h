@@ -45,8 +45,7 @@ typedef struct heed_paged_sequence {
 //
 // One thread at a time may call what takes a cache that is not const; many may read, also through a
 // heed_paged_kv. A sequence that an argument names must be alive: HEED_INVALID_ARGUMENT otherwise.
-// A call that is refused changes no length and no token. (In C++, of a cache that was moved from
-// every size is 0, and what is done with it gives kInvalidArgument.)
+// A call that is refused changes no length and no token.
 typedef struct heed_paged_kv_cache heed_paged_kv_cache;
 
 // `memory`, null: on the heap. Else the caller's memory of at least
@@ -80,7 +79,7 @@ HEED_API heed_status heed_paged_kv_cache_add(heed_paged_kv_cache* cache,
                                              heed_paged_sequence* sequence, heed_error* error);
 
 // A new sequence that begins with the first `length` tokens of `parent`, or all of them where that
-// is SIZE_MAX (in C++ left out). It shares their blocks; whichever of the two first adds tokens to
+// is SIZE_MAX. It shares their blocks; whichever of the two first adds tokens to
 // a block that is not full copies it. Takes no block from the pool. Errors: HEED_INVALID_ARGUMENT
 // (length beyond the parent's), HEED_OUT_OF_MEMORY, HEED_CAPACITY_EXCEEDED (max_sequences).
 HEED_API heed_status heed_paged_kv_cache_fork(heed_paged_kv_cache* cache,

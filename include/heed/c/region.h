@@ -3,6 +3,7 @@
 
 #include "heed/c/attention.h"
 #include "heed/c/matmul.h"
+#include "heed/c/multi_head_attention.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,7 +22,7 @@ extern "C" {
 // The bits are those of the function itself, whoever runs what. A region lies in its context's
 // workspace, and ends with the context's next call or end. It is a handle: copies are the same
 // region. All that the call got must stay as it is until the last task has run: the tensors' data,
-// and the cache, the packed matrix and what the tensors of `options` hold. (The structs that
+// and the layer, the cache, the packed matrix and what the tensors of `options` hold. (The structs that
 // describe them may go.) Lengths and lists are read here.
 typedef struct heed_region {
   const void* plan;  // null: no call
@@ -53,6 +54,14 @@ HEED_API heed_status heed_region_matmul_packed(const heed_tensor* a, const heed_
                                                const heed_matmul_options* options,
                                                size_t max_workers, heed_context* context,
                                                heed_region* region, heed_error* error);
+
+// heed_multi_head_attention_forward(). One of the phases appends x's tokens to the cache: a region
+// that ends before leaves the cache's length as it was, one that ends later has appended them.
+HEED_API heed_status heed_region_forward(const heed_multi_head_attention* layer,
+                                         const heed_tensor* x, const heed_tensor* y,
+                                         const heed_forward_options* options, size_t max_workers,
+                                         heed_context* context, heed_region* region,
+                                         heed_error* error);
 
 // All tasks of a phase must have run before one of the next begins, and each once. 0: there is
 // nothing to do, or no call.
