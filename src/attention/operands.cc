@@ -145,7 +145,6 @@ struct CodeScratch {
     panels->dtype = DType::kInt8;
     Scales& scales = panels->scales;
     scales.data = scratch + floats;
-    scales.dtype = DType::kF32;
     scales.axis = axis;
     scales.group = groups == 1 ? size_t{INT32_MAX} / kPanel * kPanel : kInt4Group;
     scales.panel_stride = kPanel;
