@@ -236,6 +236,7 @@ Result<Runs> prepare_baseline(const Feature& feature, size_t threads, const char
 struct StoredCase {
   AttentionShape shape;
   DType k_dtype, v_dtype;
+  Compute compute = Compute::kF32;
 };
 
 constexpr DType kBf16 = DType::kBF16, kF16 = DType::kF16, kInt8 = DType::kInt8,
@@ -249,6 +250,9 @@ std::vector<StoredCase> stored_cases() {
   const auto add = [&](const AttentionShape& shape) {
     for (const DType dtype : {kBf16, kF16, kInt8, kInt4}) cases.push_back({shape, dtype, dtype});
     for (const DType dtype : {kInt8, kInt4}) cases.push_back({shape, kBf16, dtype});
+    for (const DType dtype : {kInt8, kInt4}) {
+      cases.push_back({shape, dtype, dtype, Compute::kInt16});
+    }
   };
   for (const AttentionShape& shape : kDecodes) add(shape);
   for (const AttentionShape& shape : kPrompts) add(shape);
@@ -260,6 +264,7 @@ std::string name_of(const StoredCase& stored) {
   if (stored.v_dtype != stored.k_dtype) {
     name += std::string("/values:") + heed::name_of(stored.v_dtype);
   }
+  if (stored.compute == Compute::kInt16) name += "/compute:int16";
   return name;
 }
 
@@ -291,6 +296,7 @@ Result<Run> prepare_stored(const StoredCase& stored, size_t threads, const char*
   const Status status = cache->append(p->kv_view(p->k), p->kv_view(p->v), p->context);
   if (!status.ok()) return status;
   p->k = p->v = Buffer();
+  p->options.compute = stored.compute;
   return Run([p, cache] {
     return attention(p->q_view(), *cache, p->out_view(p->out), p->options, p->context);
   });

@@ -8,6 +8,7 @@
 #include "heed/context.hpp"
 #include "heed/export.h"
 #include "heed/kv_cache.hpp"
+#include "heed/numerics.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -57,6 +58,8 @@ struct AttentionOptions {
 
   TensorView k_scales = {};
   TensorView v_scales = {};
+
+  Compute compute = Compute::kF32;
 };
 
 // heed_attention, heed_attention_cache and heed_attention_paged.

@@ -7,6 +7,7 @@
 
 #include "heed/context.hpp"
 #include "heed/export.h"
+#include "heed/numerics.hpp"
 #include "heed/status.hpp"
 #include "heed/tensor.hpp"
 
@@ -82,12 +83,6 @@ class HEED_API PackedMatrix {
     void operator()(Impl* impl) const;
   };
   std::unique_ptr<Impl, Destroy> impl_;
-};
-
-// heed_compute.
-enum class Compute : int32_t {
-  kF32,
-  kInt16,
 };
 
 // heed_matmul_options.

@@ -17,4 +17,10 @@ inline constexpr size_t kSegmentKeys = 1024;
 
 inline constexpr size_t kSumLanes = 16;
 
+// heed_compute.
+enum class Compute : int32_t {
+  kF32,
+  kInt16,
+};
+
 }  // namespace heed::inline v1

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "heed/numerics.hpp"
+#include "src/base/half.h"
 #include "src/cache/kv_cache.h"
+#include "src/kernels/attention.h"
 #include "src/kernels/layout.h"
 
 namespace heed::inline v1 {
@@ -46,6 +48,8 @@ KeyBlocks KeyBlocks::OfPages(const PackKernels& pack, const WidenKernels& widen,
   blocks.v_ = v.view;
   blocks.stored_k_ = k;
   blocks.stored_v_ = v;
+  blocks.types_[0] = k.view.dtype;
+  blocks.types_[1] = v.view.dtype;
   return blocks;
 }
 
@@ -57,6 +61,8 @@ KeyBlocks KeyBlocks::OfCache(const PackKernels& pack, const WidenKernels& widen,
   blocks.widen_ = &widen;
   blocks.cache_ = KvCache::Impl::Of(cache);
   const KvCacheConfig& c = cache.config();
+  blocks.types_[0] = c.k_dtype;
+  blocks.types_[1] = c.values_in_keys ? c.k_dtype : c.v_dtype;
   blocks.narrow_ = !c.values_in_keys && (c.k_dtype != DType::kF32 || c.v_dtype != DType::kF32);
   return blocks;
 }
@@ -122,21 +128,144 @@ size_t KeyBlocks::ValueScratch() const {
   return in_place ? 0 : kKeyBlock * RoundUp(c.v_head_dim, kPanel);
 }
 
+// What KeyCodes and ValueCodes lay out in scratch: codes, room to read beyond them, and scales.
+namespace {
+
+struct CodeScratch {
+  size_t floats;  // of codes
+  size_t groups;
+
+  CodeScratch(size_t steps, size_t columns, size_t dim, DType dtype)
+      : floats((steps + kStepsPad) * RoundUp(columns, kPanel) / sizeof(float)),
+        groups(dtype == DType::kInt4 ? CeilDiv(dim, kInt4Group) : 1) {}
+  size_t all() const { return floats + groups * kKeyBlock; }
+
+  void Describe(ScaleAxis axis, float* scratch, Panels* panels) const {
+    panels->data = scratch;
+    panels->dtype = DType::kInt8;
+    Scales& scales = panels->scales;
+    scales.data = scratch + floats;
+    scales.dtype = DType::kF32;
+    scales.axis = axis;
+    scales.group = groups == 1 ? size_t{INT32_MAX} / kPanel * kPanel : kInt4Group;
+    scales.panel_stride = kPanel;
+    scales.group_stride = kKeyBlock;
+  }
+};
+
+CodeScratch KeyRoom(size_t dim, DType dtype) { return {dim, kKeyBlock, dim, dtype}; }
+CodeScratch ValueRoom(size_t dim, DType dtype) { return {kKeyBlock, dim, dim, dtype}; }
+
+// Code i of a row of kInt8 or kInt4.
+int8_t CodeAt(const char* row, DType dtype, size_t i) {
+  if (dtype == DType::kInt8) return static_cast<int8_t>(row[i]);
+  const auto byte = static_cast<int8_t>(row[i / 2]);
+  return static_cast<int8_t>(i % 2 == 1 ? byte >> 4 : static_cast<int8_t>(byte << 4) >> 4);
+}
+
+}  // namespace
+
+size_t KeyBlocks::KeyCodeScratch() const {
+  return source_ == Source::kCache ? 0 : KeyRoom(k_.dim, k_.dtype).all();
+}
+
+size_t KeyBlocks::ValueCodeScratch() const {
+  if (source_ != Source::kCache) return ValueRoom(v_.dim, v_.dtype).all();
+  const KvCacheConfig& c = cache_->config;
+  return c.values_in_keys ? ValueRoom(c.v_head_dim, c.k_dtype).all() : 0;
+}
+
+// Calls visit(place in the block, code row, scale of group g) for every key.
+template <class Visit>
+void KeyBlocks::ForEachRow(const StoredRows& from, const KeyHead& head, size_t first, size_t count,
+                           const Visit& visit) const {
+  for (size_t j = 0; j < count; ++j) {
+    const size_t key = first + j, len = from.view.len;
+    const bool tensor = source_ == Source::kTensors;
+    const size_t b = tensor ? head.batch : static_cast<size_t>(head.blocks[key / len]);
+    const size_t i = tensor ? head.row_of_key(key) : key % len;
+    const char* scales = from.scales.at(b, i, head.head);
+    visit(j, from.view.at(b, i, head.head), [&](size_t g) {
+      return from.view.dtype == DType::kInt8 ? reinterpret_cast<const float*>(scales)[g]
+                                             : ToFloat(reinterpret_cast<const f16*>(scales)[g]);
+    });
+  }
+}
+
+void KeyBlocks::KeyCodes(const KeyHead& head, size_t block, float* scratch, Panels* panels) const {
+  if (source_ == Source::kCache) {
+    Panels v;
+    return AsStored(head, block, panels, &v);
+  }
+  const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
+  const CodeScratch room = KeyRoom(k_.dim, k_.dtype);
+  room.Describe(ScaleAxis::kColumn, scratch, panels);
+  auto* codes = reinterpret_cast<int8_t*>(scratch);
+  float* scales = scratch + room.floats;
+  std::fill_n(scales, room.groups * kKeyBlock, 0.0f);
+  ForEachRow(stored_k_, head, first, count, [&](size_t j, const char* row, const auto& scale_of) {
+    for (size_t g = 0; g < room.groups; ++g) scales[g * kKeyBlock + j] = scale_of(g);
+    int8_t* to = codes + j / kPanel * kPanel * k_.dim + j % kPanel;
+    for (size_t d = 0; d < k_.dim; ++d) to[d * kPanel] = CodeAt(row, k_.dtype, d);
+  });
+}
+
+void KeyBlocks::ValueCodes(const KeyHead& head, size_t block, float* scratch,
+                           Panels* panels) const {
+  const size_t first = block * kKeyBlock, count = std::min(kKeyBlock, head.len - first);
+  auto* codes = reinterpret_cast<int8_t*>(scratch);
+  if (source_ == Source::kCache) {
+    Panels k;
+    AsStored(head, block, &k, panels);
+    const KvCacheConfig& c = cache_->config;
+    if (!c.values_in_keys) return;
+    const CodeScratch room = ValueRoom(c.v_head_dim, c.k_dtype);
+    room.Describe(ScaleAxis::kDepth, scratch, panels);
+    float* scales = scratch + room.floats;
+    for (size_t n = 0; n < room.groups * kKeyBlock; ++n) {
+      scales[n] = c.k_dtype == DType::kInt8 ? static_cast<const float*>(k.scales.data)[n]
+                                            : ToFloat(static_cast<const f16*>(k.scales.data)[n]);
+    }
+    const bool int4 = c.k_dtype == DType::kInt4;
+    for (size_t j = 0; j < count; ++j) {
+      const uint8_t* from = k.bytes() + j / kPanel * cache_->key_panel_bytes() + j % kPanel;
+      for (size_t d = 0; d < c.v_head_dim; ++d) {
+        const auto byte = static_cast<int8_t>(from[(int4 ? d / 2 : d) * kPanel]);
+        int8_t* to = codes + (d / kPanel * kKeyBlock + j) * kPanel + d % kPanel;
+        *to = !int4 ? byte
+                    : static_cast<int8_t>(d % 2 == 1 ? byte >> 4
+                                                     : static_cast<int8_t>(byte << 4) >> 4);
+      }
+    }
+    return;
+  }
+  const CodeScratch room = ValueRoom(v_.dim, v_.dtype);
+  room.Describe(ScaleAxis::kDepth, scratch, panels);
+  float* scales = scratch + room.floats;
+  std::fill_n(scales, room.groups * kKeyBlock, 0.0f);
+  ForEachRow(stored_v_, head, first, count, [&](size_t j, const char* row, const auto& scale_of) {
+    for (size_t g = 0; g < room.groups; ++g) scales[g * kKeyBlock + j] = scale_of(g);
+    for (size_t d = 0; d < v_.dim; ++d) {
+      codes[(d / kPanel * kKeyBlock + j) * kPanel + d % kPanel] = CodeAt(row, v_.dtype, d);
+    }
+  });
+}
+
 void KeyBlocks::AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const {
   cache_->PanelsOf(cache_->Block(head.batch, head.head, block), k, v);
 }
 
 // Where they lie is all that counts: scales are not filled in.
-void KeyBlocks::PrefetchPanels(const KeyHead& head, size_t block, bool as_stored,
-                               BlockPrefetch* prefetch) const {
+void KeyBlocks::PrefetchPanels(const KeyHead& head, size_t block, bool keys_as_stored,
+                               bool values_as_stored, BlockPrefetch* prefetch) const {
   if (source_ != Source::kCache || block * kKeyBlock >= head.len) return;
   const KvCacheConfig& c = cache_->config;
   const uint8_t* at = cache_->Block(head.batch, head.head, block);
   prefetch->k.dtype = c.k_dtype;
   prefetch->v.dtype = c.v_dtype;
-  if (as_stored || c.k_dtype == DType::kF32) prefetch->k.data = at;
+  if (keys_as_stored || c.k_dtype == DType::kF32) prefetch->k.data = at;
   if (c.values_in_keys) return;
-  if (as_stored || c.v_dtype == DType::kF32) prefetch->v.data = at + cache_->values_at;
+  if (values_as_stored || c.v_dtype == DType::kF32) prefetch->v.data = at + cache_->values_at;
 }
 
 void KeyBlocks::PrefetchRows(const KeyHead& head, size_t block, size_t part, size_t parts,

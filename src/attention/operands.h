@@ -62,15 +62,26 @@ class KeyBlocks {
   size_t KeyScratch() const;
   size_t ValueScratch() const;
 
+  // The types in which they are stored.
+  DType key_type() const { return types_[0]; }
+  DType value_type() const { return types_[1]; }
+
+  // The same as panels of codes, of keys or values of kInt8 or kInt4: as a cache stores them, else
+  // in `scratch`, of KeyCodeScratch() or ValueCodeScratch() floats, and there always as kInt8.
+  void KeyCodes(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
+  void ValueCodes(const KeyHead& head, size_t block, float* scratch, Panels* panels) const;
+  size_t KeyCodeScratch() const;
+  size_t ValueCodeScratch() const;
+
   // Whether a cache stores keys and values apart, one of them in another type than f32, so that few
   // rows can read both as they are stored.
   bool narrow() const { return narrow_; }
   void AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const;
 
-  // Prefetches block `block`, if there is one: its panels in a cache, those of f32 or, where
-  // `as_stored`, all; and of tensors the rows that are part `part` of `parts`. Where pages lie is
-  // not known without a look at their table.
-  void PrefetchPanels(const KeyHead& head, size_t block, bool as_stored,
+  // Prefetches block `block`, if there is one: its panels in a cache, those of f32 or, where they
+  // are read as they are stored, all; and of tensors the rows that are part `part` of `parts`.
+  // Where pages lie is not known without a look at their table.
+  void PrefetchPanels(const KeyHead& head, size_t block, bool keys_as_stored, bool values_as_stored,
                       BlockPrefetch* prefetch) const;
   void PrefetchRows(const KeyHead& head, size_t block, size_t part, size_t parts,
                     BlockPrefetch* prefetch) const;
@@ -87,6 +98,9 @@ class KeyBlocks {
   template <class Pack>
   void ForEachWidened(const StoredRows& from, const KeyHead& head, size_t first, size_t count,
                       float* rows, const Pack& pack) const;
+  template <class Visit>
+  void ForEachRow(const StoredRows& from, const KeyHead& head, size_t first, size_t count,
+                  const Visit& visit) const;
   void PackKeys(const KeyHead& head, size_t first, size_t count, float* panels) const;
   void PackValues(const KeyHead& head, size_t first, size_t count, float* panels) const;
 
@@ -96,6 +110,7 @@ class KeyBlocks {
   StoredRows stored_k_, stored_v_;  // of other types than f32
   const WidenKernels* widen_ = nullptr;
   const KvCache::Impl* cache_ = nullptr;
+  DType types_[2] = {DType::kF32, DType::kF32};
   bool narrow_ = false;
 };
 

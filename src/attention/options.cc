@@ -137,6 +137,21 @@ Status CheckRules(const AttentionOptions& o) {
   return Status();
 }
 
+// What is computed in integers must be stored in them.
+Status CheckCompute(const AttentionPlan& plan) {
+  const Compute compute = plan.options.compute;
+  if (compute == Compute::kF32) return Status();
+  if (compute != Compute::kInt16) {
+    return Status::Error(StatusCode::kInvalidArgument, "compute: is %d, must be kF32 or kInt16",
+                         static_cast<int>(compute));
+  }
+  const DType k = plan.keys.key_type(), v = plan.keys.value_type();
+  if (HasScales(k) || HasScales(v)) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "compute: is kInt16, needs keys or values of int8 or int4, not %s and %s",
+                       name_of(k), name_of(v));
+}
+
 Status CheckNumbers(const AttentionOptions& o) {
   if (o.scale && !std::isfinite(*o.scale)) {
     return Status::Error(StatusCode::kInvalidArgument, "scale: is %g, must be finite",
@@ -181,6 +196,7 @@ Status CheckForms(uint32_t forms, const AttentionOptions& options) {
 Status CheckSettings(const AttentionPlan& plan) {
   HEED_RETURN_IF_ERROR(CheckNumbers(plan.options));
   HEED_RETURN_IF_ERROR(CheckRules(plan.options));
+  HEED_RETURN_IF_ERROR(CheckCompute(plan));
   for (const OptionView& row : kOptionViews) {
     if (IsList(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
   }

@@ -119,7 +119,8 @@ inline constexpr size_t kBytesOfOtherOptions =
     sizeof(AttentionOptions::scale) + sizeof(AttentionOptions::logits_soft_cap) +
     sizeof(AttentionOptions::causal) + sizeof(AttentionOptions::causal_alignment) +
     sizeof(AttentionOptions::window) + sizeof(AttentionOptions::sink_tokens) +
-    sizeof(DropoutOptions::probability) + sizeof(DropoutOptions::seed);
+    sizeof(AttentionOptions::compute) + sizeof(DropoutOptions::probability) +
+    sizeof(DropoutOptions::seed);
 static_assert(sizeof(MutableTensorView) == sizeof(TensorView));
 static_assert(sizeof(AttentionOptions) <
               (std::size(kOptionViews) + 1) * sizeof(TensorView) + kBytesOfOtherOptions);

@@ -41,7 +41,10 @@ void GroupPrefetch::Next(size_t g, bool writes, bool as_stored, BlockPrefetch* p
   const AttentionPlan& plan = rows_.plan;
   const size_t part = part_++;
   *prefetch = BlockPrefetch();
-  if (part == 0) plan.keys.PrefetchPanels(rows_.keys(), block_ + 1, as_stored, prefetch);
+  if (part == 0) {
+    plan.keys.PrefetchPanels(rows_.keys(), block_ + 1, as_stored || plan.key_codes(),
+                             as_stored || plan.value_codes(), prefetch);
+  }
   if (!plan.prefetch) return;
   prefetch->rows.rows = w_.prefetch;
   prefetch->rows.capacity = kMaxPrefetchRows;

@@ -36,7 +36,12 @@ QueryRows Describe(const Rows& rows, const AttentionWorkspace& w) {
           plan.units.FromNatural(1.0f),
           plan.options.logits_soft_cap > 0.0f,
           w.slope,
-          w.scores};
+          w.scores,
+          plan.int16(),
+          w.q_codes,
+          w.q_scales,
+          CodesOfRow(plan.q.dim),
+          CeilDiv(plan.q.dim, kSumChunk)};
 }
 
 // Copies a segment's result to where the state keeps it.
@@ -66,6 +71,21 @@ class KeepSegment : public SegmentEnd {
   size_t segment_;
 };
 
+// The codes of a group's queries for keys that are codes themselves.
+void QuantizeQueries(const AttentionKernels& kernels, const Rows& group, const char* const* row,
+                     const AttentionWorkspace& w) {
+  const AttentionPlan& plan = group.plan;
+  const size_t dim = plan.q.dim, chunks = CeilDiv(dim, kSumChunk);
+  for (size_t r = 0; r < group.count; ++r) {
+    plan.read_q(row[r], dim, w.widened_queries);
+    if (plan.units.factor != 1.0f) kernels.scale(w.widened_queries, plan.units.factor, dim);
+    // A cache's as it stores them; what is laid out for the call is kInt8.
+    const DType keys = plan.source.cache != nullptr ? plan.keys.key_type() : DType::kInt8;
+    kernels.quantize(w.widened_queries, dim, keys, w.q_codes + r * CodesOfRow(dim),
+                     w.q_scales + r * chunks);
+  }
+}
+
 // Packs and scales a group's queries, unless that is done.
 void PrepareQueries(const AttentionKernels& kernels, const Rows& group,
                     const AttentionWorkspace& w) {
@@ -76,6 +96,7 @@ void PrepareQueries(const AttentionKernels& kernels, const Rows& group,
   group.ForEach([&](size_t r, size_t i, size_t h) {
     row[r] = q.at(group.batch, group.sequence.q_begin + i, h);
   });
+  if (w.q_codes != nullptr) return QuantizeQueries(kernels, group, row, w);
   for (size_t first = 0; first < group.count; first += kTileRows) {
     const size_t rows = std::min(kTileRows, group.count - first);
     const float* floats[kTileRows];
@@ -93,6 +114,17 @@ void PrepareQueries(const AttentionKernels& kernels, const Rows& group,
   }
   const float factor = group.plan.units.factor;
   if (factor != 1.0f) kernels.scale(w.queries, factor, group.count * q.dim);
+}
+
+void KeysOfBlock(const Rows& rows, size_t block, const AttentionWorkspace& w, Panels* k) {
+  if (rows.plan.key_codes()) return rows.plan.keys.KeyCodes(rows.keys(), block, w.keys, k);
+  rows.plan.keys.Keys(rows.keys(), block, w.keys, k);
+}
+
+void ValuesOfBlock(const Rows& rows, size_t block, const Panels& k, const AttentionWorkspace& w,
+                   Panels* v) {
+  if (rows.plan.value_codes()) return rows.plan.keys.ValueCodes(rows.keys(), block, w.values, v);
+  rows.plan.keys.Values(rows.keys(), block, k, w.values, v);
 }
 
 }  // namespace
@@ -129,8 +161,8 @@ void AttendSegment(const AttentionKernels& kernels, const Rows& rows, size_t seg
         if (as_stored) {
           plan.keys.AsStored(rows.keys(), block, &keys.k, &keys.v);
         } else if (keys.k.absent()) {
-          plan.keys.Keys(rows.keys(), block, w.keys, &keys.k);
-          plan.keys.Values(rows.keys(), block, keys.k, w.values, &keys.v);
+          KeysOfBlock(rows, block, w, &keys.k);
+          ValuesOfBlock(rows, block, keys.k, w, &keys.v);
         }
         PrepareQueries(kernels, group, of_group);
         prefetch.Next(from / kScoreRows, ends && end.WritesOutputs(of_group), as_stored,
@@ -147,7 +179,7 @@ bool WeightsOfBlock(const AttentionKernels& kernels, const Rows& rows, size_t bl
                     const RowTotal& total, const AttentionWorkspace& w, Panels* k) {
   KeyBlock keys;
   if (!DescribeBlock(rows, kernels, block, w.groups->keys, w.block, &keys)) return false;
-  if (k->absent()) rows.plan.keys.Keys(rows.keys(), block, w.keys, k);
+  if (k->absent()) KeysOfBlock(rows, block, w, k);
   keys.k = *k;
   PrepareQueries(kernels, rows, w);
   kernels.weights(Describe(rows, w), keys, total, w.weights);

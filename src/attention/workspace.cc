@@ -8,8 +8,12 @@
 namespace heed::inline v1 {
 
 AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena)
-    : queries(arena->Take<float>(plan.row_block, plan.q.dim)),
-      widened_queries(arena->TakeIf<float>(plan.q.dtype != DType::kF32, kTileRows, plan.q.dim)),
+    : queries(arena->TakeIf<float>(!plan.key_codes(), plan.row_block, plan.q.dim)),
+      widened_queries(arena->TakeIf<float>(plan.q.dtype != DType::kF32 || plan.key_codes(),
+                                           kTileRows, plan.q.dim)),
+      q_codes(arena->TakeIf<int16_t>(plan.key_codes(), plan.row_block, CodesOfRow(plan.q.dim))),
+      q_scales(
+          arena->TakeIf<float>(plan.key_codes(), plan.row_block, CeilDiv(plan.q.dim, kSumChunk))),
       max(arena->Take<float>(plan.row_block)),
       lanes(arena->Take<float>(plan.row_block, kSumLanes)),
       acc(arena->Take<float>(plan.row_block, plan.acc_stride)),
@@ -18,8 +22,10 @@ AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena)
       total_acc(arena->Take<float>(plan.row_block, plan.acc_stride)),
       slope(arena->TakeIf<float>(!plan.options.alibi_slopes.absent(), plan.row_block)),
       groups(arena->Take<RowGroup>(CeilDiv(plan.row_block, kScoreRows))),
-      keys(arena->Take<float>(plan.keys.KeyScratch())),
-      values(arena->Take<float>(plan.keys.ValueScratch())),
+      keys(arena->Take<float>(plan.key_codes() ? plan.keys.KeyCodeScratch()
+                                               : plan.keys.KeyScratch())),
+      values(arena->Take<float>(plan.value_codes() ? plan.keys.ValueCodeScratch()
+                                                   : plan.keys.ValueScratch())),
       scores(arena->Take<float>(kScoreRows, kKeyBlock)),
       weights(arena->TakeIf<float>(plan.wants_weights(), kScoreRows, kKeyBlock)),
       block(plan, arena),
@@ -27,7 +33,12 @@ AttentionWorkspace::AttentionWorkspace(const AttentionPlan& plan, Arena* arena)
 
 AttentionWorkspace AttentionWorkspace::Group(const AttentionPlan& plan, size_t from) const {
   AttentionWorkspace w = *this;
-  w.queries += from * plan.q.dim;
+  if (w.q_codes == nullptr) {
+    w.queries += from * plan.q.dim;
+  } else {
+    w.q_codes += from * CodesOfRow(plan.q.dim);
+    w.q_scales += from * CeilDiv(plan.q.dim, kSumChunk);
+  }
   w.max += from;
   w.lanes += from * kSumLanes;
   w.acc += from * plan.acc_stride;

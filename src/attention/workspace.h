@@ -40,8 +40,11 @@ struct RowTotals {
 // A worker's memory.
 struct AttentionWorkspace {
   // Of all rows of a task.
-  float* queries;
-  float* widened_queries;    // [kTileRows][head_dim], of a tile; null where queries are f32
+  float* queries;          // packed; null where q_codes are
+  float* widened_queries;  // [kTileRows][head_dim], of a tile; null where queries are f32
+  // In their place with codes of keys; codes as the kernels lay them out, see QueryRows.
+  int16_t* q_codes;
+  float* q_scales;
   float *max, *lanes, *acc;  // of a segment; sums end in lanes[r * kSumLanes], maxima in base 2
   float *total_max, *total_sum, *total_acc;  // of all segments so far, where there are several
   float* slope;                              // of ALiBi, else null

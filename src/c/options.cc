@@ -71,6 +71,7 @@ Status Read(const heed_attention_options* given, AttentionOptions* options) {
   options->key_scores = Output(c.key_scores);
   options->k_scales = View(c.k_scales);
   options->v_scales = View(c.v_scales);
+  options->compute = static_cast<Compute>(c.compute);
   return Status();
 }
 

@@ -7,6 +7,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "src/kernels/attention_decode-inl.h"
+#include "src/kernels/attention_int16-inl.h"
 #include "src/kernels/attention_pv-inl.h"
 #include "src/kernels/attention_qk-inl.h"
 #include "src/kernels/attention_tiles-inl.h"
@@ -20,6 +21,12 @@ HWY_BEFORE_NAMESPACE();
 namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
 
+void ScoresOf(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
+              RowPrefetcher& prefetcher) {
+  if (IsCodes(t, block.k)) return KeysAsCodes(t, block, ranges.begin, ranges.end, prefetcher);
+  Scores(t, block, ranges, prefetcher);
+}
+
 void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   if (t.rows <= kDecodeRows) {
     const CommonKeys keys(block, t.rows);
@@ -29,9 +36,10 @@ void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   const size_t columns = ranges.end - ranges.begin + t.v_head_dim;
   const size_t tiles = CeilDiv(t.rows, kRegisterRows) * CeilDiv(columns, TileColumns());
   RowPrefetcher prefetcher(block.prefetch.rows, tiles + CeilDiv(t.rows, kPrefetchSoftmaxRows));
-  Scores(t, block, ranges, prefetcher);
+  ScoresOf(t, block, ranges, prefetcher);
   HWY_ALIGN float factor[kPaddedRows];
   SoftmaxStep(t, block, state, factor, prefetcher);
+  if (IsCodes(t, block.v)) return ValuesAsCodes(t, block, state, factor, prefetcher);
   Values(t, block, ranges, state, factor, prefetcher);
 }
 
@@ -55,9 +63,10 @@ void WeightsOfRow(const QueryRows& t, const KeyBlock& block, const RowTotal& tot
   if ((block.holes >> r & 1) != 0) ReplaceHidden(block.visible, r, from, to, 0.0f, weights);
 }
 
-void Weights(const QueryRows& t, const KeyBlock& block, const RowTotal& total, float* weights) {
+void WeightsOfBlock(const QueryRows& t, const KeyBlock& block, const RowTotal& total,
+                    float* weights) {
   RowPrefetcher prefetcher({}, 1);
-  Scores(t, block, TileRanges(block, t.rows), prefetcher);
+  ScoresOf(t, block, TileRanges(block, t.rows), prefetcher);
   for (size_t r = 0; r < t.rows; ++r) {
     WeightsOfRow(t, block, total, r, t.scores + r * kKeyBlock, weights + r * kKeyBlock);
   }
@@ -158,10 +167,16 @@ void SeenFloats(const float* const* masks, size_t rows, size_t n, uint64_t* bits
 
 float Exp2OfOne(float x) { return Exp2One(x); }
 
+void QuantizeQuery(const float* q, size_t dim, DType keys, int16_t* codes, float* scales) {
+  if (keys == DType::kInt4) return QuantizeRow<true>(q, dim, codes, scales);
+  return QuantizeRow<false>(q, dim, codes, scales);
+}
+
 }  // namespace
 
-constexpr AttentionKernels kKernels = {&Attend, &Weights,   &Merge,      &Scale,    &Fold,
-                                       &Finish, &SeenBytes, &SeenFloats, &Exp2OfOne};
+constexpr AttentionKernels kKernels = {&Attend,    &WeightsOfBlock, &Merge,     &Scale,
+                                       &Fold,      &Finish,         &SeenBytes, &SeenFloats,
+                                       &Exp2OfOne, &QuantizeQuery};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -80,7 +80,7 @@ inline bool IsStreamed(const KeyBlock& block, size_t rows) {
 
 // Scores are held in units (score_units.h) that make them q.k, or its tanh.
 struct QueryRows {
-  const float* q = nullptr;  // tiles, see layout.h
+  const float* q = nullptr;  // tiles, see layout.h; not read where q_codes are
   size_t rows = 0;           // at most kScoreRows
   size_t head_dim = 0;
   size_t v_head_dim = 0;
@@ -89,7 +89,19 @@ struct QueryRows {
   bool soft_cap = false;         // a score is tanh of q.k
   const float* slope = nullptr;  // [rows], of ALiBi, in units; null: none
   float* scores = nullptr;       // [kScoreRows][kKeyBlock], scratch
+  // Of Compute::kInt16: keys and values that are int8 or int4 come as they are stored. The queries'
+  // codes are [rows][code_stride], in the kernels' own order, and their scales [rows][chunks] of
+  // kSumChunk channels; null where keys are of another type.
+  bool int16 = false;
+  const int16_t* q_codes = nullptr;
+  const float* q_scales = nullptr;
+  size_t code_stride = 0, chunks = 0;
 };
+
+// Codes of a row of queries in int16: a multiple of kStepsPad. Those beyond a row's end are 0, and
+// kernels read as much of the keys: a panel must have bytes behind it for kStepsPad steps.
+inline constexpr size_t kStepsPad = 16;
+constexpr size_t CodesOfRow(size_t dim) { return RoundUp(dim, kStepsPad); }
 
 // What turns scores into weights once a row is complete: 2^((s - shift) * to_base2) * inverse.
 struct RowTotal {
@@ -98,7 +110,8 @@ struct RowTotal {
 };
 
 struct AttentionKernels {
-  // Takes one block of keys, of f32 unless IsStreamed, into the state of every row.
+  // Takes one block of keys into the state of every row: of f32 unless IsStreamed, but for codes
+  // with QueryRows::int16.
   void (*attend)(const QueryRows&, const KeyBlock&, const RowState&);
   // weights [rows][kKeyBlock] of the block, before dropout; 0 for hidden keys.
   void (*weights)(const QueryRows&, const KeyBlock&, const RowTotal&, float* weights);
@@ -114,6 +127,8 @@ struct AttentionKernels {
   // The same of what is not -inf.
   void (*seen_floats)(const float* const* masks, size_t rows, size_t n, uint64_t* bits);
   float (*exp2)(float x);  // of one number, x <= 0 or NaN
+  // q[dim] to CodesOfRow(dim) codes for keys of kInt8 or kInt4, and a scale for each kSumChunk.
+  void (*quantize)(const float* q, size_t dim, DType keys, int16_t* codes, float* scales);
 };
 
 template <>

@@ -9,6 +9,7 @@
 #endif
 
 #include "hwy/highway.h"
+#include "src/kernels/attention_int16-inl.h"
 #include "src/kernels/attention_stored_streams-inl.h"
 #include "src/kernels/attention_streams-inl.h"
 #include "src/kernels/online_softmax-inl.h"
@@ -34,10 +35,15 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void AttendStreams(const QueryRows& t, cons
                                                         const CommonKeys& keys,
                                                         const RowState& state) {
   Pieces pieces(t, block.prefetch.rows, keys.end - keys.begin);
-  kStreamKeys[StoredIndex(block.k.dtype)](t, block, keys, pieces);
+  if (IsCodes(t, block.k)) {
+    KeysAsCodes(t, block, keys.begin, keys.end, pieces.prefetcher);
+  } else {
+    kStreamKeys[StoredIndex(block.k.dtype)](t, block, keys, pieces);
+  }
   PrefetchValues(t, block, keys);
   HWY_ALIGN float factor[kPaddedRows];
   SoftmaxStep(t, block, state, factor, pieces.prefetcher);
+  if (IsCodes(t, block.v)) return ValuesAsCodes(t, block, state, factor, pieces.prefetcher);
   kStreamValues[StoredIndex(block.v.dtype)](t, block, keys, state, factor, pieces);
 }
 }  // namespace heed::inline v1::HWY_NAMESPACE

@@ -30,11 +30,11 @@ struct Sums {
   alignas(64) float chunk[kMaxFewRows * kColumns];
   alignas(64) float total[kMaxFewRows * kColumns];
 
-  // total = chunk, or total + chunk, of whole vectors.
-  HWY_INLINE void Add(size_t rows, size_t columns, bool first) {
+  // total = chunk, or total + chunk, of whole vectors of columns from c on.
+  HWY_INLINE void Add(size_t rows, size_t c, size_t columns, bool first) {
     const DF d;
     for (size_t r = 0; r < rows; ++r) {
-      for (size_t i = r * kColumns; i < r * kColumns + columns; i += hn::Lanes(d)) {
+      for (size_t i = r * kColumns + c; i < r * kColumns + c + columns; i += hn::Lanes(d)) {
         const VF sum = hn::LoadU(d, chunk + i);
         hn::StoreU(first ? sum : hn::Add(hn::LoadU(d, total + i), sum), d, total + i);
       }
@@ -112,7 +112,7 @@ HWY_NOINLINE void PanelsInTurns(const FewRows& t, const float* b, size_t panel_s
         }
       }
     }
-    sums->Add(t.rows, columns, k0 == 0);
+    sums->Add(t.rows, 0, columns, k0 == 0);
   }
 }
 
@@ -318,7 +318,7 @@ HWY_NOINLINE void StoredPanelsInTurns(const FewRows& t, const StoredGroup& b, si
                 EveryStep{0, steps}, {sums->chunk + c, kColumns, k == k0}, NoPrefetch());
       }
     }
-    sums->Add(t.rows, columns, k0 == 0);
+    sums->Add(t.rows, 0, columns, k0 == 0);
   }
 }
 
@@ -527,14 +527,14 @@ HWY_INLINE void LoadTurnedOver(const float* const*, size_t, VBlocks&, VBlocks&, 
                                VBlocks&) {}
 #endif
 
-// The steps [begin, end) of kPanel columns and R rows; `chunk` as in Sums.
+// The steps [begin, end) of `count` columns and R rows; `chunk` as in Sums.
 template <size_t R>
-HWY_INLINE void AddColumns(const float* const* columns, const float* a, size_t begin, size_t end,
-                           bool first, float* chunk) {
+HWY_INLINE void AddColumns(const float* const* columns, size_t count, const float* a, size_t begin,
+                           size_t end, bool first, float* chunk) {
   static_assert(R >= 1 && R <= 5);
   const DBlocks d;
   const size_t lanes = hn::Lanes(d);
-  for (size_t c = 0; c < kPanel; c += lanes) {
+  for (size_t c = 0; c < count; c += lanes) {
     const auto load = [&](size_t r) HEED_INLINE_LAMBDA {
       return first ? hn::Zero(d) : hn::LoadU(d, chunk + r * kColumns + c);
     };
@@ -673,62 +673,88 @@ HWY_INLINE void AddHalves(const HalvesPanel& panel, size_t c, const float* HWY_R
 }
 
 // Each column is a stream: a line of each is turned over, f32 in registers, and multiplied at once.
+// Columns that lie a multiple of 4 KiB apart share a set of L1, which has room for half of kPanel:
+// the second half of them, where they are f32, follows the first 2 KiB later, in other sets.
 template <DType kDType, size_t R>
-void RowsTimesColumns(const FewRows& t, const uint8_t* b, ptrdiff_t b_bytes) {
-  constexpr bool kWide = kDType == DType::kF32;
-  constexpr size_t kBytes = BytesOfElement(kDType), kLine = 64 / kBytes, kAhead = 4 * kLine;
+class RowsTimesColumns {
+  static constexpr bool kWide = kDType == DType::kF32;
+  static constexpr size_t kLine = 64 / BytesOfElement(kDType), kAhead = 4 * kLine;
+  static constexpr bool kHalves = kWide && hn::MaxLanes(DBlocks()) <= kPanel / 2;
+  static constexpr size_t kTogether = kHalves ? kPanel / 2 : kPanel;
+  static constexpr size_t kLater = kHalves ? 2048 / sizeof(float) : 0;
   using Element = std::conditional_t<kWide, float, uint16_t>;
-  Sums sums;
-  for (size_t c0 = 0; c0 < t.columns; c0 += kPanel) {
-    const Element* columns[kPanel];
-    for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
-      columns[c] = reinterpret_cast<const Element*>(
-          b + static_cast<ptrdiff_t>(std::min(c0 + c, t.columns - 1)) * b_bytes);
-    }
-    for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
-      const size_t chunk_end = std::min(t.depth, k0 + kSumChunk);
-      for (size_t k = k0; k < chunk_end; k += kLine) {
-        const size_t end = std::min(chunk_end, k + kLine);
-        if (end + kAhead <= t.depth) {
-          for (const Element* column : columns) PrefetchToL1(column + k + kAhead);
-        }
-        if constexpr (kWide) {
-          AddColumns<R>(columns, t.a, k, end, k == k0, sums.chunk);
-        } else {
-          static_assert(kLine == HalvesPanel::kSteps);
-          HalvesPanel panel;
-          panel.Fill(columns, k, end - k);
-          const size_t lanes = hn::Lanes(DF());
-          for (size_t c = 0; c < kPanel; c += 2 * lanes) {
-            if (c + 2 * lanes <= kPanel) {
-              AddHalves<kDType, R, 2>(panel, c, t.a + k * R, end - k, k == k0, sums.chunk);
-            } else {
-              AddHalves<kDType, R, 1>(panel, c, t.a + k * R, end - k, k == k0, sums.chunk);
-            }
-          }
+
+ public:
+  HWY_INLINE RowsTimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride)
+      : t_(t), b_(static_cast<const Element*>(b)), b_stride_(b_stride) {}
+
+  HWY_INLINE void Run() {
+    for (size_t c0 = 0; c0 < t_.columns; c0 += kPanel) {
+      for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
+        columns_[c] = b_ + static_cast<ptrdiff_t>(std::min(c0 + c, t_.columns - 1)) * b_stride_;
+      }
+      for (size_t k = 0; k < t_.depth + kLater; k += kLine) {
+        if (k < t_.depth) Turn(0, k);
+        if constexpr (kHalves) {
+          if (k >= kLater) Turn(kTogether, k - kLater);
         }
       }
-      sums.Add(R, kPanel, k0 == 0);
+      WriteTotals(t_, sums_.total, c0);
     }
-    WriteTotals(t, sums.total, c0);
   }
-}
+
+ private:
+  // A line of kTogether columns from c on.
+  HWY_INLINE void Turn(size_t c, size_t k) {
+    const size_t begin = k / kSumChunk * kSumChunk;
+    const size_t chunk_end = std::min(t_.depth, begin + kSumChunk);
+    const size_t end = std::min(chunk_end, k + kLine);
+    if (end + kAhead <= t_.depth) {
+      for (size_t i = c; i < c + kTogether; ++i) PrefetchToL1(columns_[i] + k + kAhead);
+    }
+    float* chunk = sums_.chunk + c;
+    if constexpr (kWide) {
+      AddColumns<R>(columns_ + c, kTogether, t_.a, k, end, k == begin, chunk);
+    } else {
+      static_assert(kLine == HalvesPanel::kSteps);
+      panel_.Fill(columns_, k, end - k);
+      const size_t lanes = hn::Lanes(DF());
+      for (size_t i = 0; i < kPanel; i += 2 * lanes) {
+        if (i + 2 * lanes <= kPanel) {
+          AddHalves<kDType, R, 2>(panel_, i, t_.a + k * R, end - k, k == begin, chunk);
+        } else {
+          AddHalves<kDType, R, 1>(panel_, i, t_.a + k * R, end - k, k == begin, chunk);
+        }
+      }
+    }
+    if (end == chunk_end) sums_.Add(R, c, kTogether, begin == 0);
+  }
+
+  const FewRows& t_;
+  const Element* b_;
+  ptrdiff_t b_stride_;
+  const Element* columns_[kPanel];
+  HalvesPanel panel_;
+  Sums sums_;
+};
 
 template <DType kDType>
 void TimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride) {
-  const auto* columns = static_cast<const uint8_t*>(b);
-  const ptrdiff_t b_bytes = b_stride * static_cast<ptrdiff_t>(BytesOfElement(kDType));
   switch (t.rows) {
     case 1:
-      return RowsTimesColumns<kDType, 1>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 1>(t, b, b_stride).Run();
+      break;
     case 2:
-      return RowsTimesColumns<kDType, 2>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 2>(t, b, b_stride).Run();
+      break;
     case 3:
-      return RowsTimesColumns<kDType, 3>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 3>(t, b, b_stride).Run();
+      break;
     case 4:
-      return RowsTimesColumns<kDType, 4>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 4>(t, b, b_stride).Run();
+      break;
     default:
-      return RowsTimesColumns<kDType, 5>(t, columns, b_bytes);
+      RowsTimesColumns<kDType, 5>(t, b, b_stride).Run();
   }
 }
 

@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "src/kernels/matmul_int16.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "src/kernels/int16-inl.h"
 #include "src/kernels/prefetch-inl.h"
 #include "src/kernels/tile-inl.h"
 #include "src/kernels/weights-inl.h"
@@ -18,9 +19,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace heed::inline v1::HWY_NAMESPACE {
 namespace {
-
-using DI = hn::RebindToSigned<DF>;
-using VI = hn::VFromD<DI>;
 
 // Rows of a tile. 12 rows where there are registers for them and a sum takes one: on other targets
 // than x86, products of the two halves of a word may be summed apart.
@@ -35,36 +33,6 @@ size_t NextRows(size_t left) {
   constexpr size_t kFewest = 4;
   if (left == kRows || left >= kRows + kFewest) return kRows;
   return CeilDiv(left, CeilDiv(left, kTileRows));
-}
-
-// Codes of a row's chunk, int16, and its scale. `depth` is a multiple of kPanel.
-float CodesOfChunk(const float* HWY_RESTRICT x, size_t depth, uint16_t* HWY_RESTRICT codes) {
-  const DF d;
-  const size_t lanes = hn::Lanes(d);
-  const VI mask = hn::Set(DI(), 0x7FFFFFFF);
-  VI even = hn::Zero(DI()), odd = even;
-  size_t i = 0;
-  for (; i + 2 * lanes <= depth; i += 2 * lanes) {
-    even = hn::Max(even, hn::And(hn::BitCast(DI(), hn::LoadU(d, x + i)), mask));
-    odd = hn::Max(odd, hn::And(hn::BitCast(DI(), hn::LoadU(d, x + i + lanes)), mask));
-  }
-  if (i < depth) even = hn::Max(even, hn::And(hn::BitCast(DI(), hn::LoadU(d, x + i)), mask));
-  const float largest = std::bit_cast<float>(hn::ReduceMax(DI(), hn::Max(even, odd)));
-  const Int16Scale scale(largest);
-  if (!(scale.scale > 0.0f)) {
-    std::memset(codes, 0, depth * sizeof(*codes));
-    return scale.scale;
-  }
-  const VF inverse = hn::Set(d, scale.inverse);
-  const VF most = hn::Set(d, kInt16Most), least = hn::Set(d, -kInt16Most);
-  const VF round = hn::Set(d, 0x1.8p23f);
-  const hn::Rebind<uint16_t, DF> d16;
-  for (i = 0; i < depth; i += lanes) {
-    const VF product = hn::Mul(hn::LoadU(d, x + i), inverse);
-    const VF sum = hn::Add(hn::Max(hn::Min(product, most), least), round);
-    hn::StoreU(hn::TruncateTo(d16, hn::BitCast(hn::RebindToUnsigned<DF>(), sum)), d16, codes + i);
-  }
-  return scale.scale;
 }
 
 // The codes of `rows` rows, at most a tile's, as words.
@@ -198,34 +166,11 @@ struct PairTile {
   }
 };
 
-// Adds the products of both halves of words, to `sum` or to it and `odd`; SumOf has the total.
-HWY_INLINE void AddProducts(VI a, VI b, VI& sum, VI& odd) {
-#if HWY_TARGET == HWY_SCALAR
-  const auto low = [](VI x) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(x)); };
-  const VI high = hn::Mul(hn::ShiftRight<16>(a), hn::ShiftRight<16>(b));
-  sum = hn::Add(sum, hn::Add(hn::Mul(low(a), low(b)), high));
-  (void)odd;
-#else
-  const hn::RepartitionToNarrow<DI> d16;
-  sum = hn::ReorderWidenMulAccumulate(DI(), hn::BitCast(d16, a), hn::BitCast(d16, b), sum, odd);
-#endif
-}
-HWY_INLINE VI SumOf(VI sum, [[maybe_unused]] VI odd) {
-#if HWY_TARGET == HWY_SCALAR
-  return sum;
-#else
-  return hn::RearrangeToOddPlusEven(sum, odd);
-#endif
-}
-
 HWY_INLINE void StepRow(int32_t a, VI b0, VI b1, VI& c0, VI& c1, VI& odd0, VI& odd1) {
   const VI broadcast = hn::Set(DI(), a);
   AddProducts(broadcast, b0, c0, odd0);
   AddProducts(broadcast, b1, c1, odd1);
-#if HWY_ARCH_X86 && HWY_COMPILER_GCC_ACTUAL && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
-  // GCC would compute all products of a step before the first sum, and spill sums for them.
-  __asm__("" : "+v"(c0.raw), "+v"(c1.raw));
-#endif
+  KeepOrder(c0, c1);
 }
 
 struct Int16Tile {

@@ -150,7 +150,8 @@ TEST_CASE("every option of C arrives") {
        TENSOR(weights_queries),
        TENSOR(key_scores),
        TENSOR(k_scales),
-       TENSOR(v_scales)});
+       TENSOR(v_scales),
+       FIELD(compute, c.compute = HEED_COMPUTE_INT16, o.compute == Compute::kInt16)});
 }
 
 TEST_CASE("every option of C's caches and matrices arrives") {

@@ -139,13 +139,15 @@ Status AttentionProblem::CallCache(const KvCacheConfig& config, const AttentionO
   Result<KvCache> cache = KvCache::create(config);
   if (!cache.ok()) return cache.status();
   const Operands of(*this);
+  const TensorView keys = of.k.quantized() ? k.view() : of.k.view();
+  const TensorView values = of.v.quantized() ? v.view() : of.v.view();
   // The queries' own tokens come last and together, so that a ring holds what all of them see.
   for (size_t begin = 0; begin < kv_len;) {
     const size_t rest = begin < kv_len - last ? kv_len - last - begin : kv_len - begin;
     const size_t end =
         begin + (begin < kv_len - last ? std::min({rest, cache->room(), size_t{50}}) : rest);
     const Status status =
-        cache->append(of.k.view().slice(1, begin, end), of.v.view().slice(1, begin, end), context);
+        cache->append(keys.slice(1, begin, end), values.slice(1, begin, end), context);
     if (!status.ok()) return status;
     begin = end;
   }
@@ -228,6 +230,8 @@ Status AttentionProblem::CallOn(Source source, const AttentionOptions& options, 
   config.head_dim = s.head_dim;
   config.v_head_dim = s.v_head_dim;
   config.capacity = std::max<size_t>(s.kv_len, 1);
+  if (HasScales(given.k_dtype)) config.k_dtype = given.k_dtype;
+  if (HasScales(given.v_dtype)) config.v_dtype = given.v_dtype;
   switch (source) {
     case Source::kTensors:
       break;

@@ -59,6 +59,7 @@ constexpr Feature kFeatures[] = {
     Of<&AttentionCase::k_dtype>("k_dtype"),
     Of<&AttentionCase::v_dtype>("v_dtype"),
     Of<&AttentionCase::out_dtype>("out_dtype"),
+    Of<&AttentionCase::int16>("int16"),
     Of<&AttentionCase::q_scale>("q_scale"),
     Of<&AttentionCase::layout>("layout"),
     Of<&AttentionCase::out_layout>("out_layout"),

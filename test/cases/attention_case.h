@@ -53,10 +53,12 @@ struct AttentionCase {
   uint64_t seed = 0;          // of dropout and of the data
   bool dropout_mask = false;  // random multipliers instead
 
-  // In which heed is given the tensors: f32, f16 or bf16, keys and values that are in no cache also
-  // int8 or int4.
+  // In which heed is given the tensors: f32, f16 or bf16, keys and values also int8 or int4. A
+  // cache is given the numbers of those in f32, and stores them as codes.
   DType q_dtype = DType::kF32, k_dtype = DType::kF32, v_dtype = DType::kF32;
   DType out_dtype = DType::kF32;
+
+  bool int16 = false;  // Compute::kInt16, for keys or values of int8 or int4
 
   float q_scale = 1.0f;                     // 1: gentle scores, 30: exp underflows
   Layout layout = Layout::kContiguous;      // of q, k, v and the dropout mask

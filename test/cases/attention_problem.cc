@@ -76,6 +76,29 @@ TensorView MaskView(const PlacedVector<T>& mask, const AttentionCase& c) {
                     4 - lead);
 }
 
+// Codes of rows of `dim` numbers that have them, as RoundRows leaves them.
+struct SpecCodes {
+  SpecCodes(DType dtype, size_t dim, const std::vector<float>& dense) : codes(dense.size()) {
+    const size_t group = dtype == DType::kInt4 ? kInt4Group : dim;
+    for (size_t first = 0; HasScales(dtype) && first < dense.size(); first += dim) {
+      for (size_t d = 0; d < dim; d += group) {
+        const size_t n = std::min(group, dim - d);
+        const float extreme = Extreme(&dense[first + d], 1, n);
+        const bool int4 = dtype == DType::kInt4;
+        const float scale = int4 ? ToFloat(Int4Scale(extreme)) : Int8Scale(extreme);
+        for (size_t i = first + d; i < first + d + n; ++i) {
+          codes[i] = int4 ? Int4Code(dense[i], scale) : Int8Code(dense[i], scale);
+        }
+        scales.push_back(scale);
+      }
+    }
+    view = {codes.data(), scales.data(), group};
+  }
+  std::vector<int8_t> codes;
+  std::vector<float> scales;
+  spec::Codes view;
+};
+
 AttentionAnswer InOutType(const AttentionCase& c, AttentionAnswer answer) {
   RoundAll(answer.out, c.out_dtype);
   return answer;
@@ -198,6 +221,10 @@ AttentionAnswer AttentionProblem::Expected(Family family) const {
   a.num_heads = s.num_heads, a.num_kv_heads = s.num_kv_heads;
   a.head_dim = s.head_dim, a.v_head_dim = s.v_head_dim;
   a.q = q_dense.data(), a.k = k_dense.data(), a.v = v_dense.data();
+  const SpecCodes k_codes(c.k_dtype, s.head_dim, k_dense);
+  const SpecCodes v_codes(c.v_dtype, s.v_head_dim, v_dense);
+  if (c.int16 && HasScales(c.k_dtype)) a.k_codes = k_codes.view;
+  if (c.int16 && HasScales(c.v_dtype)) a.v_codes = v_codes.view;
   a.scale = Scale(), a.logits_soft_cap = c.soft_cap;
   a.alibi_slopes = OrNull(slopes), a.bias = OrNull(all_bias), a.sinks = OrNull(sinks);
   a.causal = c.causal, a.top_left = c.top_left;
@@ -249,6 +276,7 @@ AttentionOptions AttentionProblem::Options() const {
   o.dropout.probability = c.dropout;
   o.dropout.seed = c.seed;
   if (c.dropout_mask) o.dropout.mask = dropout_mask.view();
+  if (c.int16) o.compute = Compute::kInt16;
   return o;
 }
 

@@ -49,11 +49,7 @@ void Legalize(AttentionCase* c) {
   } else if (c->source == Source::kRing) {
     c->source = Source::kCache;
   }
-  if (c->source == Source::kCache ||
-      c->source == Source::kRing) {  // quantized as they are appended
-    if (HasScales(c->k_dtype)) c->k_dtype = DType::kF32;
-    if (HasScales(c->v_dtype)) c->v_dtype = DType::kF32;
-  }
+  if (!HasScales(c->k_dtype) && !HasScales(c->v_dtype)) c->int16 = false;
   if (c->source == Source::kPacked) {
     c->key_mask = c->tree_mask = c->weights = c->key_scores = c->dropout_mask = false;
     c->mask = MaskType::kNone;
@@ -114,6 +110,7 @@ AttentionCase DrawCase(uint64_t seed) {
   for (DType* dtype : {&c.k_dtype, &c.v_dtype}) {
     if (one_in(3)) *dtype = one_in(2) ? DType::kInt8 : DType::kInt4;
   }
+  c.int16 = one_in(2);
   Legalize(&c);
   return c;
 }
@@ -128,7 +125,9 @@ std::string FaultOf(const AttentionCase& c, const Runner& runner) {
   // doubling them at most.
   double error = WorstError(want.out, reference.out);
   if (c.lse) error = std::max(error, WorstError(want.lse, reference.lse));
-  if (!(error < 2e-3)) return "the specification is " + std::to_string(error) + " from float64";
+  // Rounding to int16 moves a query of 30 by 5e-4, and with it every score.
+  if (!(error < (c.int16 ? 4e-2 : 2e-3)))
+    return "the specification is " + std::to_string(error) + " from float64";
   return problem.FaultOn(runner);
 }
 

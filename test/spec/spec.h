@@ -26,6 +26,16 @@ namespace heed::spec {
 
 inline constexpr float kNoKey = -std::numeric_limits<float>::infinity();  // maximum of no scores
 
+// Keys or values of int8 or int4, [batch, kv_len, num_kv_heads, dim]: element d of a row is
+// codes[d] * scales[d / group], with scales[.., dim / group rounded up].
+struct Codes {
+  const int8_t* codes = nullptr;
+  const float* scales = nullptr;
+  size_t group = 0;
+
+  size_t groups(size_t dim) const { return (dim + group - 1) / group; }
+};
+
 // One attention problem; options are those of AttentionOptions. A null array is an option not used.
 struct Attention {
   size_t batch = 1, q_len = 0, kv_len = 0, num_heads = 1, num_kv_heads = 1;
@@ -33,6 +43,9 @@ struct Attention {
   const float* q = nullptr;  // [batch, q_len, num_heads, head_dim]
   const float* k = nullptr;  // [batch, kv_len, num_kv_heads, head_dim]
   const float* v = nullptr;  // [batch, kv_len, num_kv_heads, v_head_dim]
+
+  // Of Compute::kInt16, in the place of k and v where they have codes.
+  Codes k_codes = {}, v_codes = {};
 
   double scale = 1.0;  // 1 / sqrt(head_dim) is not rounded to f32
   float logits_soft_cap = 0.0f;
@@ -130,6 +143,27 @@ struct Spec {
       }
       for (size_t j = 0; bias != nullptr && j < b.out; ++j) c[j] = c[j] + bias[j];
     }
+  }
+
+  // Of x with a row of codes, n elements: chunk by chunk as above.
+  static float DotInt16(const float* x, const int8_t* row, const float* scales, size_t group,
+                        size_t n) {
+    float total = 0.0f;
+    for (size_t begin = 0; begin < n; begin += kSumChunk) {
+      const size_t end = std::min(n, begin + kSumChunk);
+      const auto [codes, scale] = Int16Codes(x + begin, end - begin);
+      float sums = 0.0f;
+      for (size_t k = begin; k < end;) {
+        const size_t of = k / group;
+        int32_t sum = 0;
+        for (; k < end && k / group == of; ++k) sum += codes[k - begin] * row[k];
+        const float product = static_cast<float>(sum) * scales[of];
+        sums = sums + product;
+      }
+      const float product = sums * scale;
+      total = total + product;
+    }
+    return total;
   }
 
   struct Int16Chunk {
@@ -272,10 +306,19 @@ struct Spec {
       return {static_cast<float>(a.scale / a.logits_soft_cap), a.logits_soft_cap};
     }
 
+    float QueryTimesKey(const std::vector<float>& scaled, size_t j) const {
+      const Codes& k = a.k_codes;
+      if (k.codes == nullptr) {
+        return Dot(scaled.data(), 1, a.k + key(j) * a.head_dim, 1, a.head_dim);
+      }
+      return DotInt16(scaled.data(), k.codes + key(j) * a.head_dim,
+                      k.scales + key(j) * k.groups(a.head_dim), k.group, a.head_dim);
+    }
+
     float Score(size_t j) const {  // in units
       std::vector<float> scaled(a.q + token() * a.head_dim, a.q + (token() + 1) * a.head_dim);
       for (float& x : scaled) x *= units().factor;
-      float s = Dot(scaled.data(), 1, a.k + key(j) * a.head_dim, 1, a.head_dim);
+      float s = QueryTimesKey(scaled, j);
       if (a.logits_soft_cap > 0.0f) s = Tanh(s);
       if (a.alibi_slopes != nullptr) {  // the distance is exact below 2^24
         const auto block = static_cast<int64_t>(j / kKeyBlock * kKeyBlock);
@@ -288,6 +331,31 @@ struct Spec {
       return s < std::numeric_limits<float>::lowest() ? std::numeric_limits<float>::lowest() : s;
     }
   };
+
+  // acc += the values of the keys, weighted by p, in Compute::kInt16: weights times the scales of a
+  // group of channels are rounded to int16 together.
+  static void AddInt16(const Query& query, const size_t* keys, const float* p, size_t count,
+                       float* acc) {
+    const Attention& a = query.a;
+    const Codes& v = a.v_codes;
+    for (size_t g = 0; g < v.groups(a.v_head_dim); ++g) {
+      std::array<float, kKeyBlock> u;
+      for (size_t n = 0; n < count; ++n) {
+        const float scale = v.scales[query.key(keys[n]) * v.groups(a.v_head_dim) + g];
+        u[n] = p[n] == 0.0f ? 0.0f : p[n] * scale;
+      }
+      const auto [codes, scale] = Int16Codes(u.data(), count);
+      if (scale == 0.0f) continue;
+      for (size_t d = g * v.group; d < std::min(a.v_head_dim, (g + 1) * v.group); ++d) {
+        int32_t sum = 0;  // at most 128 * 32767 * 128
+        for (size_t n = 0; n < count; ++n) {
+          sum += codes[n] * v.codes[query.key(keys[n]) * a.v_head_dim + d];
+        }
+        const float product = static_cast<float>(sum) * scale;
+        acc[d] = acc[d] + product;
+      }
+    }
+  }
 
   // The keys of one segment, which begins at key `begin`.
   static Partial Segment(const Query& query, size_t begin) {
@@ -318,8 +386,15 @@ struct Spec {
         float p = Exp2(score[n] - Finite(max), to_base2);
         lanes[j % kSumLanes] += p;
         if (a.multiplier != nullptr) p *= a.multiplier[query.pair(j)];
+        if (a.v_codes.codes != nullptr) {
+          score[n] = p;
+          continue;
+        }
         const float* v = a.v + query.key(j) * a.v_head_dim;
         for (size_t d = 0; d < s.acc.size(); ++d) s.acc[d] = Fma(p, v[d], s.acc[d]);
+      }
+      if (a.v_codes.codes != nullptr) {
+        AddInt16(query, keys.data(), score.data(), count, s.acc.data());
       }
     }
     s.largest = s.max;

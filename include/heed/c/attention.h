@@ -5,6 +5,7 @@
 #pragma once
 
 #include "heed/c/context.h"
+#include "heed/c/info.h"
 #include "heed/c/kv_cache.h"
 #include "heed/c/tensor.h"
 
@@ -145,6 +146,29 @@ typedef struct heed_attention_options {
   // without batch where k or v is. heed_quantize() makes codes and scales.
   const heed_tensor* k_scales;
   const heed_tensor* v_scales;
+
+  // HEED_COMPUTE_INT16: keys or values, or both, are int8 or int4, in whatever holds them, and what
+  // of them is takes part as integers; all else stays as it is in f32. Decode is faster so. Queries,
+  // and weights times the scales of values, are rounded to int16, by the largest magnitude of what
+  // shares a scale of theirs. With every operation rounded by itself, sum an exact sum of integers
+  // that is rounded to f32, and code and scale those of keys or values:
+  //   q.k of a key, q the queries times what brings their scores into units (docs/numerics.md):
+  //     for each chunk of HEED_SUM_CHUNK channels:
+  //       q_scale = max |q[d]| / 32767;  x[d] = q[d] * (32767 / max |q[d]|), to nearest even
+  //     s = 0;  for each chunk: t = 0
+  //                             for each group of channels with a scale: t = t + float(sum) * scale
+  //                             s = s + t * q_scale       sum: of x[d] * code[d]
+  //   out of a block of HEED_KEY_BLOCK keys, for each group of channels with a scale:
+  //     u[j] = p[j] * scale[j] for the keys that are seen, 0 where p[j] is 0
+  //     u_scale = max |u[j]| / 32767;  y[j] = u[j] * (32767 / max |u[j]|), to nearest even
+  //     acc = acc * factor + float(sum) * u_scale             sum: of y[j] * code[j]
+  // A q_scale or u_scale below 2^-126 is 0 and its codes too; with a u_scale of 0 nothing is added.
+  // Where a query is not finite its scores are NaN; a key whose scale is not finite has a score of
+  // NaN, or infinity where its sum is not 0; and a value whose scale is not finite, and whose
+  // weight is not 0, makes the row's channels of that group NaN. q[d] and u[j] are off by at most
+  // 0.51 * q_scale and 0.51 * u_scale. All other promises hold: the bits do not depend on batch,
+  // chunks, threads or instruction set of a family.
+  heed_compute compute;
 } heed_attention_options;
 
 HEED_API void heed_attention_options_init(heed_attention_options* options, size_t struct_size);

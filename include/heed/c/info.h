@@ -53,6 +53,17 @@ enum {
   HEED_SUM_LANES = 16,
 };
 
+// What a call with int8 or int4 operands is computed in.
+typedef int32_t heed_compute;
+enum {
+  // The numbers that the elements stand for, in f32.
+  HEED_COMPUTE_F32 = 0,
+  // Their codes, times the other operand rounded to int16, in exact sums of integers: other results
+  // than in f32, off by a 65000th of the largest magnitude that shares a scale. heed_matmul_options
+  // and heed_attention_options have the operations.
+  HEED_COMPUTE_INT16 = 1,
+};
+
 // HEED_NUMERICS_VERSION of the library that the program runs with.
 HEED_API int32_t heed_numerics_version(void);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "heed/c/context.h"
+#include "heed/c/info.h"
 #include "heed/c/tensor.h"
 
 #ifdef __cplusplus
@@ -122,25 +123,17 @@ HEED_API heed_dtype heed_packed_matrix_dtype(const heed_packed_matrix* matrix);
 HEED_API size_t heed_packed_matrix_group(const heed_packed_matrix* matrix);  // as in pack_options
 HEED_API size_t heed_packed_matrix_bytes(const heed_packed_matrix* matrix);  // panels and scales
 
-// What a product with an int8 or int4 matrix is computed in.
-typedef int32_t heed_compute;
-enum {
-  // The numbers that the elements stand for, in f32.
-  HEED_COMPUTE_F32 = 0,
-  // Integers, with the same bits in both families of instruction sets. Faster for many rows, with
-  // AVX2 and AVX-512 VNNI. Each row of a is quantized to int16 in every chunk of HEED_SUM_CHUNK, by
-  // its largest magnitude there:
-  //   x_scale = max |a[i, k]| / 32767;  x[k] = a[i, k] * (32767 / max |a[i, k]|), to nearest even
-  //   c[i, j] = 0;  for each chunk: t = 0;  for each group in it: t = t + float(sum) * b_scale;
-  //                                 c[i, j] = c[i, j] + t * x_scale
-  // with sum the exact integer sum of x[k] * code of b[k, j] over the chunk's part of the group,
-  // then rounded to f32, and every operation rounded by itself. The bias is added last. Where
-  // x_scale is below 2^-126 it and the codes are 0; NaN or infinity in a row of a makes its row of
-  // c NaN. Elsewhere a[i, k] is off by at most 0.51 * x_scale. Sums are rounded as in f32, as long
-  // as scales of b are at most 2^97.
-  HEED_COMPUTE_INT16 = 1,
-};
-
+// With HEED_COMPUTE_INT16, for a b of int8 or int4, the bits are the same in both families of
+// instruction sets; faster for many rows, with AVX2 and AVX-512 VNNI. Each row of a is quantized to
+// int16 in every chunk of HEED_SUM_CHUNK, by its largest magnitude there:
+//   x_scale = max |a[i, k]| / 32767;  x[k] = a[i, k] * (32767 / max |a[i, k]|), to nearest even
+//   c[i, j] = 0;  for each chunk: t = 0;  for each group in it: t = t + float(sum) * b_scale;
+//                                 c[i, j] = c[i, j] + t * x_scale
+// with sum the exact integer sum of x[k] * code of b[k, j] over the chunk's part of the group,
+// then rounded to f32, and every operation rounded by itself. The bias is added last. Where
+// x_scale is below 2^-126 it and the codes are 0; NaN or infinity in a row of a makes its row of
+// c NaN. Elsewhere a[i, k] is off by at most 0.51 * x_scale. Sums are rounded as in f32, as long
+// as scales of b are at most 2^97.
 typedef struct heed_matmul_options {
   size_t struct_size;
   const heed_tensor* bias;  // f32, f16 or bf16 [n], added to every row of c; null: none
