@@ -236,21 +236,26 @@ void Calls::AddCaches() {
     caches_.push_back(std::move(*cache));
   }
   for (size_t i = 0; i < std::size(configs); ++i) {
-    for (const size_t queries : {size_t{1}, size_t{60}}) {
-      all_.push_back({"a cache", [this, i, queries](Context& c, bool data) {
-                        AttentionOptions options;
-                        options.causal = true;
-                        options.window = caches_[i].config().window;
-                        if (data) {
-                          return attention(F32(data, {1, queries, 4, 24}), caches_[i],
-                                           Out(data, {1, queries, 4, 40}), options, c);
-                        }
-                        const Result<KvCache> cache =
-                            KvCache::without_data(caches_[i].config(), caches_[i].length());
-                        REQUIRE(cache.ok());
-                        return attention(F32(data, {1, queries, 4, 24}), *cache,
-                                         Out(data, {1, queries, 4, 40}), options, c);
-                      }});
+    const bool codes = configs[i].k_dtype == DType::kInt8;
+    for (const auto& [queries, compute] :
+         {std::pair{size_t{1}, Compute::kF32}, std::pair{size_t{60}, Compute::kF32},
+          std::pair{size_t{60}, codes ? Compute::kInt16 : Compute::kF32}}) {
+      all_.push_back(
+          {"a cache", [this, i, queries = queries, compute = compute](Context& c, bool data) {
+             AttentionOptions options;
+             options.compute = compute;
+             options.causal = true;
+             options.window = caches_[i].config().window;
+             if (data) {
+               return attention(F32(data, {1, queries, 4, 24}), caches_[i],
+                                Out(data, {1, queries, 4, 40}), options, c);
+             }
+             const Result<KvCache> cache =
+                 KvCache::without_data(caches_[i].config(), caches_[i].length());
+             REQUIRE(cache.ok());
+             return attention(F32(data, {1, queries, 4, 24}), *cache,
+                              Out(data, {1, queries, 4, 40}), options, c);
+           }});
     }
     all_.push_back({"tokens of 16 bits for a cache",
                     [this, i](Context& c, bool data) {

@@ -98,19 +98,27 @@ void RegionCalls::AddAttention() {
     o.key_scores = Out(out, {1, 4, kKeys}, 50000);
   });
   Context context;
-  Result<KvCache> cache = KvCache::create(
-      {.num_kv_heads = 2, .head_dim = 24, .capacity = kKeys, .v_dtype = DType::kInt8});
+  Result<KvCache> cache = KvCache::create({.num_kv_heads = 2,
+                                           .head_dim = 24,
+                                           .capacity = kKeys,
+                                           .k_dtype = DType::kInt8,
+                                           .v_dtype = DType::kInt8});
   REQUIRE(cache.ok());
   REQUIRE(cache->append(k_.view(), v_.view(), context).ok());
   caches_.push_back(std::move(*cache));
-  all_.push_back(
-      {"a cache",
-       [this](Context& c, std::vector<float>& out) {
-         return attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), {}, c);
-       },
-       [this](Context& c, std::vector<float>& out, size_t workers) {
-         return Region::attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), {}, workers, c);
-       }});
+  for (const Compute compute : {Compute::kF32, Compute::kInt16}) {
+    AttentionOptions options;
+    options.compute = compute;
+    all_.push_back(
+        {"a cache",
+         [=, this](Context& c, std::vector<float>& out) {
+           return attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), options, c);
+         },
+         [=, this](Context& c, std::vector<float>& out, size_t workers) {
+           return Region::attention(q_.view(), caches_[0], Out(out, {1, 100, 4, 24}), options,
+                                    workers, c);
+         }});
+  }
   const auto pages = [this] {
     PagedKv kv;
     const size_t shape[] = {300, 8, 2, 24};
