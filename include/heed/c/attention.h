@@ -55,20 +55,20 @@ enum {
 //
 //                     cu_seqlens  cache  ring  pages  part
 //   alibi_slopes
-//   sinks                                              x
+//   sinks                                             x
 //   prefix_lens                          x
 //   kv_lens           x                  x     x
 //   key_mask          x                  x
 //   mask              x                  x
 //   tree_mask         x
-//   cu_seqlens_q                  x      x             x
-//   cu_seqlens_k                  x      x     x       x
+//   cu_seqlens_q                  x      x            x
+//   cu_seqlens_k                  x      x     x      x
 //   dropout.mask      x                  x
-//   lse                                                x
-//   weights           x                  x             x
-//   weights_heads     x                  x             x
-//   weights_queries   x                  x             x
-//   key_scores        x                  x             x
+//   lse                                               x
+//   weights           x                  x            x
+//   weights_heads     x                  x            x
+//   weights_queries   x                  x            x
+//   key_scores        x                  x            x
 //   k_scales                      x      x     x
 //   v_scales                      x      x     x
 typedef struct heed_attention_options {
