@@ -693,7 +693,7 @@ template <DType kDType>
 class RowsTimesColumns {
   static constexpr bool kWide = kDType == DType::kF32;
   static constexpr size_t kLine = 64 / BytesOfElement(kDType), kAhead = 4 * kLine;
-  static constexpr bool kHalves = kWide && hn::MaxLanes(DBlocks()) <= kPanel / 2;
+  static constexpr bool kHalves = kWide && hn::MaxLanes(DF()) <= kPanel / 2;  // whole vectors
   static constexpr size_t kTogether = kHalves ? kPanel / 2 : kPanel;
   static constexpr size_t kLater = kHalves ? 2048 / sizeof(float) : 0;
   using Element = std::conditional_t<kWide, float, uint16_t>;
