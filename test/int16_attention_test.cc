@@ -155,8 +155,6 @@ struct Small {
       k[i] = static_cast<int8_t>(static_cast<int>(i * 37 % 255) - 127);
       v[i] = static_cast<int8_t>(static_cast<int>(i * 53 % 255) - 127);
     }
-    std::fill_n(&k_scales[0], kKeys, 0.01f);
-    std::fill_n(&v_scales[0], kKeys, 0.02f);
     for (size_t d = 0; d < kDim; ++d) q[d] = 0.1f * static_cast<float>(d) - 0.5f;
   }
   std::vector<float> Run(size_t seen, Context& context) {
@@ -165,16 +163,17 @@ struct Small {
     std::fill_n(mask.begin(), seen, uint8_t{1});
     AttentionOptions o;
     o.compute = Compute::kInt16;
-    o.k_scales = TensorView(&k_scales[0], {1, kKeys, 1});
-    o.v_scales = TensorView(&v_scales[0], {1, kKeys, 1});
+    o.k_scales = TensorView(k_scales.data(), {1, kKeys, 1});
+    o.v_scales = TensorView(v_scales.data(), {1, kKeys, 1});
     o.key_mask = TensorView(mask.data(), {1, kKeys});
-    RequireOk(attention(q.view(), TensorView(k, {1, kKeys, 1, kDim}),
-                        TensorView(v, {1, kKeys, 1, kDim}), out.mutable_view(), o, context));
+    RequireOk(attention(q.view(), TensorView(k.data(), {1, kKeys, 1, kDim}),
+                        TensorView(v.data(), {1, kKeys, 1, kDim}), out.mutable_view(), o, context));
     return out.Dense();
   }
   Tensor<float> q{{1, 1, 1, kDim}};
-  int8_t k[kKeys * kDim], v[kKeys * kDim];
-  float k_scales[kKeys], v_scales[kKeys];
+  std::vector<int8_t> k = std::vector<int8_t>(kKeys * kDim), v = k;
+  std::vector<float> k_scales = std::vector<float>(kKeys, 0.01f);
+  std::vector<float> v_scales = std::vector<float>(kKeys, 0.02f);
 };
 
 TEST_CASE("in int16 a scale that is not finite makes NaN where it is seen, and nothing elsewhere") {
@@ -182,13 +181,15 @@ TEST_CASE("in int16 a scale that is not finite makes NaN where it is seen, and n
     Small good, bad;
     const std::vector<float> want = good.Run(30, *runner.context);
     for (const float scale : {kNaN, kInf, -kInf}) {
-      for (float* scales : {bad.k_scales, bad.v_scales}) {
-        INFO(runner.name << " " << scale << (scales == bad.k_scales ? " of a key" : " of a value"));
+      for (std::vector<float>* spoiled : {&bad.k_scales, &bad.v_scales}) {
+        std::vector<float>& scales = *spoiled;
+        INFO(runner.name << " " << scale
+                         << (spoiled == &bad.k_scales ? " of a key" : " of a value"));
         const float before = scales[33];
         scales[33] = scale;
         CHECK(Difference(bad.Run(30, *runner.context), want) == "");
         const std::vector<float> seen = bad.Run(35, *runner.context);
-        if (scales == bad.v_scales || std::isnan(scale)) {
+        if (spoiled == &bad.v_scales || std::isnan(scale)) {
           CHECK(std::all_of(seen.begin(), seen.end(), [](float x) { return std::isnan(x); }));
         }
         scales[33] = before;

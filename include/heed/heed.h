@@ -29,12 +29,18 @@
 // nothing. A null pointer is refused by name, except where it is said to mean something.
 //
 // A struct of options begins with struct_size, so that it can grow: programs that were compiled
-// with an older heed.h go on working with a newer library. heed_..._init sets it and all defaults;
-// a call takes what the caller's struct has, and defaults for what was added since. A null pointer
-// to options means the defaults.
+// with an older heed.h go on working with a newer library. heed_..._init sets it and all defaults:
 //
-// In such a struct, what may be absent is a pointer, null by default. What it points to is read
-// during the call alone.
+//   heed_attention_options options;
+//   heed_attention_options_init(&options, sizeof options);
+//   options.causal = true;
+//
+// A call takes what the caller's struct has, and defaults for what was added since. Fields that the
+// library does not know must be 0. A null pointer to options means the defaults; what has a size, a
+// config or weights, is needed.
+//
+// In such a struct, what may be absent is a pointer, null by default, or a number with a has_ flag
+// before it. What a pointer points to is read during the call alone, where nothing else is said.
 //
 // Handles (heed_context, heed_kv_cache, ...) are made by a function that writes a pointer, null
 // where it fails, and given back to the heed_..._destroy of their kind, which takes null too. What

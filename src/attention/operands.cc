@@ -1,6 +1,8 @@
 #include "src/attention/operands.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "heed/numerics.hpp"
 #include "src/base/half.h"
@@ -145,7 +147,6 @@ struct CodeScratch {
     panels->dtype = DType::kInt8;
     Scales& scales = panels->scales;
     scales.data = scratch + floats;
-    scales.dtype = DType::kF32;
     scales.axis = axis;
     scales.group = groups == 1 ? size_t{INT32_MAX} / kPanel * kPanel : kInt4Group;
     scales.panel_stride = kPanel;
@@ -156,11 +157,71 @@ struct CodeScratch {
 CodeScratch KeyRoom(size_t dim, DType dtype) { return {dim, kKeyBlock, dim, dtype}; }
 CodeScratch ValueRoom(size_t dim, DType dtype) { return {kKeyBlock, dim, dim, dtype}; }
 
-// Code i of a row of kInt8 or kInt4.
-int8_t CodeAt(const char* row, DType dtype, size_t i) {
-  if (dtype == DType::kInt8) return static_cast<int8_t>(row[i]);
-  const auto byte = static_cast<int8_t>(row[i / 2]);
-  return static_cast<int8_t>(i % 2 == 1 ? byte >> 4 : static_cast<int8_t>(byte << 4) >> 4);
+// Channels that are taken from rows at a time.
+constexpr size_t kCodesAtOnce = 64;
+
+// Codes [begin, begin + n) of a row of kInt8 or kInt4, a byte each; begin is even.
+void CopyCodes(const char* row, DType dtype, size_t begin, size_t n, int8_t* to) {
+  if (dtype == DType::kInt8) {
+    std::memcpy(to, row + begin, n);
+    return;
+  }
+  const auto* bytes = reinterpret_cast<const int8_t*>(row) + begin / 2;
+  const auto low = [](int8_t byte) {
+    return static_cast<int8_t>(static_cast<int8_t>(static_cast<uint8_t>(byte) << 4) >> 4);
+  };
+  for (size_t i = 0; i < n / 2; ++i) {
+    to[2 * i] = low(bytes[i]);
+    to[2 * i + 1] = static_cast<int8_t>(bytes[i] >> 4);
+  }
+  if (n % 2 == 1) to[n - 1] = low(bytes[n / 2]);
+}
+
+// to[c * to_stride + r] = from[r * from_stride + c], of 8 by 8 bytes.
+void TransposeBytes(const int8_t* from, size_t from_stride, int8_t* to, size_t to_stride) {
+  uint64_t x[8];
+  for (size_t r = 0; r < 8; ++r) std::memcpy(&x[r], from + r * from_stride, 8);
+  const auto swap = [&](size_t r, size_t apart, int shift, uint64_t mask) {
+    // Blocks above the diagonal with those below it.
+    const uint64_t changed = ((x[r] >> shift) ^ x[r + apart]) & mask;
+    x[r + apart] ^= changed;
+    x[r] ^= changed << shift;
+  };
+  // On big-endian machines columns count from the other end.
+  if constexpr (std::endian::native == std::endian::big) {
+    for (uint64_t& row : x) row = __builtin_bswap64(row);
+  }
+  for (size_t r = 0; r < 4; ++r) swap(r, 4, 32, 0x00000000FFFFFFFF);
+  for (const size_t r : {0u, 1u, 4u, 5u}) swap(r, 2, 16, 0x0000FFFF0000FFFF);
+  for (const size_t r : {0u, 2u, 4u, 6u}) swap(r, 1, 8, 0x00FF00FF00FF00FF);
+  if constexpr (std::endian::native == std::endian::big) {
+    for (uint64_t& row : x) row = __builtin_bswap64(row);
+  }
+  for (size_t r = 0; r < 8; ++r) std::memcpy(to + r * to_stride, &x[r], 8);
+}
+
+// A panel of up to kPanel keys from their rows.
+void PackPanel(const char* const* rows, size_t count, const HeadsView& view, int8_t* panel) {
+  int8_t tile[kPanel][kCodesAtOnce];
+  for (size_t d = 0; d < view.dim; d += kCodesAtOnce) {
+    const size_t n = std::min(kCodesAtOnce, view.dim - d);
+    for (size_t j = 0; j < kPanel; ++j) {
+      if (j < count) {
+        CopyCodes(rows[j], view.dtype, d, n, tile[j]);
+      } else {
+        std::memset(tile[j], 0, n);
+      }
+    }
+    size_t c = 0;
+    for (; c + 8 <= n; c += 8) {
+      for (size_t j = 0; j < kPanel; j += 8) {
+        TransposeBytes(&tile[j][c], kCodesAtOnce, panel + (d + c) * kPanel + j, kPanel);
+      }
+    }
+    for (; c < n; ++c) {
+      for (size_t j = 0; j < kPanel; ++j) panel[(d + c) * kPanel + j] = tile[j][c];
+    }
+  }
 }
 
 }  // namespace
@@ -175,20 +236,33 @@ size_t KeyBlocks::ValueCodeScratch() const {
   return c.values_in_keys ? ValueRoom(c.v_head_dim, c.k_dtype).all() : 0;
 }
 
-// Calls visit(place in the block, code row, scale of group g) for every key.
+// Calls visit(place in the block, code row) for every key, and puts its scales where panels have
+// them.
 template <class Visit>
 void KeyBlocks::ForEachRow(const StoredRows& from, const KeyHead& head, size_t first, size_t count,
-                           const Visit& visit) const {
+                           size_t groups, float* scales, const Visit& visit) const {
+  const bool tensor = source_ == Source::kTensors;
+  const size_t len = from.view.len;
+  const auto batch_of = [&](size_t key) {
+    return tensor ? head.batch : static_cast<size_t>(head.blocks[key / len]);
+  };
+  const auto row_of = [&](size_t key) { return tensor ? head.row_of_key(key) : key % len; };
+  const size_t bytes = from.view.row_bytes();
+  std::fill_n(scales, groups * kKeyBlock, 0.0f);
   for (size_t j = 0; j < count; ++j) {
-    const size_t key = first + j, len = from.view.len;
-    const bool tensor = source_ == Source::kTensors;
-    const size_t b = tensor ? head.batch : static_cast<size_t>(head.blocks[key / len]);
-    const size_t i = tensor ? head.row_of_key(key) : key % len;
-    const char* scales = from.scales.at(b, i, head.head);
-    visit(j, from.view.at(b, i, head.head), [&](size_t g) {
-      return from.view.dtype == DType::kInt8 ? reinterpret_cast<const float*>(scales)[g]
-                                             : ToFloat(reinterpret_cast<const f16*>(scales)[g]);
-    });
+    const size_t key = first + j;
+    if (j + kPanel < count) {  // rows of a head lie far apart
+      const size_t later = key + kPanel;
+      const char* row = from.view.at(batch_of(later), row_of(later), head.head);
+      for (size_t byte = 0; byte < bytes; byte += kLineBytes) PrefetchToL1(row + byte);
+    }
+    const char* of_row = from.scales.at(batch_of(key), row_of(key), head.head);
+    for (size_t g = 0; g < groups; ++g) {
+      scales[g * kKeyBlock + j] = from.view.dtype == DType::kInt8
+                                      ? reinterpret_cast<const float*>(of_row)[g]
+                                      : ToFloat(reinterpret_cast<const f16*>(of_row)[g]);
+    }
+    visit(j, from.view.at(batch_of(key), row_of(key), head.head));
   }
 }
 
@@ -201,13 +275,14 @@ void KeyBlocks::KeyCodes(const KeyHead& head, size_t block, float* scratch, Pane
   const CodeScratch room = KeyRoom(k_.dim, k_.dtype);
   room.Describe(ScaleAxis::kColumn, scratch, panels);
   auto* codes = reinterpret_cast<int8_t*>(scratch);
-  float* scales = scratch + room.floats;
-  std::fill_n(scales, room.groups * kKeyBlock, 0.0f);
-  ForEachRow(stored_k_, head, first, count, [&](size_t j, const char* row, const auto& scale_of) {
-    for (size_t g = 0; g < room.groups; ++g) scales[g * kKeyBlock + j] = scale_of(g);
-    int8_t* to = codes + j / kPanel * kPanel * k_.dim + j % kPanel;
-    for (size_t d = 0; d < k_.dim; ++d) to[d * kPanel] = CodeAt(row, k_.dtype, d);
-  });
+  const char* rows[kKeyBlock];
+  ForEachRow(stored_k_, head, first, count, room.groups, scratch + room.floats,
+             [&](size_t j, const char* row) {
+               rows[j] = row;
+               if (j % kPanel + 1 < kPanel && j + 1 < count) return;
+               const size_t begin = j / kPanel * kPanel;
+               PackPanel(rows + begin, j + 1 - begin, k_, codes + begin * k_.dim);
+             });
 }
 
 void KeyBlocks::ValueCodes(const KeyHead& head, size_t block, float* scratch,
@@ -241,14 +316,18 @@ void KeyBlocks::ValueCodes(const KeyHead& head, size_t block, float* scratch,
   }
   const CodeScratch room = ValueRoom(v_.dim, v_.dtype);
   room.Describe(ScaleAxis::kDepth, scratch, panels);
-  float* scales = scratch + room.floats;
-  std::fill_n(scales, room.groups * kKeyBlock, 0.0f);
-  ForEachRow(stored_v_, head, first, count, [&](size_t j, const char* row, const auto& scale_of) {
-    for (size_t g = 0; g < room.groups; ++g) scales[g * kKeyBlock + j] = scale_of(g);
-    for (size_t d = 0; d < v_.dim; ++d) {
-      codes[(d / kPanel * kKeyBlock + j) * kPanel + d % kPanel] = CodeAt(row, v_.dtype, d);
-    }
-  });
+  ForEachRow(stored_v_, head, first, count, room.groups, scratch + room.floats,
+             [&](size_t j, const char* row) {
+               int8_t some[kCodesAtOnce];
+               for (size_t d = 0; d < v_.dim; d += kCodesAtOnce) {
+                 const size_t n = std::min(kCodesAtOnce, v_.dim - d);
+                 CopyCodes(row, v_.dtype, d, n, some);
+                 std::memset(some + n, 0, RoundUp(n, kPanel) - n);
+                 for (size_t c = 0; c < n; c += kPanel) {
+                   std::memcpy(codes + ((d + c) * kKeyBlock + j * kPanel), some + c, kPanel);
+                 }
+               }
+             });
 }
 
 void KeyBlocks::AsStored(const KeyHead& head, size_t block, Panels* k, Panels* v) const {

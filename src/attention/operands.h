@@ -100,7 +100,7 @@ class KeyBlocks {
                       float* rows, const Pack& pack) const;
   template <class Visit>
   void ForEachRow(const StoredRows& from, const KeyHead& head, size_t first, size_t count,
-                  const Visit& visit) const;
+                  size_t groups, float* scales, const Visit& visit) const;
   void PackKeys(const KeyHead& head, size_t first, size_t count, float* panels) const;
   void PackValues(const KeyHead& head, size_t first, size_t count, float* panels) const;
 

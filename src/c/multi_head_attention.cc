@@ -2,6 +2,7 @@
 
 #include "src/c/call.h"
 #include "src/c/options.h"
+#include "src/c/region.h"
 #include "src/cache/kv_cache.h"
 #include "src/layer/multi_head_attention.h"
 
@@ -101,4 +102,17 @@ size_t heed_multi_head_attention_d_out(const heed_multi_head_attention* layer) {
 
 size_t heed_multi_head_attention_bytes(const heed_multi_head_attention* layer) {
   return layer == nullptr ? 0 : Of(layer)->bytes();
+}
+
+heed_status heed_region_forward(const heed_multi_head_attention* layer, const heed_tensor* x,
+                                const heed_tensor* y, const heed_forward_options* options,
+                                size_t max_workers, heed_context* context, heed_region* region,
+                                heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    ForwardOptions read;
+    HEED_RETURN_IF_ERROR(ReadCall(options, context, region, &read));
+    HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
+    return Give(Region::forward(*Of(layer), View(x), Output(y), read, max_workers, *Of(context)),
+                region);
+  });
 }

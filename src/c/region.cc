@@ -1,31 +1,12 @@
 #include "heed/region.hpp"
 
-#include <cstring>
-#include <type_traits>
-
 #include "src/c/call.h"
 #include "src/c/options.h"
+#include "src/c/region.h"
 
 using namespace heed;  // NOLINT: the functions below are C's
 
 namespace {
-
-static_assert(sizeof(heed_region) == sizeof(Region) && std::is_trivially_copyable_v<Region>);
-
-Status Give(const Result<Region>& made, heed_region* region) {
-  if (made.ok()) std::memcpy(region, &*made, sizeof(*region));
-  return made.status();
-}
-
-// What all functions that make a region begin with.
-template <class OptionsOfC, class Options>
-Status ReadCall(const OptionsOfC* options, heed_context* context, heed_region* region,
-                Options* read) {
-  HEED_RETURN_IF_ERROR(CheckPointer("region", region));
-  *region = {};
-  HEED_RETURN_IF_ERROR(CheckPointer("context", context));
-  return Read(options, read);
-}
 
 // Null: no call.
 const Region* RegionOf(const heed_region* region) {
@@ -98,19 +79,6 @@ heed_status heed_region_matmul_packed(const heed_tensor* a, const heed_packed_ma
     HEED_RETURN_IF_ERROR(ReadCall(options, context, region, &read));
     HEED_RETURN_IF_ERROR(CheckPointer("b", b));
     return Give(Region::matmul(View(a), *Of(b), Output(c), read, max_workers, *Of(context)),
-                region);
-  });
-}
-
-heed_status heed_region_forward(const heed_multi_head_attention* layer, const heed_tensor* x,
-                                const heed_tensor* y, const heed_forward_options* options,
-                                size_t max_workers, heed_context* context, heed_region* region,
-                                heed_error* error) {
-  return Answer(error, [&]() -> Status {
-    ForwardOptions read;
-    HEED_RETURN_IF_ERROR(ReadCall(options, context, region, &read));
-    HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
-    return Give(Region::forward(*Of(layer), View(x), Output(y), read, max_workers, *Of(context)),
                 region);
   });
 }

@@ -259,11 +259,12 @@ HWY_INLINE ptrdiff_t ToNextCodes(const Panels& here, const Panels& next) {
                                 reinterpret_cast<uintptr_t>(here.data));
 }
 
+template <bool kInt4>
 HWY_INLINE void PrefetchScales(const Scales& scales, size_t at, size_t count, ptrdiff_t ahead) {
   if (ahead == 0) return;
-  const size_t bytes = size_of(scales.dtype);
-  const auto* from = static_cast<const uint8_t*>(scales.data) + at * bytes;
-  for (size_t i = 0; i < count * bytes; i += kLineBytes) PrefetchToL2(from + ahead + i);
+  constexpr size_t kBytes = kInt4 ? sizeof(uint16_t) : sizeof(float);
+  const auto* from = static_cast<const uint8_t*>(scales.data) + at * kBytes;
+  for (size_t i = 0; i < count * kBytes; i += kLineBytes) PrefetchToL2(from + ahead + i);
 }
 
 // Scores of a tile's rows, from row `first` on, against a panel of keys.
@@ -285,11 +286,11 @@ struct CodeScores {
       for (size_t c = chunk, to; c < end; c = to) {
         to = std::min(end, c / scales.group * scales.group + scales.group);
         const size_t at = panel * scales.panel_stride + c / scales.group * scales.group_stride;
-        if (first == 0) PrefetchScales(scales, at, kPanel, ahead);
+        if (first == 0) PrefetchScales<kInt4>(scales, at, kPanel, ahead);
         SumPanel<kInt4, R>(from + c * BytesOfStep(block.k.dtype), codes + c, t.code_stride, to - c,
                            ahead, sums);
         for (size_t j = 0; j < kPanel; j += hn::Lanes(d)) {
-          const VF scale = LoadScales(scales, at + j);
+          const VF scale = LoadScales < kInt4 ? DType::kInt4 : DType::kInt8 > (scales, at + j);
           for (size_t r = 0; r < R; ++r) {
             VF s = hn::Mul(hn::ConvertTo(d, hn::LoadU(di, sums[r] + j)), scale);
             if (c > chunk) s = hn::Add(hn::LoadU(d, waiting[r] + j), s);
@@ -349,7 +350,8 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static float QuantizeWeights(const float* HWY_REST
   VI most = hn::Zero(DI());
   size_t j = 0;
   do {
-    const VF u = hn::Mul(hn::Load(d, p + j), LoadScales(scales, at + j));
+    const VF u = hn::Mul(hn::Load(d, p + j),
+                         LoadScales < kInt4 ? DType::kInt4 : DType::kInt8 > (scales, at + j));
     most = hn::Max(most, hn::And(hn::BitCast(DI(), u), magnitude));
     hn::Store(u, d, weighted + j);
     j += hn::Lanes(d);
@@ -413,7 +415,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfCodes(const QueryRows& t, cons
     for (size_t panel = 0, end; panel < panels; panel = end) {
       end = std::min(panels, panel + in_group);
       const size_t at = panel / in_group * scales.group_stride;
-      if (r == 0) PrefetchScales(scales, at, kKeyBlock, ahead);
+      if (r == 0) PrefetchScales<kInt4>(scales, at, kKeyBlock, ahead);
       for (size_t i = 0; i < rows; ++i) {
         y_scales[i] = QuantizeWeights<kInt4>(seen[i], scales, at + from, to - from, codes[i]);
       }

@@ -43,7 +43,7 @@ struct Sums {
 };
 
 // c[:, first .. first + kPanel) = total (+ bias), as far as there are columns.
-HWY_INLINE void WriteTotals(const FewRows& t, const float* HWY_RESTRICT total, size_t first) {
+HWY_NOINLINE void WriteTotals(const FewRows& t, const float* HWY_RESTRICT total, size_t first) {
   const size_t columns = std::min(kPanel, t.columns - first);
   for (size_t r = 0; r < t.rows; ++r) {
     float* HWY_RESTRICT to = t.c + static_cast<ptrdiff_t>(r) * t.c_stride + first;
@@ -185,6 +185,15 @@ struct Piece {
   }
 };
 
+// sums = sums (or 0) + a piece, of rows that lie `stride` apart. One copy for all types of b.
+HWY_NOINLINE void MultiplyPiece(size_t rows, const float* a, const Piece& piece, size_t panels,
+                                size_t steps, float* sums, size_t stride, bool first) {
+  for (size_t c = 0; c < panels * kPanel; c += TileColumns()) {
+    RunTile(rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, panels, c), EveryStep{0, steps},
+            {sums + c, stride, first}, NoPrefetch());
+  }
+}
+
 // Steps of a panel before the next: at most four lines, one at least.
 constexpr size_t StepsTogether(DType dtype) { return dtype == DType::kF32 ? 4 : 8; }
 
@@ -313,10 +322,7 @@ HWY_NOINLINE void StoredPanelsInTurns(const FewRows& t, const StoredGroup& b, si
         }
         piece.Widen<kDType>(b, p, k, steps, p);
       }
-      for (size_t c = 0; c < columns; c += TileColumns()) {
-        RunTile(t.rows, t.a + k * t.rows, PanelsAt({piece.panels[0]}, kTurn * kPanel, panels, c),
-                EveryStep{0, steps}, {sums->chunk + c, kColumns, k == k0}, NoPrefetch());
-      }
+      MultiplyPiece(t.rows, t.a + k * t.rows, piece, panels, steps, sums->chunk, kColumns, k == k0);
     }
     sums->Add(t.rows, 0, columns, k0 == 0);
   }
@@ -368,9 +374,7 @@ HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const uint8_t* HWY_RESTRI
       s7 = load(7);
     }
     const uint8_t* HWY_RESTRICT at = b + c * BytesOfElement(kDType);
-    const size_t steps = kSteps > 0 ? kSteps : any_steps;
-#pragma GCC unroll 16
-    for (size_t k = 0; k < steps; ++k, at += b_bytes) {
+    const auto step = [&](size_t k) HEED_INLINE_LAMBDA {
       const VF x = hn::Set(d, a[k]);
       s0 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 0), s0);
       s1 = hn::MulAdd(x, Stored<kDType>::Load(d, at, lanes), s1);
@@ -382,6 +386,13 @@ HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const uint8_t* HWY_RESTRI
         s6 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 6 * lanes), s6);
         s7 = hn::MulAdd(x, Stored<kDType>::Load(d, at, 7 * lanes), s7);
       }
+      at += b_bytes;
+    };
+    if constexpr (kSteps > 0) {
+#pragma GCC unroll 16
+      for (size_t k = 0; k < kSteps; ++k) step(k);
+    } else {
+      for (size_t k = 0; k < any_steps; ++k) step(k);
     }
     float* HWY_RESTRICT to = sums + c;
     hn::StoreU(s0, d, to);
@@ -397,8 +408,8 @@ HWY_NOINLINE void AddRows(const float* HWY_RESTRICT a, const uint8_t* HWY_RESTRI
   }
 }
 
-// The same for one vector of columns; rows of a are `a_step` wide. load(d, row) is what a row of b
-// has there.
+// The same for one vector of columns; rows of a are `a_step` wide. load(b) is what a row of b has
+// there.
 template <class D, class Load>
 HWY_INLINE void AddRowsToVector(D d, const float* HWY_RESTRICT a, size_t a_step,
                                 const uint8_t* HWY_RESTRICT b, ptrdiff_t b_bytes, size_t steps,
@@ -408,6 +419,18 @@ HWY_INLINE void AddRowsToVector(D d, const float* HWY_RESTRICT a, size_t a_step,
     sum = hn::MulAdd(hn::Set(d, a[k * a_step]), load(b), sum);
   }
   hn::StoreU(sum, d, sums);
+}
+
+// c = chunk, or c + chunk, and the bias after the last one.
+HWY_NOINLINE void AddChunk(const FewRows& t, const float* sums, size_t width, bool first,
+                           bool last) {
+  for (size_t r = 0; r < t.rows; ++r) {
+    const float* HWY_RESTRICT chunk = sums + r * width;
+    float* HWY_RESTRICT to = t.c + static_cast<ptrdiff_t>(r) * t.c_stride;
+    for (size_t c = 0; c < t.columns; ++c) to[c] = first ? chunk[c] : to[c] + chunk[c];
+    if (!last || t.bias == nullptr) continue;
+    for (size_t c = 0; c < t.columns; ++c) to[c] += t.bias[c];
+  }
 }
 
 // As many rows of b are read side by side as a turn has steps: rows may be short, and every page is
@@ -448,10 +471,7 @@ void TimesRows(const FewRows& t, const void* b, ptrdiff_t b_stride, float* sums)
           }
         }
         piece.CopyRows<kDType>(rows + c * kBytes, b_bytes, steps);
-        for (size_t i = 0; i < kColumns; i += TileColumns()) {
-          RunTile(t.rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, kPanelsTogether, i),
-                  EveryStep{0, steps}, {sums + c + i, width, first}, NoPrefetch());
-        }
+        MultiplyPiece(t.rows, a, piece, kPanelsTogether, steps, sums + c, width, first);
       }
       const auto vector = [&](const uint8_t* at)
                               HEED_INLINE_LAMBDA { return Stored<kDType>::Load(d, at, 0); };
@@ -471,13 +491,7 @@ void TimesRows(const FewRows& t, const void* b, ptrdiff_t b_stride, float* sums)
         }
       }
     }
-    for (size_t r = 0; r < t.rows; ++r) {
-      const float* HWY_RESTRICT chunk = sums + r * width;
-      float* HWY_RESTRICT to = t.c + static_cast<ptrdiff_t>(r) * t.c_stride;
-      for (size_t c = 0; c < t.columns; ++c) to[c] = k0 == 0 ? chunk[c] : to[c] + chunk[c];
-      if (chunk_end < t.depth || t.bias == nullptr) continue;
-      for (size_t c = 0; c < t.columns; ++c) to[c] += t.bias[c];
-    }
+    AddChunk(t, sums, width, k0 == 0, chunk_end == t.depth);
   }
 }
 
@@ -615,7 +629,7 @@ struct HalvesPanel {
   static constexpr size_t kSteps = 32;
   alignas(64) uint16_t data[kSteps * kPanel];
 
-  HWY_INLINE void Fill(const uint16_t* const* columns, size_t k, size_t steps) {
+  HWY_NOINLINE void Fill(const uint16_t* const* columns, size_t k, size_t steps) {
     size_t i = 0;
     for (; i + 8 <= steps; i += 8) {
       TurnHalvesOver(columns, k + i, data + i * kPanel);
@@ -675,11 +689,11 @@ HWY_INLINE void AddHalves(const HalvesPanel& panel, size_t c, const float* HWY_R
 // Each column is a stream: a line of each is turned over, f32 in registers, and multiplied at once.
 // Columns that lie a multiple of 4 KiB apart share a set of L1, which has room for half of kPanel:
 // the second half of them, where they are f32, follows the first 2 KiB later, in other sets.
-template <DType kDType, size_t R>
+template <DType kDType>
 class RowsTimesColumns {
   static constexpr bool kWide = kDType == DType::kF32;
   static constexpr size_t kLine = 64 / BytesOfElement(kDType), kAhead = 4 * kLine;
-  static constexpr bool kHalves = kWide && hn::MaxLanes(DBlocks()) <= kPanel / 2;
+  static constexpr bool kHalves = kWide && hn::MaxLanes(DF()) <= kPanel / 2;  // whole vectors
   static constexpr size_t kTogether = kHalves ? kPanel / 2 : kPanel;
   static constexpr size_t kLater = kHalves ? 2048 / sizeof(float) : 0;
   using Element = std::conditional_t<kWide, float, uint16_t>;
@@ -688,15 +702,20 @@ class RowsTimesColumns {
   HWY_INLINE RowsTimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride)
       : t_(t), b_(static_cast<const Element*>(b)), b_stride_(b_stride) {}
 
-  HWY_INLINE void Run() {
+  void Run() {
+    using Turns = void (RowsTimesColumns::*)(size_t, size_t);
+    constexpr Turns kTurns[] = {&RowsTimesColumns::Turn<1>, &RowsTimesColumns::Turn<2>,
+                                &RowsTimesColumns::Turn<3>, &RowsTimesColumns::Turn<4>,
+                                &RowsTimesColumns::Turn<5>};
+    const Turns turn = kTurns[t_.rows - 1];
     for (size_t c0 = 0; c0 < t_.columns; c0 += kPanel) {
       for (size_t c = 0; c < kPanel; ++c) {  // past the last one it again, and is not used
         columns_[c] = b_ + static_cast<ptrdiff_t>(std::min(c0 + c, t_.columns - 1)) * b_stride_;
       }
       for (size_t k = 0; k < t_.depth + kLater; k += kLine) {
-        if (k < t_.depth) Turn(0, k);
+        if (k < t_.depth) (this->*turn)(0, k);
         if constexpr (kHalves) {
-          if (k >= kLater) Turn(kTogether, k - kLater);
+          if (k >= kLater) (this->*turn)(kTogether, k - kLater);
         }
       }
       WriteTotals(t_, sums_.total, c0);
@@ -704,8 +723,9 @@ class RowsTimesColumns {
   }
 
  private:
-  // A line of kTogether columns from c on.
-  HWY_INLINE void Turn(size_t c, size_t k) {
+  // R rows times a line of kTogether columns from c on.
+  template <size_t R>
+  void Turn(size_t c, size_t k) {
     const size_t begin = k / kSumChunk * kSumChunk;
     const size_t chunk_end = std::min(t_.depth, begin + kSumChunk);
     const size_t end = std::min(chunk_end, k + kLine);
@@ -720,7 +740,7 @@ class RowsTimesColumns {
       panel_.Fill(columns_, k, end - k);
       const size_t lanes = hn::Lanes(DF());
       for (size_t i = 0; i < kPanel; i += 2 * lanes) {
-        if (i + 2 * lanes <= kPanel) {
+        if (2 * lanes <= kPanel) {
           AddHalves<kDType, R, 2>(panel_, i, t_.a + k * R, end - k, k == begin, chunk);
         } else {
           AddHalves<kDType, R, 1>(panel_, i, t_.a + k * R, end - k, k == begin, chunk);
@@ -740,22 +760,7 @@ class RowsTimesColumns {
 
 template <DType kDType>
 void TimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride) {
-  switch (t.rows) {
-    case 1:
-      RowsTimesColumns<kDType, 1>(t, b, b_stride).Run();
-      break;
-    case 2:
-      RowsTimesColumns<kDType, 2>(t, b, b_stride).Run();
-      break;
-    case 3:
-      RowsTimesColumns<kDType, 3>(t, b, b_stride).Run();
-      break;
-    case 4:
-      RowsTimesColumns<kDType, 4>(t, b, b_stride).Run();
-      break;
-    default:
-      RowsTimesColumns<kDType, 5>(t, b, b_stride).Run();
-  }
+  RowsTimesColumns<kDType>(t, b, b_stride).Run();
 }
 
 }  // namespace

@@ -1,30 +1,17 @@
 // Calls whose tasks the host runs. A plan is kept, and what runs it is run once for each piece of a
 // loop: it writes nothing but in loops (see Once), passes over those before the piece's, and ends
 // after the piece.
-#include "heed/region.hpp"
+#include "src/region/region.h"
 
 #include <algorithm>
 #include <new>
-#include <utility>
 
 #include "src/attention/attention.h"
 #include "src/base/check.h"
-#include "src/base/context.h"
 #include "src/base/float_environment.h"
-#include "src/base/hidden.h"
-#include "src/layer/multi_head_attention.h"
 #include "src/matmul/matmul.h"
 
 namespace heed::inline v1 {
-
-struct HEED_HIDDEN Region::Impl {
-  explicit Impl(const Context::Impl& context) : settings(context, {}) {}
-
-  Context::Impl settings;
-  const void* plan = nullptr;
-  Arena memory;  // in which it is
-  Status (*run)(const void* plan, Arena memory, const Context::Impl& context) = nullptr;
-};
 
 namespace {
 
@@ -39,16 +26,6 @@ Status RunAttentionCall(const void* call, Arena memory, const Context::Impl& con
 
 Status RunMatmulCall(const void* plan, Arena memory, const Context::Impl& context) {
   return RunMatmul(*static_cast<const MatmulPlan*>(plan), memory, context);
-}
-
-struct ForwardCall {
-  ForwardPlan plan;
-  const MultiHeadAttention::Impl* layer;
-};
-
-Status RunForwardCall(const void* call, Arena memory, const Context::Impl& context) {
-  const auto& forward = *static_cast<const ForwardCall*>(call);
-  return forward.layer->RunForward(forward.plan, memory, context);
 }
 
 // What is asked of one pass over a call's loops.
@@ -81,27 +58,6 @@ void Go(const Region::Impl& region, Pass* pass) {
   (void)region.run(region.plan, region.memory, context);
 }
 
-// Plans for so many threads, on a context that may have others.
-class Workers {
- public:
-  Workers(Context::Impl* context, size_t count)
-      : context_(context), before_(std::exchange(context->num_threads, count)) {}
-  ~Workers() { context_->num_threads = before_; }
-  Workers(const Workers&) = delete;
-  Workers& operator=(const Workers&) = delete;
-
- private:
-  Context::Impl* context_;
-  size_t before_;
-};
-
-Status CheckWorkers(size_t max_workers) {
-  constexpr size_t kMost = 4096;  // as threads of a context
-  if (max_workers >= 1 && max_workers <= kMost) return Status();
-  return Status::Error(StatusCode::kInvalidArgument, "max_workers: is %zu, must be from 1 to %zu",
-                       max_workers, kMost);
-}
-
 // Puts a region into the context's workspace: itself, its call, and the memory that it runs in.
 template <class Planned>
 Status Place(const Planned& call, size_t run_bytes, size_t lists_bytes, Context::Impl* context,
@@ -120,15 +76,22 @@ Status Place(const Planned& call, size_t run_bytes, size_t lists_bytes, Context:
 
 }  // namespace
 
+Status CheckMaxWorkers(size_t max_workers) {
+  constexpr size_t kMost = 4096;  // as threads of a context
+  if (max_workers >= 1 && max_workers <= kMost) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "max_workers: is %zu, must be from 1 to %zu",
+                       max_workers, kMost);
+}
+
 Result<Region> Region::plan_attention(const TensorView& q, const TensorView& k, const TensorView& v,
                                       const KvCache* cache, const PagedKv* paged,
                                       const MutableTensorView& out, const AttentionOptions& options,
                                       size_t max_workers, Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
-  HEED_RETURN_IF_ERROR(CheckWorkers(max_workers));
+  HEED_RETURN_IF_ERROR(CheckMaxWorkers(max_workers));
   Context::Impl& impl = *Context::Impl::Of(context);
-  const Workers workers(&impl, max_workers);
+  const PlannedWorkers workers(&impl, max_workers);
   AttentionCall planned;
   const NamedView outputs[] = {{"out", &out}};
   HEED_RETURN_IF_ERROR(
@@ -167,9 +130,9 @@ Result<Region> Region::plan_matmul(const TensorView& a, const Matrix& b, const M
                                    Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
-  HEED_RETURN_IF_ERROR(CheckWorkers(max_workers));
+  HEED_RETURN_IF_ERROR(CheckMaxWorkers(max_workers));
   Context::Impl& impl = *Context::Impl::Of(context);
-  const Workers workers(&impl, max_workers);
+  const PlannedWorkers workers(&impl, max_workers);
   MatmulPlan plan;
   HEED_RETURN_IF_ERROR(PlanMatmul(a, b, c, options, impl, &plan));
   Region::Impl* region = nullptr;
@@ -188,35 +151,6 @@ Result<Region> Region::matmul(const TensorView& a, const PackedMatrix& b,
                               const MutableTensorView& c, const MatmulOptions& options,
                               size_t max_workers, Context& context) {
   return plan_matmul(a, b, c, options, max_workers, context);
-}
-
-Result<Region> Region::forward(const MultiHeadAttention& layer, const TensorView& x,
-                               const MutableTensorView& y, const ForwardOptions& options,
-                               size_t max_workers, Context& context) {
-  const Call call(context);
-  HEED_RETURN_IF_ERROR(call.status());
-  HEED_RETURN_IF_ERROR(CheckWorkers(max_workers));
-  const MultiHeadAttention::Impl* of = MultiHeadAttention::Impl::Of(layer);
-  if (of == nullptr) {
-    return Status::Error(StatusCode::kInvalidArgument, "layer: was moved from");
-  }
-  Context::Impl& impl = *Context::Impl::Of(context);
-  const Workers workers(&impl, max_workers);
-  ForwardCall planned = {{}, of};
-  // The plan has places in the memory that it is made in, so the region goes before them.
-  Arena front;
-  front.Take<Region::Impl>();
-  front.Take<ForwardCall>();
-  HEED_RETURN_IF_ERROR(of->PlanForward(x, y, options, impl, &planned.plan, front.used()));
-  if (planned.plan.empty()) {
-    HEED_RETURN_IF_ERROR(impl.Reserve(front.used(), &planned.plan.front));
-  }
-  Arena arena = planned.plan.front;
-  auto* region = new (arena.Take<Region::Impl>()) Region::Impl(impl);
-  region->plan = new (arena.Take<ForwardCall>()) ForwardCall(planned);
-  region->memory = planned.plan.memory;
-  region->run = &RunForwardCall;
-  return Region(region);
 }
 
 size_t Region::phases() const {

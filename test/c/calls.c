@@ -470,6 +470,11 @@ static heed_status Forward(Inputs* in, const heed_multi_head_attention* layer, h
   RETURN_IF_ERROR(
       heed_multi_head_attention_forward(layer, &x, &whole, &options, in->context, &in->error));
   options.lse = NULL;
+  const heed_tensor by_region = F32(results->region, 3, 1, Q_LEN, IN);
+  heed_region region;
+  RETURN_IF_ERROR(
+      heed_region_forward(layer, &x, &by_region, &options, 2, in->context, &region, &in->error));
+  RETURN_IF_ERROR(RunTasks(in, &region));
   options.cache = cache;
   for (size_t token = 0; token < Q_LEN; ++token) {
     heed_tensor one = x, one_y = tokens;
@@ -520,9 +525,13 @@ heed_status CallLayer(Inputs* in, LayerResults* results) {
   weights.v = &kv;
   weights.out = &out;
   weights.k_norm = &norm;
+  heed_memory memory = {memory_of_matrix, 0};
+  RETURN_IF_ERROR(heed_multi_head_attention_memory_bytes(&config, &weights, in->context,
+                                                         &memory.bytes, &in->error));
+  if (memory.bytes > sizeof memory_of_matrix) return HEED_OUT_OF_MEMORY;
   heed_multi_head_attention* layer;
-  RETURN_IF_ERROR(
-      heed_multi_head_attention_create(&config, &weights, NULL, in->context, &layer, &in->error));
+  RETURN_IF_ERROR(heed_multi_head_attention_create(&config, &weights, &memory, in->context, &layer,
+                                                   &in->error));
   heed_kv_cache* cache = NULL;
   heed_status status = heed_multi_head_attention_create_cache(layer, 1, Q_LEN, &cache, &in->error);
   if (status == HEED_OK) status = Forward(in, layer, cache, results);

@@ -45,7 +45,7 @@ typedef struct AttentionResults {
 } AttentionResults;
 
 typedef struct LayerResults {
-  float whole[Q_LEN * IN], tokens[Q_LEN * IN], lse[HEADS * Q_LEN];
+  float whole[Q_LEN * IN], region[Q_LEN * IN], tokens[Q_LEN * IN], lse[HEADS * Q_LEN];
   size_t length, bytes, d_out;
 } LayerResults;
 

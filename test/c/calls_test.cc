@@ -366,7 +366,8 @@ TEST_CASE("conversions and quantization have the same bits from C") {
   CheckSame(totals, both, sizeof(both));
 }
 
-TEST_CASE("a layer, whole and token by token through its cache, has the same bits from C") {
+TEST_CASE(
+    "a layer in memory of the host's, whole, in tasks and by token, has the same bits from C") {
   Problem p;
   LayerResults c;
   p.CheckC(CallLayer(p.in.get(), &c));
@@ -392,6 +393,7 @@ TEST_CASE("a layer, whole and token by token through its cache, has the same bit
   o.lse = {lse.data(), {1, HEADS, Q_LEN}};
   CheckOk(layer->forward({p.in->a, {1, Q_LEN, IN}}, {y.data(), {1, Q_LEN, IN}}, o, p.context));
   CheckSame(c.whole, y, sizeof(c.whole));
+  CheckSame(c.region, y, sizeof(c.region));
   CheckSame(c.tokens, y, sizeof(c.tokens));
   CheckSame(c.lse, lse, sizeof(c.lse));
   CHECK(c.length == Q_LEN);

@@ -79,7 +79,6 @@ constexpr Group kGroups[] = {
     {"attention, cache of int8 and int4", CacheQuantized},
     {"attention, values in keys", ValuesInKeys},
     {"attention, pages of stored types", PagesStored},
-    {"attention, in int16", Int16Attention},
     {"layer", Layer},
     {"layer, norms", LayerNorms},
     {"layer, rope", LayerRope},

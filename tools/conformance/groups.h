@@ -69,7 +69,6 @@ void Cache16Bit(Run& run);
 void CacheQuantized(Run& run);
 void ValuesInKeys(Run& run);
 void PagesStored(Run& run);
-void Int16Attention(Run& run);
 
 void Layer(Run& run);
 void LayerNorms(Run& run);

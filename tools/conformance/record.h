@@ -68,7 +68,6 @@ inline constexpr Recorded kRecord[] = {
     {"attention, cache of int8 and int4", 0x8A8F779B60FA65BC, 0xDFCE8F1D3F38C83E},
     {"attention, values in keys", 0xD62CD859C98B922F, 0x6D4AB157E4806263},
     {"attention, pages of stored types", 0xEDC416E5BFF6F6F0, 0x6449666FB197AE3B},
-    {"attention, in int16", 0x231B5125222FD0E6, 0x6D61E7304F7A2153},
     {"layer", 0xFF1E5621FE155171, 0xF5A494CD32569C53},
     {"layer, norms", 0x20631CAADA0C0F15, 0xD4A5F60FB155CD08},
     {"layer, rope", 0x7823469D9A5368F7, 0x237DA06EC9B7D6A7},

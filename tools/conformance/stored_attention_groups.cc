@@ -103,7 +103,7 @@ struct QuantizedHeads {
   Tensor<uint8_t> rows;  // two codes of int4 a byte
 };
 
-void AttendQuantized(Run& run, const AttentionShape& s, Compute compute = Compute::kF32) {
+void AttendQuantized(Run& run, const AttentionShape& s) {
   const DType q_dtype = run.OneOf(kFloatTypes), out_dtype = run.OneOf(kFloatTypes);
   const FloatTensor q = run.Stored(q_dtype, run.Normal({s.batch, s.q_len, s.heads(), s.head_dim}));
   const QuantizedHeads k(run, {s.batch, s.kv_len, s.num_kv_heads, s.head_dim});
@@ -111,7 +111,6 @@ void AttendQuantized(Run& run, const AttentionShape& s, Compute compute = Comput
   FloatTensor out(out_dtype, {s.batch, s.q_len, s.heads(), s.v_head_dim});
   Tensor<float> lse({s.batch, s.heads(), s.q_len});
   AttentionOptions options;
-  options.compute = compute;
   options.k_scales = k.scales_view();
   options.v_scales = v.scales_view();
   options.causal = run.OneIn(2);
@@ -226,51 +225,6 @@ void PagesStored(Run& run) {
     if (run.OneIn(3)) p.AddWindow();
     if (run.OneIn(3)) p.AddKvLens();
     p.AttendPaged();
-  }
-}
-
-// Keys or values, or both, of int8 or int4, in caches, pages and tensors.
-void Int16Attention(Run& run) {
-  const auto set_types = [&](AttentionProblem& p) {
-    p.options.compute = Compute::kInt16;
-    p.k_cache_dtype = run.OneOf(kAllStored);
-    p.v_cache_dtype = run.OneOf({DType::kInt8, DType::kInt4});
-    if (run.OneIn(2)) std::swap(p.k_cache_dtype, p.v_cache_dtype);
-  };
-  AttendCaches(run, 36, set_types);
-  for (size_t i = 0; i < 24; ++i) {
-    AttentionShape shape = StoredShape(run);
-    if (i % 2 == 0) shape.q_len = 1;
-    if (i % 8 == 7) shape.head_dim = run.Between(250, 300);  // two chunks of channels
-    AttentionProblem p(run, shape);
-    set_types(p);
-    if (run.OneIn(3)) p.AddTypes();
-    if (i % 4 != 3) p.AddCausal();
-    if (run.OneIn(3)) p.AddWindow();
-    if (run.OneIn(3)) p.AddKvLens();
-    if (run.OneIn(3)) p.AddAlibi();
-    if (i % 3 == 0) {
-      p.AttendPaged();
-    } else {
-      if (run.OneIn(3)) p.AddWeights();
-      p.AttendCached();
-    }
-  }
-  for (size_t i = 0; i < 8; ++i) {
-    AttentionShape shape = StoredShape(run);
-    if (i % 2 == 0) shape.q_len = 1;
-    AttentionProblem p(run, shape);
-    p.options.compute = Compute::kInt16;
-    p.k_cache_dtype = run.OneOf({DType::kInt8, DType::kInt4});
-    p.values_in_keys = true;
-    p.shape.v_head_dim = std::min(p.shape.head_dim, p.shape.v_head_dim);
-    p.AddCausal();
-    p.AttendCached();
-  }
-  for (size_t i = 0; i < 20; ++i) {
-    AttentionShape shape = StoredShape(run);
-    if (i % 2 == 0) shape.q_len = 1;
-    AttendQuantized(run, shape, Compute::kInt16);
   }
 }
 

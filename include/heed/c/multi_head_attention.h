@@ -127,8 +127,8 @@ HEED_API void heed_forward_options_init(heed_forward_options* options, size_t st
 // Immutable after creation, so many contexts may use it at the same time (each with its own cache).
 typedef struct heed_multi_head_attention heed_multi_head_attention;
 
-// Checks everything and packs the weights; the caller's may go afterwards, but for matrices that are
-// packed already. `memory`, null: on the heap. Else the caller's memory of at least
+// Checks everything and packs the weights; the caller's may go afterwards, but for matrices that
+// are packed already. `memory`, null: on the heap. Else the caller's memory of at least
 // heed_multi_head_attention_memory_bytes() bytes, with nothing from the heap.
 // Errors: HEED_INVALID_ARGUMENT (named by projection; memory that is null or not aligned),
 // HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (no memory, or too little).

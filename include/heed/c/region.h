@@ -22,8 +22,8 @@ extern "C" {
 // The bits are those of the function itself, whoever runs what. A region lies in its context's
 // workspace, and ends with the context's next call or end. It is a handle: copies are the same
 // region. All that the call got must stay as it is until the last task has run: the tensors' data,
-// and the layer, the cache, the packed matrix and what the tensors of `options` hold. (The structs that
-// describe them may go.) Lengths and lists are read here.
+// and the layer, the cache, the packed matrix and what the tensors of `options` hold. (The structs
+// that describe them may go.) Lengths and lists are read here.
 typedef struct heed_region {
   const void* plan;  // null: no call
 } heed_region;
