@@ -19,7 +19,7 @@ static_assert(kAlignment == kMemoryAlignment);
 // prefetcher stops where a page ends, so that memory is read faster by up to a tenth. Before pages
 // are touched; without effect where there are none.
 constexpr size_t kHugePage = size_t{2} << 20;
-size_t AlignmentOf(size_t bytes) {
+[[maybe_unused]] size_t AlignmentOf(size_t bytes) {
 #ifdef __linux__
   constexpr bool kAsks = true;
 #else
