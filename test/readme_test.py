@@ -1,4 +1,5 @@
-"""readme_test.py HEED: each line of the README that calls build/tools/heed works as it stands there.
+"""readme_test.py HEED: each line of the README that calls build/tools/heed works as it stands there,
+and its pieces of C and C++ stand in the examples, which the tests build and run.
 
 The lines run word by word in a folder that has what they name; the files that they say they write
 are there afterwards. Between them they call each of heed's commands for more than its options.
@@ -36,8 +37,20 @@ def fault(line, folder):
     return f"it leaves no {missing[0]}" if missing else ""
 
 
+def not_in_example(page, language, example):
+    """What is wrong with the README's piece of code."""
+    pieces = re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
+    if len(pieces) != 1:
+        return f"there are {len(pieces)} pieces of {language}, there must be one"
+    wanted = re.sub(r"^(?=.)", "  ", pieces[0], flags=re.M)
+    if wanted not in (ROOT / "examples" / example).read_text(encoding="utf-8"):
+        return f"its {language} is not in examples/{example}"
+    return ""
+
+
 def main():
-    lines = lines_of((ROOT / "README.md").read_text(encoding="utf-8"))
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = lines_of(page)
     commands = [line.split()[1:3] for line in lines]
     failed = [f"no line calls heed {name}" for name in ("info", "check", "run", "show")
               if not any(command[0] == name and command[1:] != ["--help"] for command in commands)]
@@ -48,9 +61,12 @@ def main():
         for shown in "examples", "test":
             (folder / shown).symlink_to(ROOT / shown)
         failed += [f"{line}\n  {what}" for line in lines if (what := fault(line, folder))]
+    pieces = ("cpp", "attention.cc"), ("c", "attention.c")
+    failed += [what for piece in pieces if (what := not_in_example(page, *piece))]
+    checks = len(lines) + len(pieces)
     for what in failed:
         print("FAILED:", what)
-    print(f"{len(lines) - min(len(failed), len(lines))} passed, {len(failed)} failed")
+    print(f"{checks - min(len(failed), checks)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 
