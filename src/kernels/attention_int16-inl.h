@@ -174,8 +174,9 @@ HWY_INLINE void SumColumns(const uint8_t* HWY_RESTRICT panel, const int16_t* HWY
   const auto row = [&](size_t r, size_t at, V16 even, V16 odd, VSum32& e, VSum32& f, VSum32& o,
                        VSum32& p) HEED_INLINE_LAMBDA {
     const V16 q = CodesFor(codes + r * stride + at);
-    AddWords(q, even, e, f);
-    AddWords(q, odd, o, p);
+    // The low byte of a word is the first of the two only on little-endian machines.
+    AddWords(q, HWY_IS_BIG_ENDIAN ? odd : even, e, f);
+    AddWords(q, HWY_IS_BIG_ENDIAN ? even : odd, o, p);
 #if HWY_ARCH_X86 && HWY_COMPILER_GCC_ACTUAL && HWY_TARGET != HWY_EMU128
     // GCC would compute all products of a step before the first sum, and spill sums for them.
     __asm__("" : "+v"(e.raw), "+v"(o.raw));
