@@ -333,7 +333,8 @@ void Calls::AddOthers() {
                   },
                   [] {}, false});
   all_.push_back({"rope", [this](Context& c, bool data) {
-                    return rope(F32(data, {1, 300, 4, 24}), TensorView(positions_.data(), {300}),
+                    return rope(F32(data, {1, 300, 4, 24}),
+                                TensorView(If(data, positions_.data()), {300}),
                                 Out(data, {1, 300, 4, 24}), {}, c);
                   }});
   all_.push_back({"hadamard", [this](Context& c, bool data) {

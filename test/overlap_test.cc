@@ -127,6 +127,29 @@ TEST_CASE("a view of an impossible rank is refused by every entry point, before 
   }
 }
 
+TEST_CASE("two views of an impossible rank are refused by every entry point") {
+  Context context;
+  for (const auto& call : AllCalls()) {
+    INFO(std::string(call->entry));
+    for (CallView& view : call->views) {
+      for (CallView& other : call->views) {
+        if (&view == &other) continue;
+        INFO(view.name << " and " << other.name);
+        const Memory memory(*call);
+        const TensorView good = *view.view, other_good = *other.view;
+        view.view->rank = other.view->rank = TensorView::kInvalidRank;
+        const std::vector<char> before = memory.bytes();
+        const Status status = call->run(context);
+        CHECK((WrongRefusal(status, kInvalid, view.name.c_str()) == "" ||
+               WrongRefusal(status, kInvalid, other.name.c_str()) == ""));
+        CHECK(memory.bytes() == before);
+        *view.view = good;
+        *other.view = other_good;
+      }
+    }
+  }
+}
+
 TEST_CASE("the table of options names each view of AttentionOptions once") {
   const AttentionOptions options;
   const auto* begin = reinterpret_cast<const char*>(&options);

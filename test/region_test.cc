@@ -423,6 +423,25 @@ TEST_CASE("a region refuses phases, tasks and workers that do not exist, and run
                      StatusCode::kInvalidArgument, "b") == "");
 }
 
+TEST_CASE("a task of a product that has run does nothing when it is run again") {
+  Random random(5);
+  Tensor<float> a({96, 256}), b({256, 512});
+  a.FillNormal(random);
+  b.FillNormal(random);
+  std::vector<float> c(96 * 512);
+  Context context = MakeContext();
+  const Result<Region> region =
+      Region::matmul(a.view(), b.view(), MutableTensorView(c.data(), {96, 512}), {}, 1, context);
+  REQUIRE(region.ok());
+  for (size_t phase = 0; phase < region->phases(); ++phase) {
+    REQUIRE(region->run(phase, 0, region->tasks(phase), 0).ok());
+  }
+  const std::vector<float> once = c;
+  const size_t last = region->phases() - 1;
+  REQUIRE(region->run(last, 0, region->tasks(last), 0).ok());
+  CHECK(c == once);
+}
+
 TEST_CASE("a call without anything to compute is a region without phases") {
   Context context;
   const TensorView empty(static_cast<const float*>(nullptr), {0, 4, 8});

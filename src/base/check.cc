@@ -219,8 +219,9 @@ Status CheckNoOverlap(const char* name, const TensorView& output, const char* ot
     return Status();
   }
   if (data_is_optional && (output.data == nullptr || other.data == nullptr)) return Status();
-  // Whoever reads the view refuses its dtype by name.
+  // Whoever reads the view refuses its dtype or rank by name.
   if (size_of(output.dtype) == 0 || size_of(other.dtype) == 0) return Status();
+  if (output.rank > kMaxRank || other.rank > kMaxRank) return Status();
   uintptr_t first = 0, last = 0, other_first = 0, other_last = 0;
   ByteRange(output, &first, &last);
   ByteRange(other, &other_first, &other_last);

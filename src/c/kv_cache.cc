@@ -68,7 +68,7 @@ heed_status heed_kv_cache_append(heed_kv_cache* cache, const heed_tensor* k, con
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckPointer("context", context));
     HEED_RETURN_IF_ERROR(CheckPointer("cache", cache));
-    if (v == nullptr) return Of(cache)->append(View(k), *Of(context));
+    if (View(v).absent()) return Of(cache)->append(View(k), *Of(context));
     return Of(cache)->append(View(k), View(v), *Of(context));
   });
 }

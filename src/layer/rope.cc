@@ -79,6 +79,7 @@ void PlanTokens(const Context::Impl& context, RopePlan* plan) {
 
 Status CheckPositions(const TensorView& positions, size_t batch, size_t len) {
   HEED_RETURN_IF_ERROR(CheckPositionsShape(positions, batch, len));
+  if (DataIsOptional()) return Status();
   const bool shared = positions.rank == 1;
   for (size_t b = 0; b < (shared ? 1 : batch) && len > 0; ++b) {
     for (size_t i = 0; i < len; ++i) {

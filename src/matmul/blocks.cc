@@ -261,6 +261,7 @@ Status RunBlocks(const MatmulPlan& plan, const MatmulMemory& memory, const Conte
       row_block = memory.rows_taken[block].fetch_add(1);
       if (row_block < row_blocks) break;
     }
+    if (row_block >= row_blocks) return;  // a task that was run before
     const MatmulTask task(plan, row_block, block);
     float* tiles = memory.workers + worker * plan.worker_floats;
     const bool keeps_rows = plan.depth >= plan.p.k && kept.row == task.row;
