@@ -36,8 +36,8 @@
 //   options.causal = true;
 //
 // A call takes what the caller's struct has, and defaults for what was added since. Fields that the
-// library does not know must be 0. A null pointer to options means the defaults; what has a size, a
-// config or weights, is needed.
+// library does not know must be 0. A null pointer to options means the defaults; configs and
+// weights may not be null. Structs without a struct_size stay as they are.
 //
 // In such a struct, what may be absent is a pointer, null by default, or a number with a has_ flag
 // before it. What a pointer points to is read during the call alone, where nothing else is said.

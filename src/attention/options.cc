@@ -22,7 +22,7 @@ Status Contradiction(const char* what) {
 const char* TextOf(uint32_t forms) {
   if ((forms & kPacked) != 0) return "with cu_seqlens";
   if ((forms & kRing) != 0) return "with a ring cache";
-  if ((forms & kCache) != 0) return "with a KvCache";
+  if ((forms & kCache) != 0) return "with a cache";
   if ((forms & kPages) != 0) return "with pages, which have lengths and scales of their own";
   return "for a part of the keys";
 }
@@ -142,13 +142,13 @@ Status CheckCompute(const AttentionPlan& plan) {
   const Compute compute = plan.options.compute;
   if (compute == Compute::kF32) return Status();
   if (compute != Compute::kInt16) {
-    return Status::Error(StatusCode::kInvalidArgument, "compute: is %d, must be kF32 or kInt16",
-                         static_cast<int>(compute));
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "compute: is %d, must be that of f32 or int16", static_cast<int>(compute));
   }
   const DType k = plan.keys.key_type(), v = plan.keys.value_type();
   if (HasScales(k) || HasScales(v)) return Status();
   return Status::Error(StatusCode::kInvalidArgument,
-                       "compute: is kInt16, needs keys or values of int8 or int4, not %s and %s",
+                       "compute: is int16, needs keys or values of int8 or int4, not %s and %s",
                        name_of(k), name_of(v));
 }
 

@@ -37,10 +37,11 @@ Status ChooseThreading(const ContextOptions& options, Threading* threading) {
     case Threading::kOpenMP:
       if (kHasOpenMP) return Status();
       return Status::Error(StatusCode::kUnsupported,
-                           "threading: is kOpenMP, which this build does not have");
+                           "threading: is OpenMP, which this build does not have");
     case Threading::kParallelFor:
       if (pool) return Status();
-      return Status::Error(kInvalid, "parallel_for: is missing, must be given for kParallelFor");
+      return Status::Error(kInvalid,
+                           "parallel_for: is missing, must be given where threading names it");
   }
   return Status::Error(kInvalid, "threading: %d does not exist",
                        static_cast<int>(options.threading));
@@ -93,8 +94,8 @@ size_t SumOrTooMuch(size_t a, size_t b) {
 
 Status TooFewBytes(size_t needed, size_t held) {
   return Status::Error(StatusCode::kOutOfMemory,
-                       "workspace: needs %zu bytes, the context's memory has %zu for it", needed,
-                       held);
+                       "workspace: needs at least %zu bytes, the context's memory has %zu for it",
+                       needed, held);
 }
 
 }  // namespace
@@ -147,8 +148,8 @@ Status OutOfMemory(const char* what, size_t count, size_t size) {
 
 // Without a constructor that runs before main or at the first use: a library of C has none.
 const Status& Context::Impl::Measured() {
-  static constinit const Status status(
-      StatusCode::kMeasured, "context: measures, so nothing was computed; see workspace_bytes()");
+  static constinit const Status status(StatusCode::kMeasured,
+                                       "context: measures, so nothing was computed");
   return status;
 }
 
@@ -156,9 +157,8 @@ const Status& Context::why_none() const {
   static constinit const Status moved(kInvalid, "context: was moved from, or had no memory");
   static constinit const Status unaligned(
       kInvalid, "memory: is null or not aligned, must be aligned to 64 bytes");
-  static constinit const Status too_small(
-      StatusCode::kOutOfMemory,
-      "memory: has too few bytes for a context, must have Context::memory_bytes()");
+  static constinit const Status too_small(StatusCode::kOutOfMemory,
+                                          "memory: has too few bytes for a context");
   return refused_ == Refused::kMemory     ? unaligned
          : refused_ == Refused::kTooSmall ? too_small
                                           : moved;

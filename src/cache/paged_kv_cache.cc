@@ -26,7 +26,7 @@ Result<size_t> PagedKvCache::memory_bytes(const PagedKvCacheConfig& config) {
   if (counted.used() <= PTRDIFF_MAX) return counted.used();
   return Status::Error(StatusCode::kInvalidArgument,
                        "max_sequences: %zu of up to %zu tokens exceed the address space",
-                       config.max_sequences, config.max_length);
+                       impl.config.max_sequences, impl.config.max_length);
 }
 
 Result<PagedKvCache> PagedKvCache::create_in(const PagedKvCacheConfig& config,

@@ -102,11 +102,11 @@ Status Multiply(const TensorView& a, const Matrix& b, const MutableTensorView& c
 Status CheckCompute(const char* name, Compute compute, DType dtype) {
   if (compute == Compute::kF32 || (compute == Compute::kInt16 && HasScales(dtype))) return Status();
   if (compute != Compute::kInt16) {
-    return Status::Error(StatusCode::kInvalidArgument, "%s: is %d, must be kF32 or kInt16", name,
-                         static_cast<int>(compute));
+    return Status::Error(StatusCode::kInvalidArgument, "%s: is %d, must be that of f32 or int16",
+                         name, static_cast<int>(compute));
   }
   return Status::Error(StatusCode::kInvalidArgument,
-                       "%s: is kInt16, needs a packed matrix of int8 or int4, not %s", name,
+                       "%s: is int16, needs a packed matrix of int8 or int4, not %s", name,
                        name_of(dtype));
 }
 

@@ -155,7 +155,7 @@ Status PackedMatrix::save(void* data, size_t bytes) const {
   if (data == nullptr)
     return Status::Error(kInvalid, "data: is null, must have room for %zu bytes", saved_bytes());
   if (bytes < saved_bytes()) {
-    return Status::Error(kInvalid, "bytes: is %zu, must be at least saved_bytes(), %zu", bytes,
+    return Status::Error(kInvalid, "bytes: is %zu, must be at least the matrix's, %zu", bytes,
                          saved_bytes());
   }
   auto* header = static_cast<uint8_t*>(data);

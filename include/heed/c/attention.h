@@ -148,10 +148,10 @@ typedef struct heed_attention_options {
   const heed_tensor* v_scales;
 
   // HEED_COMPUTE_INT16: keys or values, or both, are int8 or int4, in whatever holds them, and what
-  // of them is takes part as integers; all else stays as it is in f32. Decode is faster so.
-  // Queries, and weights times the scales of values, are rounded to int16, by the largest magnitude
-  // of what shares a scale of theirs. With every operation rounded by itself, sum an exact sum of
-  // integers that is rounded to f32, and code and scale those of keys or values:
+  // of them is takes part as integers; all else stays as it is in f32. Decode is faster so, prefill
+  // slower. Queries, and weights times the scales of values, are rounded to int16, by the largest
+  // magnitude of what shares a scale of theirs. With every operation rounded by itself, sum an
+  // exact sum of integers that is rounded to f32, and code and scale those of keys or values:
   //   q.k of a key, q the queries times what brings their scores into units (docs/numerics.md):
   //     for each chunk of HEED_SUM_CHUNK channels:
   //       q_scale = max |q[d]| / 32767;  x[d] = q[d] * (32767 / max |q[d]|), to nearest even

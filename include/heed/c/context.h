@@ -17,7 +17,7 @@ typedef struct heed_parallel_for {
 } heed_parallel_for;
 
 // Memory of the caller's, aligned to HEED_MEMORY_ALIGNMENT, that lives as long as what is made in
-// it. Null data: none.
+// it.
 typedef struct heed_memory {
   void* data;
   size_t bytes;
@@ -54,15 +54,16 @@ typedef struct heed_context_options {
 
   // Given: the context lies in there with its workspace, and calls that get it take nothing from
   // the heap. heed_context_memory_bytes() says how large it must be. A call that needs more is
-  // refused with HEED_OUT_OF_MEMORY and both numbers. (The heap is still where OpenMP starts
-  // threads and where caches, matrices and layers are made without a heed_memory; heed_pack_gguf()
-  // unpacks there.)
+  // refused with HEED_OUT_OF_MEMORY; a context that measures says beforehand how much. (The heap is
+  // still where OpenMP starts threads and where caches, matrices and layers are made without a
+  // heed_memory; heed_pack_gguf() unpacks there.)
   heed_memory memory;
 
   // A context that runs nothing: a call that gets it is checked and planned as ever, writes
-  // nothing, and returns HEED_MEASURED (HEED_OK where there is nothing to compute), or why it is
-  // refused. heed_context_workspace_bytes() is then what the largest call so far needs, exactly: a
-  // context with the same options and that much workspace has enough, and with less has not.
+  // nothing, and returns HEED_MEASURED, or why it is refused; where nothing is to be computed it
+  // may return HEED_OK. heed_context_workspace_bytes() is then what the largest call so far needs,
+  // exactly: a context with the same options and that much workspace has enough, and with less has
+  // not.
   //
   // Data of tensors may be null here: shapes, strides and types count. Of lists only cu_seqlens_q,
   // cu_seqlens_k and seq_lens are read, since lengths decide; null seq_lens stand for sequences as

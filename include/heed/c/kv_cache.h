@@ -80,8 +80,8 @@ HEED_API void heed_kv_cache_destroy(heed_kv_cache* cache);
 HEED_API heed_status heed_kv_cache_get_config(const heed_kv_cache* cache,
                                               heed_kv_cache_config* config, heed_error* error);
 
-HEED_API size_t heed_kv_cache_length(const heed_kv_cache* cache);  // tokens ever appended, per
-                                                                   // sequence
+// Tokens per sequence: those appended, less those truncated.
+HEED_API size_t heed_kv_cache_length(const heed_kv_cache* cache);
 HEED_API size_t heed_kv_cache_bytes(const heed_kv_cache* cache);
 
 // Tokens first_held ... length - 1 are held, and the first sink_tokens of the config; 0 as long as

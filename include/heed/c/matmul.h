@@ -136,7 +136,7 @@ HEED_API size_t heed_packed_matrix_bytes(const heed_packed_matrix* matrix);  // 
 // as scales of b are at most 2^97.
 typedef struct heed_matmul_options {
   size_t struct_size;
-  const heed_tensor* bias;  // f32, f16 or bf16 [n], added to every row of c; null: none
+  const heed_tensor* bias;  // f32, f16 or bf16 [n], unit stride; added to every row; null: none
   heed_compute compute;     // int16: b is a packed matrix of int8 or int4
 } heed_matmul_options;
 

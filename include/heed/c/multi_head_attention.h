@@ -67,8 +67,8 @@ typedef struct heed_linear_weights {
   // bits are the same in prefill, chunks and decode. Decode is slower than with f32.
   heed_compute compute;
   // Given in the place of `weight`: a matrix that is packed already, from a mapped file say, used
-  // from where its elements lie without a copy; `storage` is not looked at. They must live as long
-  // as the layer, the heed_packed_matrix itself need not where it was mapped.
+  // from where its elements lie without a copy; `storage` is not looked at. It must live as long as
+  // the layer.
   const heed_packed_matrix* packed;
 } heed_linear_weights;
 

@@ -60,8 +60,8 @@ HEED_API heed_status heed_paged_kv_cache_memory_bytes(const heed_paged_kv_cache_
                                                       size_t* bytes, heed_error* error);
 HEED_API void heed_paged_kv_cache_destroy(heed_paged_kv_cache* cache);
 
-// The config that the cache has, v_head_dim filled in. As much is written as config->struct_size
-// says.
+// The config that the cache has, v_head_dim and max_length filled in. As much is written as
+// config->struct_size says.
 HEED_API heed_status heed_paged_kv_cache_get_config(const heed_paged_kv_cache* cache,
                                                     heed_paged_kv_cache_config* config,
                                                     heed_error* error);

@@ -63,8 +63,9 @@ HEED_API heed_status heed_region_forward(const heed_multi_head_attention* layer,
                                          heed_context* context, heed_region* region,
                                          heed_error* error);
 
-// All tasks of a phase must have run before one of the next begins, and each once. 0: there is
-// nothing to do, or no call.
+// All tasks of a phase must have run before one of the next begins, and each exactly once: with
+// tasks run again, left out or in another order the results hold anything, and memory that is not
+// the call's may be written. 0: there is nothing to do, or no call.
 HEED_API size_t heed_region_phases(const heed_region* region);
 HEED_API size_t heed_region_tasks(const heed_region* region, size_t phase);
 // Workers that a phase has memory for, at most max_workers.

@@ -30,10 +30,11 @@ HEED_API const char* heed_dtype_name(heed_dtype dtype);  // "f32", "f16", "bf16"
 
 enum { HEED_MAX_RANK = 5 };
 
-// A tensor in the caller's memory, to be read or written: element (i, j, ...) is at
-// data + i * strides[0] + j * strides[1] + ..., strides counted in elements; they may be 0 or
-// negative. It owns nothing. An empty tensor (some size is 0) may have null data. One of all zeros
-// is absent, as a null pointer to it is: optional arguments take it to mean "not given".
+// A tensor in the caller's memory, to be read or written: element (i, j, ...) is at data + i *
+// strides[0] + j * strides[1] + ..., strides counted in elements; they may be 0 or negative. Data
+// is aligned as its elements are. It owns nothing. An empty tensor (some size is 0) may have null
+// data. One of all zeros is absent, as a null pointer to it is: optional arguments take it to mean
+// "not given".
 typedef struct heed_tensor {
   void* data;  // not written through where the tensor is an input
   heed_dtype dtype;
