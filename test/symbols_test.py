@@ -16,7 +16,8 @@ ALLOWED = r"""
   getrlimit(64)? get(e)?uid sysconf sched_getaffinity getauxval __errno_location
   open(64)? close read opendir readdir(64)? closedir fork pthread_atfork __register_atfork __dso_handle
   omp_\w+ GOMP_\w+ __kmpc_\w+
-  __\w*(sf|df|si|di|ti)\w* __aarch64_\w+
+  __(trunc|extend|fix|fixuns|float|floatun|mul|div|udiv|mod|umod|ashl|lshr|ashr|cmp|ucmp|clz|ctz|popcount|bswap)(hf|sf|df|tf|si|di|ti)\w*
+  __aarch64_\w+
 """.split()
 # Nothing of these has a place in a library that lives in other people's programs.
 FORBIDDEN = {
