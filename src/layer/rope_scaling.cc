@@ -57,6 +57,11 @@ double Llama3(const RopeScaling& s, double frequency) {
   return (1.0 - smooth) * (frequency / s.factor) + smooth * frequency;
 }
 
+// std::trunc, floor and ceil are in libm, and calls of it where a CPU may have no instruction.
+double TowardsZero(double x) {
+  return std::abs(x) < 0x1p53 ? static_cast<double>(static_cast<int64_t>(x)) : x;
+}
+
 // The transition between the pairs that YaRN keeps and those that it divides.
 struct YarnRamp {
   double low, high;
@@ -70,12 +75,13 @@ struct YarnRamp {
     };
     low = pair(s.beta_fast);
     high = pair(s.beta_slow);
-    if (s.truncate) {
-      low = std::floor(low);  // exact, as is ceil
-      high = std::ceil(high);
-    }
     low = std::max(low, 0.0);
     high = std::min(high, dim - 1.0);
+    if (s.truncate) {
+      low = TowardsZero(low);
+      const double whole = TowardsZero(high);
+      high = whole < high ? whole + 1.0 : whole;
+    }
     if (low == high) high += 0.001;
   }
 
