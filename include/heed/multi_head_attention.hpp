@@ -105,6 +105,7 @@ class HEED_API MultiHeadAttention {
   }
 
   Result<KvCache> create_cache(size_t batch, size_t capacity) const;
+  KvCacheConfig cache_config(size_t batch, size_t capacity) const;
 
   const MultiHeadAttentionConfig& config() const;  // heed_multi_head_attention_get_config
   size_t d_out() const;

@@ -85,6 +85,17 @@ heed_status heed_multi_head_attention_create_cache(const heed_multi_head_attenti
   });
 }
 
+heed_status heed_multi_head_attention_cache_config(const heed_multi_head_attention* layer,
+                                                   size_t batch, size_t capacity,
+                                                   heed_kv_cache_config* config,
+                                                   heed_error* error) {
+  return Answer(error, [&]() -> Status {
+    HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
+    const heed_kv_cache_config c = ToC(Of(layer)->cache_config(batch, capacity));
+    return WriteConfig(&c, sizeof(c), config);
+  });
+}
+
 heed_status heed_multi_head_attention_get_config(const heed_multi_head_attention* layer,
                                                  heed_multi_head_attention_config* config,
                                                  heed_error* error) {

@@ -345,16 +345,21 @@ Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView&
 
 Result<KvCache> MultiHeadAttention::create_cache(size_t batch, size_t capacity) const {
   if (impl_ == nullptr) return MovedFrom();
-  KvCacheConfig config;
-  config.batch = batch;
-  config.num_kv_heads = impl_->config.num_kv_heads;
-  config.head_dim = impl_->config.head_dim;
-  config.v_head_dim = impl_->config.v_head_dim;
-  config.capacity = capacity;
-  config.k_dtype = impl_->config.k_cache_dtype;
-  config.v_dtype = impl_->config.v_cache_dtype;
-  config.values_in_keys = impl_->config.values_in_keys;
-  return KvCache::create(config);
+  return KvCache::create(cache_config(batch, capacity));
+}
+
+KvCacheConfig MultiHeadAttention::cache_config(size_t batch, size_t capacity) const {
+  const MultiHeadAttentionConfig& c = config();
+  KvCacheConfig cache;
+  cache.batch = batch;
+  cache.num_kv_heads = c.num_kv_heads;
+  cache.head_dim = c.head_dim;
+  cache.v_head_dim = c.v_head_dim;
+  cache.capacity = capacity;
+  cache.k_dtype = c.k_cache_dtype;
+  cache.v_dtype = c.v_cache_dtype;
+  cache.values_in_keys = c.values_in_keys;
+  return cache;
 }
 
 const MultiHeadAttentionConfig& MultiHeadAttention::config() const {

@@ -292,6 +292,8 @@ const BadCall kNulls[] = {
     CALL(heed_multi_head_attention_forward, "context", w.layer, &w.a, &w.c, nullptr, nullptr),
     CALL(heed_multi_head_attention_create_cache, "layer", nullptr, 1, 2, &w.cache),
     CALL(heed_multi_head_attention_create_cache, "cache", w.layer, 1, 2, nullptr),
+    CALL(heed_multi_head_attention_cache_config, "layer", nullptr, 1, 2, &w.cache_config),
+    CALL(heed_multi_head_attention_cache_config, "config", w.layer, 1, 2, nullptr),
     CALL(heed_multi_head_attention_get_config, "layer", nullptr, &w.config),
     CALL(heed_multi_head_attention_get_config, "config", w.layer, nullptr),
 };

@@ -533,7 +533,11 @@ heed_status CallLayer(Inputs* in, LayerResults* results) {
   RETURN_IF_ERROR(heed_multi_head_attention_create(&config, &weights, &memory, in->context, &layer,
                                                    &in->error));
   heed_kv_cache* cache = NULL;
-  heed_status status = heed_multi_head_attention_create_cache(layer, 1, Q_LEN, &cache, &in->error);
+  heed_kv_cache_config of_cache;
+  heed_kv_cache_config_init(&of_cache, sizeof of_cache);
+  heed_status status =
+      heed_multi_head_attention_cache_config(layer, 1, Q_LEN, &of_cache, &in->error);
+  if (status == HEED_OK) status = heed_kv_cache_create(&of_cache, NULL, &cache, &in->error);
   if (status == HEED_OK) status = Forward(in, layer, cache, results);
   heed_kv_cache_destroy(cache);
   heed_multi_head_attention_destroy(layer);

@@ -33,11 +33,11 @@ typedef struct heed_multi_head_attention_config {
   float norm_eps;  // finite, at least 0; 1e-6 by default
   float norm_weight_offset;
 
-  // Queries and keys are turned by heed_hadamard(), after norms and RoPE and before the cache. The
-  // cache then holds turned keys, which only a layer that turns its queries can read. The output
+  // Queries and keys are rotated by heed_hadamard(), after norms and RoPE and before the cache. The
+  // cache then holds rotated keys, which only a layer that rotates its queries can read. The output
   // stays the same but for rounding. It pays where keys are stored as int8 or int4 and a few
-  // channels of a head are much larger than the others: the turn spreads them over all channels.
-  // Elsewhere it costs time and gains nothing. An odd head_dim is left as it is.
+  // channels of a head are much larger than the others: the rotation spreads them over all
+  // channels. Elsewhere it costs time and gains nothing. An odd head_dim is left as it is.
   bool hadamard;
 
   // Of heed_multi_head_attention_create_cache(): k_dtype and v_dtype of heed_kv_cache_config.
@@ -45,8 +45,8 @@ typedef struct heed_multi_head_attention_config {
   heed_dtype v_cache_dtype;
 
   // The values of a head are the first v_head_dim channels of its keys (values_in_keys of
-  // heed_kv_cache_config): of what attention reads, after k_norm, RoPE and the Hadamard turn, and
-  // as the cache stores them. There are no weights for v then, and v_cache_dtype becomes
+  // heed_kv_cache_config): of what attention reads, after k_norm, RoPE and the Hadamard rotation,
+  // and as the cache stores them. There are no weights for v then, and v_cache_dtype becomes
   // k_cache_dtype. v_head_dim is at most head_dim.
   bool values_in_keys;
 } heed_multi_head_attention_config;
@@ -163,10 +163,16 @@ HEED_API heed_status heed_multi_head_attention_forward(const heed_multi_head_att
                                                        heed_context* context, heed_error* error);
 
 // A cache that fits this layer, for `capacity` tokens in all. For a stream without end a layer
-// with a window takes a ring instead: heed_kv_cache_create with the layer's window and sink_tokens.
+// with a window takes a ring instead: the config below, with the layer's window and sink_tokens.
 HEED_API heed_status heed_multi_head_attention_create_cache(const heed_multi_head_attention* layer,
                                                             size_t batch, size_t capacity,
                                                             heed_kv_cache** cache,
+                                                            heed_error* error);
+// The config of such a cache: of one in the caller's memory, or to be made a ring. As much is
+// written as config->struct_size says.
+HEED_API heed_status heed_multi_head_attention_cache_config(const heed_multi_head_attention* layer,
+                                                            size_t batch, size_t capacity,
+                                                            heed_kv_cache_config* config,
                                                             heed_error* error);
 
 // The config that the layer has, defaults filled in. As much is written as config->struct_size
