@@ -184,7 +184,7 @@ void print(const Evaluation& of, const Storage& storage) {
   std::printf("weights %s%s, %zu bytes; keys %s%s, values %s, %zu bytes\n",
               text_of(storage.weights).c_str(),
               storage.compute == heed::Compute::kInt16 ? ", products in int16" : "",
-              of.weight_bytes, heed::name_of(storage.keys), storage.hadamard ? ", turned" : "",
+              of.weight_bytes, heed::name_of(storage.keys), storage.hadamard ? ", rotated" : "",
               heed::name_of(storage.values), of.cache_bytes);
   std::printf("  %.5f nats a character, perplexity %.5f", of.loss.nats, of.loss.perplexity());
 }

@@ -51,7 +51,7 @@ struct Storage {
   heed::PackOptions weights = {};  // of every product
   heed::DType keys = heed::DType::kF32;
   heed::DType values = heed::DType::kF32;
-  bool hadamard = false;                        // turns queries and keys
+  bool hadamard = false;                        // rotates queries and keys
   heed::Compute compute = heed::Compute::kF32;  // of every product
 };
 

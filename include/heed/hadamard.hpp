@@ -1,4 +1,4 @@
-// A turn by a Hadamard matrix: heed_hadamard in heed/c/hadamard.h.
+// Rotation by a Hadamard matrix: heed_hadamard in heed/c/hadamard.h.
 #pragma once
 
 #include "heed/context.hpp"

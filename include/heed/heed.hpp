@@ -21,7 +21,7 @@
 //   region.hpp                calls whose tasks the host runs itself
 //   quantize.hpp              8- and 4-bit numbers, and what storing a matrix so costs
 //   gguf.hpp                  quantized blocks of GGUF files, packed
-//   hadamard.hpp              queries and keys turned, so that fewer bits hold them
+//   hadamard.hpp              queries and keys rotated, so that fewer bits hold them
 //   numerics.hpp              the constants of the bit contract
 //   info.hpp                  version, instruction sets
 #pragma once

@@ -1,4 +1,4 @@
-// The Hadamard turn of rows (heed/hadamard.hpp).
+// The Hadamard rotation of rows (heed/hadamard.hpp).
 #pragma once
 
 #include <cstddef>

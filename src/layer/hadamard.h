@@ -1,4 +1,4 @@
-// The Hadamard turn in two steps, for the layer.
+// The Hadamard rotation in two steps, for the layer.
 #pragma once
 
 #include <cstddef>
@@ -12,9 +12,9 @@ namespace heed::inline v1 {
 struct HadamardPlan {
   TensorView x;
   MutableTensorView y;
-  size_t part = 1;  // elements that are turned together
+  size_t part = 1;  // elements that are rotated together
   float scale = 1.0f;
-  size_t task_rows = 0, tasks = 0;  // no tasks: nothing to turn
+  size_t task_rows = 0, tasks = 0;  // no tasks: nothing to rotate
   size_t workers = 1;               // threads at most
   size_t bytes = 0;                 // of memory that the run takes
 };

@@ -1,4 +1,4 @@
-// A turn by a Hadamard matrix (Hadamard transform, or rotation): what outliers a head has in few of
+// Rotation by a Hadamard matrix (Hadamard transform): what outliers a head has in few of
 // its channels is spread over all of them, so that less is lost when keys are stored in 8 or 4
 // bits.
 #pragma once
@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-// Turns each row along the last dimension.
+// Rotates each row along the last dimension.
 //   x, y  f32 [..., n], rank 1 to HEED_MAX_RANK, unit stride along n; y may be x, with the same
 //         strides, else they must not overlap
 // A row is cut into n / P parts of P elements side by side, P the largest power of two that divides
@@ -20,10 +20,10 @@ extern "C" {
 // orthonormal matrix of Sylvester. The same bits come out on every CPU, with and without fused
 // multiply-add.
 //
-// The matrix is its own inverse: the turn of a turn is x again, but for rounding. And q . k is that
-// of both turned, but for rounding. So to store keys with less loss, turn them (after RoPE and
+// The matrix is its own inverse: rotated twice, x is x again, but for rounding. And q . k is that
+// of both rotated, but for rounding. So to store keys with less loss, rotate them (after RoPE and
 // norms) before heed_kv_cache_append, and the queries before attention; the output is not affected.
-// The values may be turned likewise, if the output of attention is then turned back.
+// The values may be rotated likewise, if the output of attention is then rotated back.
 // Errors: HEED_INVALID_ARGUMENT (shapes, strides, null data, overlap), HEED_UNSUPPORTED (dtype),
 // HEED_OUT_OF_MEMORY (workspace).
 HEED_API heed_status heed_hadamard(const heed_tensor* x, const heed_tensor* y,
