@@ -277,7 +277,8 @@ struct CodeScores {
     const DF d;
     const DI di;
     HWY_ALIGN PanelSums sums[R];
-    HWY_ALIGN float waiting[R][kPanel];
+    // Set before it is read; GCC does not see that for Arm.
+    HWY_ALIGN float waiting[R][kPanel] = {};
     const Scales& scales = block.k.scales;
     const int16_t* codes = t.q_codes + first * t.code_stride;
     const float* q_scales = t.q_scales + first * t.chunks;
