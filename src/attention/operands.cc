@@ -167,14 +167,11 @@ void CopyCodes(const char* row, DType dtype, size_t begin, size_t n, int8_t* to)
     return;
   }
   const auto* bytes = reinterpret_cast<const int8_t*>(row) + begin / 2;
-  const auto low = [](int8_t byte) {
-    return static_cast<int8_t>(static_cast<int8_t>(static_cast<uint8_t>(byte) << 4) >> 4);
-  };
   for (size_t i = 0; i < n / 2; ++i) {
-    to[2 * i] = low(bytes[i]);
-    to[2 * i + 1] = static_cast<int8_t>(bytes[i] >> 4);
+    to[2 * i] = Int4Code(bytes[i], 0);
+    to[2 * i + 1] = Int4Code(bytes[i], 1);
   }
-  if (n % 2 == 1) to[n - 1] = low(bytes[n / 2]);
+  if (n % 2 == 1) to[n - 1] = Int4Code(bytes[n / 2], 0);
 }
 
 // to[c * to_stride + r] = from[r * from_stride + c], of 8 by 8 bytes.
@@ -307,9 +304,7 @@ void KeyBlocks::ValueCodes(const KeyHead& head, size_t block, float* scratch,
       for (size_t d = 0; d < c.v_head_dim; ++d) {
         const auto byte = static_cast<int8_t>(from[(int4 ? d / 2 : d) * kPanel]);
         int8_t* to = codes + (d / kPanel * kKeyBlock + j) * kPanel + d % kPanel;
-        *to = !int4 ? byte
-                    : static_cast<int8_t>(d % 2 == 1 ? byte >> 4
-                                                     : static_cast<int8_t>(byte << 4) >> 4);
+        *to = int4 ? Int4Code(byte, d) : byte;
       }
     }
     return;

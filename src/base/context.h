@@ -36,7 +36,8 @@ struct TaskRunner {
   void* self = nullptr;
 };
 
-// A table of kernels, looked up where it is used: a program has those alone whose functions it calls.
+// A table of kernels, looked up where it is used: a program has those alone whose functions it
+// calls.
 template <class Table>
 struct KernelTable {
   int64_t target;

@@ -1,7 +1,7 @@
 #pragma once
 
-// A nested class has the visibility of the class around it. This keeps one that is heed's own out of
-// what the shared library exports.
+// A nested class has the visibility of the class around it. This keeps one that is heed's own out
+// of what the shared library exports.
 #if defined(_WIN32)
 #define HEED_HIDDEN
 #else

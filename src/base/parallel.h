@@ -25,8 +25,8 @@ Status ForEachTask(const Context::Impl& context, size_t num_tasks, size_t worker
       const_cast<std::remove_const_t<std::remove_reference_t<F>>*>(&f));
 }
 
-// What a function does between loops. A Region runs a function once for each piece of a loop, so all
-// that is written is written in loops, this as one of a single task.
+// What a function does between loops. A Region runs a function once for each piece of a loop, so
+// all that is written is written in loops, this as one of a single task.
 template <class F>
 Status Once(const Context::Impl& context, F&& f) {
   return ForEachTask(context, 1, 1, [&f](size_t, size_t) { f(); });

@@ -50,7 +50,7 @@ HWY_INLINE void SumPanel(const uint8_t* HWY_RESTRICT panel, const int16_t* HWY_R
       const size_t at = kInt4 ? k / 8 * 8 + k % 2 * 4 + k % 8 / 2 : k;
       for (size_t c = 0; c < kPanel; ++c) {
         const auto byte = static_cast<int8_t>(panel[(kInt4 ? k / 2 : k) * kPanel + c]);
-        const int b = !kInt4 ? byte : k % 2 == 1 ? byte >> 4 : static_cast<int8_t>(byte << 4) >> 4;
+        const int b = kInt4 ? Int4Code(byte, k) : byte;
         sums[r][c] += codes[r * stride + at] * b;
       }
     }
@@ -234,32 +234,6 @@ HWY_INLINE void SumPanel(const uint8_t* HWY_RESTRICT panel, const int16_t* HWY_R
 // Rows of a tile when `left` are left, shared out evenly.
 HWY_INLINE size_t NextCodeRows(size_t left) { return CeilDiv(left, CeilDiv(left, kTileRows)); }
 
-// Calls Op::Run<rows>(args...).
-template <class Op, class... Args>
-HWY_INLINE void WithCodeRows(size_t rows, const Args&... args) {
-  switch (rows) {
-    case 6:
-      return Op::template Run<6>(args...);
-    case 5:
-      return Op::template Run<5>(args...);
-    case 4:
-      return Op::template Run<4>(args...);
-    case 3:
-      return Op::template Run<3>(args...);
-    case 2:
-      return Op::template Run<2>(args...);
-    default:
-      return Op::template Run<1>(args...);
-  }
-}
-
-// From a place in a block to the same place in the next one, in bytes; 0 where there is none.
-HWY_INLINE ptrdiff_t ToNextCodes(const Panels& here, const Panels& next) {
-  if (next.absent()) return 0;
-  return static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(next.data) -
-                                reinterpret_cast<uintptr_t>(here.data));
-}
-
 template <bool kInt4>
 HWY_INLINE void PrefetchScales(const Scales& scales, size_t at, size_t count, ptrdiff_t ahead) {
   if (ahead == 0) return;
@@ -316,12 +290,12 @@ template <bool kInt4>
 HWY_NOINLINE HWY_MAYBE_UNUSED static void ScoresOfCodes(const QueryRows& t, const KeyBlock& block,
                                                         size_t begin, size_t end,
                                                         RowPrefetcher& prefetcher) {
-  const ptrdiff_t ahead = ToNextCodes(block.k, block.prefetch.k);
+  const ptrdiff_t ahead = ToNext(block.k, block.prefetch.k);
   for (size_t panel = begin / kPanel; panel < CeilDiv(end, kPanel); ++panel) {
     prefetcher.Next();
     for (size_t r = 0, rows; r < t.rows; r += rows) {
       rows = NextCodeRows(t.rows - r);
-      WithCodeRows<CodeScores<kInt4>>(rows, t, block, panel, r, ahead);
+      WithFewRows<CodeScores<kInt4>>(rows, t, block, panel, r, ahead);
     }
   }
 }
@@ -405,7 +379,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfCodes(const QueryRows& t, cons
   const size_t panels = CeilDiv(t.v_head_dim, kPanel),
                stride = BytesOfPanel(block.v.dtype, kKeyBlock);
   const size_t in_group = std::min(panels, scales.group / kPanel);
-  const ptrdiff_t ahead = ToNextCodes(block.v, block.prefetch.v);
+  const ptrdiff_t ahead = ToNext(block.v, block.prefetch.v);
   for (size_t r = 0, rows; r < t.rows; r += rows) {
     rows = NextCodeRows(t.rows - r);
     const TileRange range = RangeOf(block, r, rows);
@@ -423,7 +397,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfCodes(const QueryRows& t, cons
       }
       for (size_t p = panel; p < end; ++p) {
         prefetcher.Next();
-        WithCodeRows<CodeValues<kInt4>>(
+        WithFewRows<CodeValues<kInt4>>(
             rows, block.v.bytes() + p * stride + from * BytesOfStep(block.v.dtype),
             static_cast<const int16_t*>(codes[0]), y_scales, to - from, ahead, factor + r,
             state.acc + r * state.acc_stride + p * kPanel, state.acc_stride);

@@ -272,59 +272,57 @@ struct StoredTile {
   static HWY_INLINE void Run(const float* HWY_RESTRICT a, const StoredStreams& b, size_t p,
                              size_t at, const EveryStep& steps, const ScalesOf& scales,
                              StreamSums* sums) {
-    if constexpr (R <= kTileRows) {
-      constexpr size_t kRowStep = Left::template kRowStep<R>,
-                       kDepthStep = Left::template kDepthStep<R>;
-      const DF d;
-      const size_t at1 = at + hn::Lanes(d);
-      const SumRows rows{sums, p * kPanel + at};
-      VF c00 = hn::Zero(d), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
-      VF c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
-      rows.Load(d, 0, c00, c01);
-      if constexpr (R > 1) rows.Load(d, 1, c10, c11);
-      if constexpr (R > 2) rows.Load(d, 2, c20, c21);
-      if constexpr (R > 3) rows.Load(d, 3, c30, c31);
-      if constexpr (R > 4) rows.Load(d, 4, c40, c41);
-      if constexpr (R > 5) rows.Load(d, 5, c50, c51);
-      const uint8_t* HWY_RESTRICT panel = b.at(p);
-      const auto multiply = [&](size_t k, VF x0, VF x1) HEED_INLINE_LAMBDA {
-        constexpr Columns kBoth = Columns::kBoth;
-        const float* HWY_RESTRICT left = a + k * kDepthStep;
-        StepRow<kBoth>(left[0], x0, x1, c00, c01);
-        if constexpr (R > 1) StepRow<kBoth>(left[1 * kRowStep], x0, x1, c10, c11);
-        if constexpr (R > 2) StepRow<kBoth>(left[2 * kRowStep], x0, x1, c20, c21);
-        if constexpr (R > 3) StepRow<kBoth>(left[3 * kRowStep], x0, x1, c30, c31);
-        if constexpr (R > 4) StepRow<kBoth>(left[4 * kRowStep], x0, x1, c40, c41);
-        if constexpr (R > 5) StepRow<kBoth>(left[5 * kRowStep], x0, x1, c50, c51);
-      };
-      const auto pair = [&](size_t k) HEED_INLINE_LAMBDA {
-        VF even0, even1, odd0, odd1;
-        WidenPair<kDType>(d, panel, p, k, at, scales, even0, odd0);
-        WidenPair<kDType>(d, panel, p, k, at1, scales, even1, odd1);
-        multiply(k, even0, even1);
-        multiply(k + 1, odd0, odd1);
-      };
-      const auto step = [&](size_t k) HEED_INLINE_LAMBDA {
-        multiply(k, WidenStep<kDType>(d, panel, p, k, at, scales),
-                 WidenStep<kDType>(d, panel, p, k, at1, scales));
-      };
-      size_t k = steps.begin;
-      if (k % 2 != 0 && k < steps.end) step(k++);
-      constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
-      for (; k + kSteps <= steps.end; k += kSteps) {
-        if (at == 0) PrefetchStored<kDType>(panel + k * BytesOfStep(kDType), b.ahead);
+    constexpr size_t kRowStep = Left::template kRowStep<R>,
+                     kDepthStep = Left::template kDepthStep<R>;
+    const DF d;
+    const size_t at1 = at + hn::Lanes(d);
+    const SumRows rows{sums, p * kPanel + at};
+    VF c00 = hn::Zero(d), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
+    VF c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
+    rows.Load(d, 0, c00, c01);
+    if constexpr (R > 1) rows.Load(d, 1, c10, c11);
+    if constexpr (R > 2) rows.Load(d, 2, c20, c21);
+    if constexpr (R > 3) rows.Load(d, 3, c30, c31);
+    if constexpr (R > 4) rows.Load(d, 4, c40, c41);
+    if constexpr (R > 5) rows.Load(d, 5, c50, c51);
+    const uint8_t* HWY_RESTRICT panel = b.at(p);
+    const auto multiply = [&](size_t k, VF x0, VF x1) HEED_INLINE_LAMBDA {
+      constexpr Columns kBoth = Columns::kBoth;
+      const float* HWY_RESTRICT left = a + k * kDepthStep;
+      StepRow<kBoth>(left[0], x0, x1, c00, c01);
+      if constexpr (R > 1) StepRow<kBoth>(left[1 * kRowStep], x0, x1, c10, c11);
+      if constexpr (R > 2) StepRow<kBoth>(left[2 * kRowStep], x0, x1, c20, c21);
+      if constexpr (R > 3) StepRow<kBoth>(left[3 * kRowStep], x0, x1, c30, c31);
+      if constexpr (R > 4) StepRow<kBoth>(left[4 * kRowStep], x0, x1, c40, c41);
+      if constexpr (R > 5) StepRow<kBoth>(left[5 * kRowStep], x0, x1, c50, c51);
+    };
+    const auto pair = [&](size_t k) HEED_INLINE_LAMBDA {
+      VF even0, even1, odd0, odd1;
+      WidenPair<kDType>(d, panel, p, k, at, scales, even0, odd0);
+      WidenPair<kDType>(d, panel, p, k, at1, scales, even1, odd1);
+      multiply(k, even0, even1);
+      multiply(k + 1, odd0, odd1);
+    };
+    const auto step = [&](size_t k) HEED_INLINE_LAMBDA {
+      multiply(k, WidenStep<kDType>(d, panel, p, k, at, scales),
+               WidenStep<kDType>(d, panel, p, k, at1, scales));
+    };
+    size_t k = steps.begin;
+    if (k % 2 != 0 && k < steps.end) step(k++);
+    constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
+    for (; k + kSteps <= steps.end; k += kSteps) {
+      if (at == 0) PrefetchStored<kDType>(panel + k * BytesOfStep(kDType), b.ahead);
 #pragma GCC unroll 4
-        for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
-      }
-      for (; k + 2 <= steps.end; k += 2) pair(k);
-      if (k < steps.end) step(k);
-      rows.Store(d, 0, c00, c01);
-      if constexpr (R > 1) rows.Store(d, 1, c10, c11);
-      if constexpr (R > 2) rows.Store(d, 2, c20, c21);
-      if constexpr (R > 3) rows.Store(d, 3, c30, c31);
-      if constexpr (R > 4) rows.Store(d, 4, c40, c41);
-      if constexpr (R > 5) rows.Store(d, 5, c50, c51);
+      for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
     }
+    for (; k + 2 <= steps.end; k += 2) pair(k);
+    if (k < steps.end) step(k);
+    rows.Store(d, 0, c00, c01);
+    if constexpr (R > 1) rows.Store(d, 1, c10, c11);
+    if constexpr (R > 2) rows.Store(d, 2, c20, c21);
+    if constexpr (R > 3) rows.Store(d, 3, c30, c31);
+    if constexpr (R > 4) rows.Store(d, 4, c40, c41);
+    if constexpr (R > 5) rows.Store(d, 5, c50, c51);
   }
 };
 
@@ -364,8 +362,8 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void MultiplyStaged(const Left& left, size_
                                                          StreamSums* sums) {
   for (size_t r = 0; r < rows; r += kTileRows) {
     const size_t count = std::min(kTileRows, rows - r);
-    WithTileRows<StreamTile<Left, false>>(count, left.tile(r, count), staged, EveryStep{0, depth},
-                                          sums + r, staged);
+    WithFewRows<StreamTile<Left, false>>(count, left.tile(r, count), staged, EveryStep{0, depth},
+                                         sums + r, staged);
   }
 }
 
@@ -396,8 +394,8 @@ HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStream
   if (lanes < kPanel && rows <= kTileRows) {
     pieces.NextStaged();
     for (size_t c = 0; c < b.count * kPanel; c += 2 * lanes) {
-      WithTileRows<StoredTile<kDType, Left, ScalesOf>>(rows, left.tile(0, rows), b, c / kPanel,
-                                                       c % kPanel, steps, scales, sums);
+      WithFewRows<StoredTile<kDType, Left, ScalesOf>>(rows, left.tile(0, rows), b, c / kPanel,
+                                                      c % kPanel, steps, scales, sums);
     }
     return;
   }
@@ -411,13 +409,6 @@ HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStream
     const Streams streams(staged[0] + (from - k) * kPanel, kStagedSteps * kPanel, b.count);
     MultiplyStaged(left.From(from), rows, streams, to - from, sums);
   }
-}
-
-// From a place in a block to the same place in the next one, in bytes; 0 where there is none.
-HWY_INLINE ptrdiff_t ToNext(const Panels& here, const Panels& next) {
-  if (next.absent()) return 0;
-  return static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(next.data) -
-                                reinterpret_cast<uintptr_t>(here.data));
 }
 
 // How far before they are needed lines are asked for, in bytes: a block, or as far as four panels

@@ -179,34 +179,32 @@ struct StreamTile {
   template <size_t R>
   static HWY_INLINE void Run(const float* a, const Streams& b, const EveryStep& steps,
                              StreamSums* sums, const Streams& ahead) {
-    if constexpr (R <= kTileRows) {
-      constexpr size_t kRowStep = Left::template kRowStep<R>,
-                       kDepthStep = Left::template kDepthStep<R>;
-      const size_t lanes = hn::Lanes(DF());
-      if (lanes == kPanel) {
-        constexpr size_t kLow = R <= 4 ? R : 3;
-        StepStreams<kLow, 1, kRowStep, kDepthStep, kAhead>(a, b, 0, steps, sums, ahead);
-        if constexpr (R > kLow) {
-          StepStreams<R - kLow, 1, kRowStep, kDepthStep, kAhead>(a + kLow * kRowStep, b, 0, steps,
-                                                                 sums + kLow, ahead);
-        }
-      } else if constexpr (R == 1) {
-        for (size_t at = 0; at < kPanel; at += 2 * lanes) {
-          StepStreams<1, 2, kRowStep, kDepthStep, kAhead>(a, b, at, steps, sums, ahead);
-        }
-      } else {
-        for (size_t c = 0; c < b.count * kPanel; c += TileColumns()) {
-          const size_t p0 = c / kPanel, p1 = (c + lanes) / kPanel;
-          const auto multiply = [&](const auto& prefetch) HEED_INLINE_LAMBDA {
-            MultiplyTile<R, kRowStep, kDepthStep>(a, a, b.at(p0) + c % kPanel,
-                                                  b.at(p1) + (c + lanes) % kPanel, steps,
-                                                  SumRows{sums, c}, prefetch);
-          };
-          if constexpr (kAhead) {
-            multiply(PrefetchPair{ahead.at(p0), ahead.at(p1)});
-          } else {
-            multiply(NoPrefetch());
-          }
+    constexpr size_t kRowStep = Left::template kRowStep<R>,
+                     kDepthStep = Left::template kDepthStep<R>;
+    const size_t lanes = hn::Lanes(DF());
+    if (lanes == kPanel) {
+      constexpr size_t kLow = R <= 4 ? R : 3;
+      StepStreams<kLow, 1, kRowStep, kDepthStep, kAhead>(a, b, 0, steps, sums, ahead);
+      if constexpr (R > kLow) {
+        StepStreams<R - kLow, 1, kRowStep, kDepthStep, kAhead>(a + kLow * kRowStep, b, 0, steps,
+                                                               sums + kLow, ahead);
+      }
+    } else if constexpr (R == 1) {
+      for (size_t at = 0; at < kPanel; at += 2 * lanes) {
+        StepStreams<1, 2, kRowStep, kDepthStep, kAhead>(a, b, at, steps, sums, ahead);
+      }
+    } else {
+      for (size_t c = 0; c < b.count * kPanel; c += TileColumns()) {
+        const size_t p0 = c / kPanel, p1 = (c + lanes) / kPanel;
+        const auto multiply = [&](const auto& prefetch) HEED_INLINE_LAMBDA {
+          MultiplyTile<R, kRowStep, kDepthStep>(a, a, b.at(p0) + c % kPanel,
+                                                b.at(p1) + (c + lanes) % kPanel, steps,
+                                                SumRows{sums, c}, prefetch);
+        };
+        if constexpr (kAhead) {
+          multiply(PrefetchPair{ahead.at(p0), ahead.at(p1)});
+        } else {
+          multiply(NoPrefetch());
         }
       }
     }
@@ -261,8 +259,8 @@ HWY_INLINE void MultiplyStreams(const Left& left, size_t rows, const Streams& b,
     pieces.prefetcher.Next();
     for (size_t r = 0; r < rows; r += kTileRows) {
       const size_t count = std::min(kTileRows, rows - r);
-      WithTileRows<StreamTile<Left, true>>(count, left.tile(r, count), b, EveryStep{k, end},
-                                           sums + r, ahead);
+      WithFewRows<StreamTile<Left, true>>(count, left.tile(r, count), b, EveryStep{k, end},
+                                          sums + r, ahead);
     }
   }
 }

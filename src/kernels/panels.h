@@ -84,4 +84,16 @@ struct Panels {
   const uint8_t* bytes() const { return static_cast<const uint8_t*>(data); }
 };
 
+// From a place in a block to the same place in the next one, in bytes; 0 where there is none.
+inline ptrdiff_t ToNext(const Panels& here, const Panels& next) {
+  if (next.absent()) return 0;
+  return static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(next.data) -
+                                reinterpret_cast<uintptr_t>(here.data));
+}
+
+// Element i of a row or column of kInt4, which is in this byte.
+constexpr int8_t Int4Code(int8_t byte, size_t i) {
+  return static_cast<int8_t>(i % 2 == 1 ? byte >> 4 : static_cast<int8_t>(byte << 4) >> 4);
+}
+
 }  // namespace heed::inline v1

@@ -240,13 +240,10 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTR
   }
 }
 
-// Calls Op::Run<R>(args...) with R = rows, which must be what NextTileRows gives.
+// Calls Op::Run<R>(args...) with R = rows, 1 to kTileRows.
 template <class Op, class... Args>
-HWY_INLINE void WithTileRows(size_t rows, const Args&... args) {
+HWY_INLINE void WithFewRows(size_t rows, const Args&... args) {
   switch (rows) {
-    case 2 * kTileRows:
-      if constexpr (kRegisterRows == 2 * kTileRows) Op::template Run<2 * kTileRows>(args...);
-      return;
     case 6:
       return Op::template Run<6>(args...);
     case 5:
@@ -260,6 +257,15 @@ HWY_INLINE void WithTileRows(size_t rows, const Args&... args) {
     default:
       return Op::template Run<1>(args...);
   }
+}
+
+// The same of as many rows as NextTileRows gives.
+template <class Op, class... Args>
+HWY_INLINE void WithTileRows(size_t rows, const Args&... args) {
+  if constexpr (kRegisterRows == 2 * kTileRows) {
+    if (rows == 2 * kTileRows) return Op::template Run<2 * kTileRows>(args...);
+  }
+  WithFewRows<Op>(rows, args...);
 }
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
