@@ -157,7 +157,7 @@ TEST_CASE("forward with dropout allocates nothing after the first prefill and de
   CheckForward(2, options);
 }
 
-TEST_CASE("forward with a Hadamard turn allocates nothing after the first prefill and decode") {
+TEST_CASE("forward with a Hadamard rotation allocates nothing after the first prefill and decode") {
   CheckForward(1, {}, /*hadamard=*/true);
   CheckForward(2, {}, /*hadamard=*/true);
 }

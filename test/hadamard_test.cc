@@ -1,4 +1,4 @@
-// The Hadamard turn: equal to its specification on every target, and what it is meant to be.
+// The Hadamard rotation: equal to its specification on every target, and what it is meant to be.
 #include "heed/hadamard.hpp"
 
 #include <doctest/doctest.h>
@@ -23,7 +23,7 @@ std::vector<float> Turned(std::vector<float> x, size_t n) {
   return x;
 }
 
-TEST_CASE("a Hadamard turn is the specification's, in any layout, in place too") {
+TEST_CASE("a Hadamard rotation is the specification's, in any layout, in place too") {
   Random random(1);
   for (const size_t n :
        {1u, 2u, 3u, 4u, 6u, 8u, 16u, 20u, 32u, 64u, 80u, 96u, 128u, 192u, 256u, 576u}) {
@@ -46,7 +46,7 @@ TEST_CASE("a Hadamard turn is the specification's, in any layout, in place too")
   }
 }
 
-TEST_CASE("the matrix of a Hadamard turn is orthonormal, symmetric and of one magnitude") {
+TEST_CASE("the matrix of a Hadamard rotation is orthonormal, symmetric and of one magnitude") {
   constexpr size_t kN = 64;
   std::vector<float> matrix(kN * kN, 0.0f);
   for (size_t i = 0; i < kN; ++i) matrix[i * kN + i] = 1.0f;
@@ -143,11 +143,11 @@ struct Turn {
   }
 };
 
-TEST_CASE("a Hadamard turn touches no memory beside its rows") {
+TEST_CASE("a Hadamard rotation touches no memory beside its rows") {
   for (const size_t n : {2u, 4u, 20u, 64u, 96u}) CheckAtGuardPages<Turn>(n);
 }
 
-TEST_CASE("a Hadamard turn refuses what it can't turn, by name, and writes nothing") {
+TEST_CASE("a Hadamard rotation refuses what it cannot rotate, by name, and writes nothing") {
   Context context;
   Tensor<float> x({3, 8}), y({3, 8});
   x.Assign(std::vector<float>(24, 1.0f));

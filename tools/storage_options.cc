@@ -50,7 +50,7 @@ void StorageOptions::add_to(CLI::App* command) {
            "how a cache stores keys: f32, bf16, f16, int8 or int4 [f32]");
   add_type(command, "--values", &values_, "how a cache stores values, likewise [f32]");
   command->add_flag("--hadamard", hadamard_,
-                    "turn queries and keys by a Hadamard matrix before keys are stored: for int8 "
+                    "rotate queries and keys by a Hadamard matrix before keys are stored: for int8 "
                     "and int4 keys with outliers");
 }
 

@@ -1,4 +1,4 @@
-// The specification of the Hadamard turn. Nothing in it is fused, so both families have its bits.
+// The specification of the Hadamard rotation. Nothing in it is fused, so both families have its bits.
 #pragma once
 
 #include <cmath>
