@@ -383,8 +383,8 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfCodes(const QueryRows& t, cons
   for (size_t r = 0, rows; r < t.rows; r += rows) {
     rows = NextCodeRows(t.rows - r);
     const TileRange range = RangeOf(block, r, rows);
-    const size_t from = range.min_begin / kStepsPad * kStepsPad;
-    const size_t to = range.min_begin < range.max_end ? RoundUp(range.max_end, kStepsPad) : from;
+    const size_t from = range.begin / kStepsPad * kStepsPad;
+    const size_t to = range.begin < range.end ? RoundUp(range.end, kStepsPad) : from;
     for (size_t i = 0; i < rows; ++i) {
       SeenWeights(block, r + i, t.scores + (r + i) * kKeyBlock, from, to, seen[i]);
     }

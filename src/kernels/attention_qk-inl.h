@@ -39,16 +39,16 @@ struct ScoreRows {
 // The second vector of a tile that needs the first alone is stored all the same, and hidden.
 template <Columns kColumns>
 struct ScoreTile {
-  template <size_t R, class Prefetch>
+  template <size_t R, class Prefetch = NoPrefetch>
   static HWY_INLINE void Run(const QueryRows& t, const float* q, const PanelPair& k, float* scores,
-                             const Prefetch& prefetch) {
+                             const Prefetch& prefetch = {}) {
     for (size_t c = 0; c < t.head_dim; c += kSumChunk) {
       const size_t depth = std::min(kSumChunk, t.head_dim - c);
       const ScoreRows rows{scores, c == 0};
       constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
       MultiplyTile<R, 1, kWidth, kColumns>(q + c * kWidth, q + (t.head_dim + c) * kWidth,
-                                           k.b0 + c * kPanel, k.b1 + c * kPanel,
-                                           EveryStep{0, depth}, rows, prefetch.From(c));
+                                           k.b0 + c * kPanel, k.b1 + c * kPanel, Steps{0, depth},
+                                           rows, prefetch.From(c));
     }
   }
 };
@@ -67,21 +67,22 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void Scores(const QueryRows& t, const KeyBl
     const TileRange* tile = ranges.tiles;
     for (size_t r = 0, rows; r < t.rows; r += rows, ++tile) {
       rows = NextTileRows(t.rows - r);
-      if (c >= tile->max_end || c + width <= tile->min_begin) continue;
+      if (c >= tile->end || c + width <= tile->begin) continue;
       prefetcher.Next();
       const float* q = t.q + r * t.head_dim;
       float* scores = t.scores + r * kKeyBlock + c;
       // The right vector alone. What the tile leaves beside it belongs to the next columns.
-      const bool right = c + width / 2 <= tile->min_begin && c + width < kKeyBlock;
-      if (!block.prefetch.k.absent() && r == 0) {
-        WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores,
-                                                PrefetchPanels{panels(block.prefetch.k)});
-      } else if (!right && c + width / 2 < tile->max_end) {
-        WithTileRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores, NoPrefetch());
-      } else {
+      const bool right = c + width / 2 <= tile->begin && c + width < kKeyBlock;
+      if (rows < kRegisterRows) {
+        WithFewRows<ScoreTile<Columns::kBoth>>(rows, t, q, k, scores);
+      } else if (!block.prefetch.k.absent() && r == 0) {
+        ScoreTile<Columns::kBoth>::Run<kRegisterRows>(t, q, k, scores,
+                                                      PrefetchPanels{panels(block.prefetch.k)});
+      } else if (right || c + width / 2 >= tile->end) {
         const PanelPair one = right ? PanelPair{k.b1, k.b1} : k;
-        WithTileRows<ScoreTile<Columns::kFirst>>(rows, t, q, one, scores + (right ? width / 2 : 0),
-                                                 NoPrefetch());
+        ScoreTile<Columns::kFirst>::Run<kRegisterRows>(t, q, one, scores + (right ? width / 2 : 0));
+      } else {
+        ScoreTile<Columns::kBoth>::Run<kRegisterRows>(t, q, k, scores);
       }
     }
   }

@@ -165,9 +165,8 @@ HWY_INLINE VF WidenStep(DF d, const uint8_t* HWY_RESTRICT panel, size_t p, size_
 
 // As StepStreams, of other types than f32: widened on the way to the multiplication.
 template <DType kDType, size_t R, size_t kParts, size_t kRowStep, size_t kDepthStep, class ScalesOf>
-HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b,
-                           const EveryStep& steps, const ScalesOf& scales,
-                           StreamSums* HWY_RESTRICT sums) {
+HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b, const Steps& steps,
+                           const ScalesOf& scales, StreamSums* HWY_RESTRICT sums) {
   static_assert(R * kParts <= 4 && (R == 1 || kParts == 1));
   constexpr size_t kSets = R * kParts;
   const DF d;
@@ -270,7 +269,7 @@ template <DType kDType, class Left, class ScalesOf>
 struct StoredTile {
   template <size_t R>
   static HWY_INLINE void Run(const float* HWY_RESTRICT a, const StoredStreams& b, size_t p,
-                             size_t at, const EveryStep& steps, const ScalesOf& scales,
+                             size_t at, const Steps& steps, const ScalesOf& scales,
                              StreamSums* sums) {
     constexpr size_t kRowStep = Left::template kRowStep<R>,
                      kDepthStep = Left::template kDepthStep<R>;
@@ -328,7 +327,7 @@ struct StoredTile {
 
 // Steps [begin, end) of panel p of four into a staged one, `begin` even.
 template <DType kDType, class ScalesOf>
-HWY_INLINE void WidenSteps(const StoredStreams& b, size_t p, const EveryStep& steps,
+HWY_INLINE void WidenSteps(const StoredStreams& b, size_t p, const Steps& steps,
                            const ScalesOf& scales, float* HWY_RESTRICT to) {
   const DF d;
   const uint8_t* HWY_RESTRICT panel = b.at(p);
@@ -362,7 +361,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void MultiplyStaged(const Left& left, size_
                                                          StreamSums* sums) {
   for (size_t r = 0; r < rows; r += kTileRows) {
     const size_t count = std::min(kTileRows, rows - r);
-    WithFewRows<StreamTile<Left, false>>(count, left.tile(r, count), staged, EveryStep{0, depth},
+    WithFewRows<StreamTile<Left, false>>(count, left.tile(r, count), staged, Steps{0, depth},
                                          sums + r, staged);
   }
 }
@@ -371,7 +370,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void MultiplyStaged(const Left& left, size_
 // all rows go together, else piece by piece. `left` begins at step 0.
 template <DType kDType, class Left, class ScalesOf>
 HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStreams& b,
-                               const EveryStep& steps, const ScalesOf& scales, StreamSums* sums,
+                               const Steps& steps, const ScalesOf& scales, StreamSums* sums,
                                Pieces& pieces) {
   const size_t lanes = hn::Lanes(DF());
   const auto all = [&](auto r, auto parts) HEED_INLINE_LAMBDA {
@@ -404,7 +403,7 @@ HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStream
     const size_t from = std::max(k, steps.begin), to = std::min(k + kStagedSteps, steps.end);
     pieces.NextStaged();
     for (size_t p = 0; p < b.count; ++p) {
-      WidenSteps<kDType>(b, p, EveryStep{k, to}, scales, staged[p]);
+      WidenSteps<kDType>(b, p, Steps{k, to}, scales, staged[p]);
     }
     const Streams streams(staged[0] + (from - k) * kPanel, kStagedSteps * kPanel, b.count);
     MultiplyStaged(left.From(from), rows, streams, to - from, sums);
@@ -451,7 +450,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void StreamStoredKeys(const QueryRows& t,
       for (size_t c = chunk, to; c < end; c = to) {
         to = kDType == DType::kInt4 ? std::min(c + kInt4Group, end) : end;
         scales.Take(block.k, panel, count, c, next);
-        MultiplyStored<kDType>(QueryTiles{t.q, t.head_dim, 0}, t.rows, k, EveryStep{c, to}, scales,
+        MultiplyStored<kDType>(QueryTiles{t.q, t.head_dim, 0}, t.rows, k, Steps{c, to}, scales,
                                sums, pieces);
       }
       AddToScores(t, sums, panel, count, chunk == 0);
@@ -512,7 +511,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void StreamStoredValues(const QueryRows& t,
     BeginSums(t, state, factor, panel, count, sums);
     MultiplyStored<kDType>(WeightRows{t.scores}, t.rows,
                            {block.v.bytes() + panel * stride, stride, count, ahead},
-                           EveryStep{keys.begin, keys.end}, scales, sums, pieces);
+                           Steps{keys.begin, keys.end}, scales, sums, pieces);
     EndSums(t, sums, panel, count, state);
   }
 }

@@ -111,7 +111,7 @@ struct WeightRows {
 // `at` of a panel on. kAhead: each asks for a line of each of the streams `ahead`.
 template <size_t R, size_t kParts, size_t kRowStep, size_t kDepthStep, bool kAhead>
 HWY_INLINE void StepStreams(const float* HWY_RESTRICT a, const Streams& b, size_t at,
-                            const EveryStep& steps, StreamSums* HWY_RESTRICT sums,
+                            const Steps& steps, StreamSums* HWY_RESTRICT sums,
                             const Streams& ahead) {
   static_assert(R * kParts <= 4 && (R == 1 || kParts == 1));
   constexpr size_t kSets = R * kParts;
@@ -177,8 +177,8 @@ HWY_INLINE void StepStreams(const float* HWY_RESTRICT a, const Streams& b, size_
 template <class Left, bool kAhead>
 struct StreamTile {
   template <size_t R>
-  static HWY_INLINE void Run(const float* a, const Streams& b, const EveryStep& steps,
-                             StreamSums* sums, const Streams& ahead) {
+  static HWY_INLINE void Run(const float* a, const Streams& b, const Steps& steps, StreamSums* sums,
+                             const Streams& ahead) {
     constexpr size_t kRowStep = Left::template kRowStep<R>,
                      kDepthStep = Left::template kDepthStep<R>;
     const size_t lanes = hn::Lanes(DF());
@@ -259,8 +259,8 @@ HWY_INLINE void MultiplyStreams(const Left& left, size_t rows, const Streams& b,
     pieces.prefetcher.Next();
     for (size_t r = 0; r < rows; r += kTileRows) {
       const size_t count = std::min(kTileRows, rows - r);
-      WithFewRows<StreamTile<Left, true>>(count, left.tile(r, count), b, EveryStep{k, end},
-                                          sums + r, ahead);
+      WithFewRows<StreamTile<Left, true>>(count, left.tile(r, count), b, Steps{k, end}, sums + r,
+                                          ahead);
     }
   }
 }

@@ -16,27 +16,30 @@
 HWY_BEFORE_NAMESPACE();
 namespace heed::inline v1::HWY_NAMESPACE {
 
-// What the rows [first, first + count) of a tile see of a block.
+// The keys of a block that the rows of a tile see: none sees more than [begin, end), all see
+// [all_begin, all_end).
 struct TileRange {
-  size_t min_begin, max_begin, min_end, max_end;
-  // Some rows don't see all between their begin and end, or those do not ascend, or the last begins
-  // after the first ends.
+  size_t begin, end, all_begin, all_end;
+  // Some row does not see all between its first and its last, or the rows see too different ones.
   bool apart;
 };
 
+// How many keys that some rows of a tile see and others do not are taken row by row: those of a
+// diagonal.
+constexpr size_t kKeysApart = 2 * kMaxRegisterRows;
+
 HWY_INLINE TileRange RangeOf(const KeyBlock& block, size_t first, size_t count) {
-  if (block.whole) return {0, 0, kKeyBlock, kKeyBlock, false};
-  TileRange range = {kKeyBlock, 0, kKeyBlock, 0, false};
+  if (block.whole) return {0, kKeyBlock, 0, kKeyBlock, false};
+  TileRange range = {kKeyBlock, 0, 0, kKeyBlock, false};
   for (size_t r = first; r < first + count; ++r) {
-    range.min_begin = std::min<size_t>(range.min_begin, block.begin[r]);
-    range.max_begin = std::max<size_t>(range.max_begin, block.begin[r]);
-    range.min_end = std::min<size_t>(range.min_end, block.end[r]);
-    range.max_end = std::max<size_t>(range.max_end, block.end[r]);
+    range.begin = std::min<size_t>(range.begin, block.begin[r]);
+    range.end = std::max<size_t>(range.end, block.end[r]);
+    range.all_begin = std::max<size_t>(range.all_begin, block.begin[r]);
+    range.all_end = std::min<size_t>(range.all_end, block.end[r]);
     range.apart |= (block.holes >> r & 1) != 0;
-    if (r == first) continue;
-    range.apart |= block.begin[r] < block.begin[r - 1] || block.end[r] < block.end[r - 1];
   }
-  range.apart |= range.max_begin > range.min_end;
+  range.apart |= range.all_begin > range.all_end ||
+                 range.all_begin - range.begin + range.end - range.all_end > kKeysApart;
   return range;
 }
 
@@ -51,8 +54,8 @@ struct TileRanges {
     for (size_t r = 0, count; r < rows; r += count, ++tile) {
       count = NextTileRows(rows - r);
       *tile = RangeOf(block, r, count);
-      begin = std::min(begin, tile->min_begin);
-      end = std::max(end, tile->max_end);
+      begin = std::min(begin, tile->begin);
+      end = std::max(end, tile->end);
     }
   }
 };

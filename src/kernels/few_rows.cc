@@ -74,7 +74,7 @@ struct TileSums {
 };
 
 template <class Prefetch>
-HWY_INLINE void RunTile(size_t rows, const float* a, const PanelPair& b, EveryStep steps,
+HWY_INLINE void RunTile(size_t rows, const float* a, const PanelPair& b, Steps steps,
                         const TileSums& sums, const Prefetch& prefetch) {
   switch (rows) {
     case 1:
@@ -99,7 +99,7 @@ HWY_NOINLINE void PanelsInTurns(const FewRows& t, const float* b, size_t panel_s
   for (size_t k0 = 0; k0 < t.depth; k0 += kSumChunk) {
     const size_t end = std::min(t.depth, k0 + kSumChunk);
     for (size_t k = k0; k < end; k += turn) {
-      const EveryStep steps{k, std::min(end, k + turn)};
+      const Steps steps{k, std::min(end, k + turn)};
       const bool ahead =
           t.rows > 1 && !t.b_is_near && steps.end * kPanel + kAhead <= t.depth * kPanel;
       for (size_t c = 0; c < columns; c += TileColumns()) {
@@ -189,7 +189,7 @@ struct Piece {
 HWY_NOINLINE void MultiplyPiece(size_t rows, const float* a, const Piece& piece, size_t panels,
                                 size_t steps, float* sums, size_t stride, bool first) {
   for (size_t c = 0; c < panels * kPanel; c += TileColumns()) {
-    RunTile(rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, panels, c), EveryStep{0, steps},
+    RunTile(rows, a, PanelsAt({piece.panels[0]}, kTurn * kPanel, panels, c), Steps{0, steps},
             {sums + c, stride, first}, NoPrefetch());
   }
 }

@@ -124,7 +124,7 @@ struct ChunkTile {
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
                              const ChunkRows& rows, const Meanwhile& ahead) {
     constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{0, depth}, rows,
+    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, Steps{0, depth}, rows,
                                Meanwhile::Tile<R>{ahead});
   }
 };
@@ -135,7 +135,7 @@ struct EdgeChunkTile {
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
                              const ChunkRows& rows, const Prefetch& prefetch) {
     constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, EveryStep{0, depth}, rows,
+    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, Steps{0, depth}, rows,
                                prefetch);
   }
 };

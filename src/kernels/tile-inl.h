@@ -55,20 +55,9 @@ HWY_INLINE PanelPair PanelsAt(const Panels& of, size_t panel_stride, size_t pane
   return {b0, b1};
 }
 
-// The steps [begin, end) of a tile's chains, all of which every row takes.
-struct EveryStep {
-  static constexpr bool kRagged = false;
+// The steps [begin, end) of a tile's chains.
+struct Steps {
   size_t begin, end;
-};
-
-// Row r takes [row_begin[r], row_end[r]). Both ascend with r, and the last row begins no later than
-// the first ends: rows join in from the first on, all take [begin, end), and they leave from the
-// first on.
-struct RaggedSteps {
-  static constexpr bool kRagged = true;
-  size_t begin, end;
-  const uint8_t* row_begin;
-  const uint8_t* row_end;
 };
 
 // Which vectors of columns a tile computes.
@@ -88,7 +77,7 @@ HWY_INLINE void StepRow(float a, VF v0, VF v1, VF& c0, VF& c1) {
 // Accumulators are named because scalable vectors can't be array elements; those of rows >= R
 // vanish.
 template <size_t R, size_t kRowStep, size_t kDepthStep, Columns kColumns = Columns::kBoth,
-          class Steps, class Rows, class Prefetch>
+          class Rows, class Prefetch>
 HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT a6,
                              const float* HWY_RESTRICT b0, const float* HWY_RESTRICT b1,
                              const Steps& steps, const Rows& rows, const Prefetch& prefetch) {
@@ -113,115 +102,27 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTR
     rows.Load(d, 10, cA0, cA1);
     rows.Load(d, 11, cB0, cB1);
   }
-  // One step of the rows [first, R).
-  const auto step_from = [&](size_t k, size_t first) HEED_INLINE_LAMBDA {
-    const VF v0 = hn::LoadU(d, b0 + k * kPanel);
-    const VF v1 = kColumns == Columns::kBoth ? hn::LoadU(d, b1 + k * kPanel) : v0;
-    const float* HWY_RESTRICT low = a + k * kDepthStep;
-    const float* HWY_RESTRICT high = a6 + k * kDepthStep;
-    switch (first) {
-      case 0:
-        StepRow<kColumns>(low[0], v0, v1, c00, c01);
-        [[fallthrough]];
-      case 1:
-        if constexpr (R > 1) StepRow<kColumns>(low[1 * kRowStep], v0, v1, c10, c11);
-        [[fallthrough]];
-      case 2:
-        if constexpr (R > 2) StepRow<kColumns>(low[2 * kRowStep], v0, v1, c20, c21);
-        [[fallthrough]];
-      case 3:
-        if constexpr (R > 3) StepRow<kColumns>(low[3 * kRowStep], v0, v1, c30, c31);
-        [[fallthrough]];
-      case 4:
-        if constexpr (R > 4) StepRow<kColumns>(low[4 * kRowStep], v0, v1, c40, c41);
-        [[fallthrough]];
-      case 5:
-        if constexpr (R > 5) StepRow<kColumns>(low[5 * kRowStep], v0, v1, c50, c51);
-        [[fallthrough]];
-      case 6:
-        if constexpr (kHigh > 0) StepRow<kColumns>(high[0], v0, v1, c60, c61);
-        [[fallthrough]];
-      case 7:
-        if constexpr (kHigh > 0) StepRow<kColumns>(high[1 * kRowStep], v0, v1, c70, c71);
-        [[fallthrough]];
-      case 8:
-        if constexpr (kHigh > 0) StepRow<kColumns>(high[2 * kRowStep], v0, v1, c80, c81);
-        [[fallthrough]];
-      case 9:
-        if constexpr (kHigh > 0) StepRow<kColumns>(high[3 * kRowStep], v0, v1, c90, c91);
-        [[fallthrough]];
-      case 10:
-        if constexpr (kHigh > 0) StepRow<kColumns>(high[4 * kRowStep], v0, v1, cA0, cA1);
-        [[fallthrough]];
-      default:
-        if constexpr (kHigh > 0) StepRow<kColumns>(high[5 * kRowStep], v0, v1, cB0, cB1);
-    }
-  };
-  if constexpr (Steps::kRagged) {
-    // One step of the rows [0, count).
-    const auto step_until = [&](size_t k, size_t count) HEED_INLINE_LAMBDA {
-      const VF v0 = hn::LoadU(d, b0 + k * kPanel);
-      const VF v1 = kColumns == Columns::kBoth ? hn::LoadU(d, b1 + k * kPanel) : v0;
-      const float* HWY_RESTRICT low = a + k * kDepthStep;
-      const float* HWY_RESTRICT high = a6 + k * kDepthStep;
-      switch (count) {
-        case 12:
-          if constexpr (kHigh > 0) StepRow<kColumns>(high[5 * kRowStep], v0, v1, cB0, cB1);
-          [[fallthrough]];
-        case 11:
-          if constexpr (kHigh > 0) StepRow<kColumns>(high[4 * kRowStep], v0, v1, cA0, cA1);
-          [[fallthrough]];
-        case 10:
-          if constexpr (kHigh > 0) StepRow<kColumns>(high[3 * kRowStep], v0, v1, c90, c91);
-          [[fallthrough]];
-        case 9:
-          if constexpr (kHigh > 0) StepRow<kColumns>(high[2 * kRowStep], v0, v1, c80, c81);
-          [[fallthrough]];
-        case 8:
-          if constexpr (kHigh > 0) StepRow<kColumns>(high[1 * kRowStep], v0, v1, c70, c71);
-          [[fallthrough]];
-        case 7:
-          if constexpr (kHigh > 0) StepRow<kColumns>(high[0], v0, v1, c60, c61);
-          [[fallthrough]];
-        case 6:
-          if constexpr (R > 5) StepRow<kColumns>(low[5 * kRowStep], v0, v1, c50, c51);
-          [[fallthrough]];
-        case 5:
-          if constexpr (R > 4) StepRow<kColumns>(low[4 * kRowStep], v0, v1, c40, c41);
-          [[fallthrough]];
-        case 4:
-          if constexpr (R > 3) StepRow<kColumns>(low[3 * kRowStep], v0, v1, c30, c31);
-          [[fallthrough]];
-        case 3:
-          if constexpr (R > 2) StepRow<kColumns>(low[2 * kRowStep], v0, v1, c20, c21);
-          [[fallthrough]];
-        case 2:
-          if constexpr (R > 1) StepRow<kColumns>(low[1 * kRowStep], v0, v1, c10, c11);
-          [[fallthrough]];
-        case 1:
-          StepRow<kColumns>(low[0], v0, v1, c00, c01);
-          [[fallthrough]];
-        default:
-          break;
-      }
-    };
-    size_t count = 0;
-    for (size_t k = steps.row_begin[0]; k < steps.begin; ++k) {
-      while (count < R && steps.row_begin[count] <= k) ++count;
-      step_until(k, count);
-    }
-  }
   // The end of a loop of 16 rounds is predicted, that of one of 64 is not.
 #pragma GCC unroll 4
   for (size_t k = steps.begin; k < steps.end; ++k) {
     prefetch.Step(k);
-    step_from(k, 0);
-  }
-  if constexpr (Steps::kRagged) {
-    size_t first = 0;
-    for (size_t k = steps.end; k < steps.row_end[R - 1]; ++k) {
-      while (steps.row_end[first] <= k) ++first;
-      step_from(k, first);
+    const VF v0 = hn::LoadU(d, b0 + k * kPanel);
+    const VF v1 = kColumns == Columns::kBoth ? hn::LoadU(d, b1 + k * kPanel) : v0;
+    const float* HWY_RESTRICT low = a + k * kDepthStep;
+    const float* HWY_RESTRICT high = a6 + k * kDepthStep;
+    StepRow<kColumns>(low[0], v0, v1, c00, c01);
+    if constexpr (R > 1) StepRow<kColumns>(low[1 * kRowStep], v0, v1, c10, c11);
+    if constexpr (R > 2) StepRow<kColumns>(low[2 * kRowStep], v0, v1, c20, c21);
+    if constexpr (R > 3) StepRow<kColumns>(low[3 * kRowStep], v0, v1, c30, c31);
+    if constexpr (R > 4) StepRow<kColumns>(low[4 * kRowStep], v0, v1, c40, c41);
+    if constexpr (R > 5) StepRow<kColumns>(low[5 * kRowStep], v0, v1, c50, c51);
+    if constexpr (kHigh > 0) {
+      StepRow<kColumns>(high[0], v0, v1, c60, c61);
+      StepRow<kColumns>(high[1 * kRowStep], v0, v1, c70, c71);
+      StepRow<kColumns>(high[2 * kRowStep], v0, v1, c80, c81);
+      StepRow<kColumns>(high[3 * kRowStep], v0, v1, c90, c91);
+      StepRow<kColumns>(high[4 * kRowStep], v0, v1, cA0, cA1);
+      StepRow<kColumns>(high[5 * kRowStep], v0, v1, cB0, cB1);
     }
   }
   rows.Store(d, 0, c00, c01);
