@@ -23,7 +23,7 @@ namespace {
 
 void ScoresOf(const QueryRows& t, const KeyBlock& block, const TileRanges& ranges,
               RowPrefetcher& prefetcher) {
-  if (IsCodes(t, block.k)) return KeysAsCodes(t, block, ranges.begin, ranges.end, prefetcher);
+  if (IsCodes(t, block.k)) return ScoresOfCodes(t, block, ranges.begin, ranges.end, prefetcher);
   Scores(t, block, ranges, prefetcher);
 }
 
@@ -39,7 +39,7 @@ void Attend(const QueryRows& t, const KeyBlock& block, const RowState& state) {
   ScoresOf(t, block, ranges, prefetcher);
   HWY_ALIGN float factor[kPaddedRows];
   SoftmaxStep(t, block, state, factor, prefetcher);
-  if (IsCodes(t, block.v)) return ValuesAsCodes(t, block, state, factor, prefetcher);
+  if (IsCodes(t, block.v)) return ValuesOfCodes(t, block, state, factor, prefetcher);
   Values(t, block, ranges, state, factor, prefetcher);
 }
 
@@ -168,8 +168,7 @@ void SeenFloats(const float* const* masks, size_t rows, size_t n, uint64_t* bits
 float Exp2OfOne(float x) { return Exp2One(x); }
 
 void QuantizeQuery(const float* q, size_t dim, DType keys, int16_t* codes, float* scales) {
-  if (keys == DType::kInt4) return QuantizeRow<true>(q, dim, codes, scales);
-  return QuantizeRow<false>(q, dim, codes, scales);
+  QuantizeRow(keys == DType::kInt4, q, dim, codes, scales);
 }
 
 }  // namespace

@@ -36,14 +36,14 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void AttendStreams(const QueryRows& t, cons
                                                         const RowState& state) {
   Pieces pieces(t, block.prefetch.rows, keys.end - keys.begin);
   if (IsCodes(t, block.k)) {
-    KeysAsCodes(t, block, keys.begin, keys.end, pieces.prefetcher);
+    ScoresOfCodes(t, block, keys.begin, keys.end, pieces.prefetcher);
   } else {
     kStreamKeys[StoredIndex(block.k.dtype)](t, block, keys, pieces);
   }
   PrefetchValues(t, block, keys);
   HWY_ALIGN float factor[kPaddedRows];
   SoftmaxStep(t, block, state, factor, pieces.prefetcher);
-  if (IsCodes(t, block.v)) return ValuesAsCodes(t, block, state, factor, pieces.prefetcher);
+  if (IsCodes(t, block.v)) return ValuesOfCodes(t, block, state, factor, pieces.prefetcher);
   kStreamValues[StoredIndex(block.v.dtype)](t, block, keys, state, factor, pieces);
 }
 }  // namespace heed::inline v1::HWY_NAMESPACE

@@ -219,8 +219,6 @@ HWY_INLINE void SumColumns(const uint8_t* HWY_RESTRICT panel, const int16_t* HWY
   if constexpr (R > 5) store(5, e5, f5, o5, p5);
 }
 
-// Sums of R rows over `steps` steps: codes[r * stride ..] are a row's, 0 up to a multiple of
-// kStepsPad. Reads whole lines of the panel.
 template <bool kInt4, size_t R>
 HWY_INLINE void SumPanel(const uint8_t* HWY_RESTRICT panel, const int16_t* HWY_RESTRICT codes,
                          size_t stride, size_t steps, ptrdiff_t ahead,
@@ -231,62 +229,92 @@ HWY_INLINE void SumPanel(const uint8_t* HWY_RESTRICT panel, const int16_t* HWY_R
 
 #endif  // HWY_TARGET == HWY_SCALAR
 
+template <bool kInt4>
+struct CodeTile {
+  template <size_t R>
+  static HWY_INLINE void Run(const uint8_t* panel, const int16_t* codes, size_t stride,
+                             size_t steps, ptrdiff_t ahead, PanelSums* sums) {
+    SumPanel<kInt4, R>(panel, codes, stride, steps, ahead, sums);
+  }
+};
+
+template <bool kInt4>
+HWY_NOINLINE HWY_MAYBE_UNUSED static void SumTile(size_t rows, const uint8_t* panel,
+                                                  const int16_t* codes, size_t stride, size_t steps,
+                                                  ptrdiff_t ahead, PanelSums* sums) {
+  WithFewRows<CodeTile<kInt4>>(rows, panel, codes, stride, steps, ahead, sums);
+}
+
+// Sums of a tile of rows over `steps` steps: codes[r * stride ..] are a row's, 0 up to a multiple
+// of kStepsPad. Reads whole lines of the panel. One row's few steps take little longer than a call.
+template <bool kInt4>
+HWY_INLINE void SumCodesOf(size_t rows, const uint8_t* panel, const int16_t* codes, size_t stride,
+                           size_t steps, ptrdiff_t ahead, PanelSums* sums) {
+  if (rows == 1) return SumPanel<kInt4, 1>(panel, codes, stride, steps, ahead, sums);
+  SumTile<kInt4>(rows, panel, codes, stride, steps, ahead, sums);
+}
+
+HWY_INLINE void SumCodes(bool int4, size_t rows, const uint8_t* panel, const int16_t* codes,
+                         size_t stride, size_t steps, ptrdiff_t ahead, PanelSums* sums) {
+  if (int4) return SumCodesOf<true>(rows, panel, codes, stride, steps, ahead, sums);
+  SumCodesOf<false>(rows, panel, codes, stride, steps, ahead, sums);
+}
+
 // Rows of a tile when `left` are left, shared out evenly.
 HWY_INLINE size_t NextCodeRows(size_t left) { return CeilDiv(left, CeilDiv(left, kTileRows)); }
 
-template <bool kInt4>
-HWY_INLINE void PrefetchScales(const Scales& scales, size_t at, size_t count, ptrdiff_t ahead) {
+HWY_INLINE VF ScalesAt(bool int4, const Scales& scales, size_t at) {
+  return int4 ? LoadScales<DType::kInt4>(scales, at) : LoadScales<DType::kInt8>(scales, at);
+}
+
+HWY_INLINE void PrefetchScales(bool int4, const Scales& scales, size_t at, size_t count,
+                               ptrdiff_t ahead) {
   if (ahead == 0) return;
-  constexpr size_t kBytes = kInt4 ? sizeof(uint16_t) : sizeof(float);
-  const auto* from = static_cast<const uint8_t*>(scales.data) + at * kBytes;
-  for (size_t i = 0; i < count * kBytes; i += kLineBytes) PrefetchToL2(from + ahead + i);
+  const size_t bytes = int4 ? sizeof(uint16_t) : sizeof(float);
+  const auto* from = static_cast<const uint8_t*>(scales.data) + at * bytes;
+  for (size_t i = 0; i < count * bytes; i += kLineBytes) PrefetchToL2(from + ahead + i);
 }
 
 // Scores of a tile's rows, from row `first` on, against a panel of keys.
-template <bool kInt4>
-struct CodeScores {
-  template <size_t R>
-  static HWY_INLINE void Run(const QueryRows& t, const KeyBlock& block, size_t panel, size_t first,
-                             ptrdiff_t ahead) {
-    const DF d;
-    const DI di;
-    HWY_ALIGN PanelSums sums[R];
-    // Set before it is read; GCC does not see that for Arm.
-    HWY_ALIGN float waiting[R][kPanel] = {};
-    const Scales& scales = block.k.scales;
-    const int16_t* codes = t.q_codes + first * t.code_stride;
-    const float* q_scales = t.q_scales + first * t.chunks;
-    const uint8_t* from = block.k.bytes() + panel * BytesOfPanel(block.k.dtype, t.head_dim);
-    for (size_t chunk = 0; chunk < t.head_dim; chunk += kSumChunk) {
-      const size_t end = std::min(chunk + kSumChunk, t.head_dim);
-      for (size_t c = chunk, to; c < end; c = to) {
-        to = std::min(end, c / scales.group * scales.group + scales.group);
-        const size_t at = panel * scales.panel_stride + c / scales.group * scales.group_stride;
-        if (first == 0) PrefetchScales<kInt4>(scales, at, kPanel, ahead);
-        SumPanel<kInt4, R>(from + c * BytesOfStep(block.k.dtype), codes + c, t.code_stride, to - c,
-                           ahead, sums);
-        for (size_t j = 0; j < kPanel; j += hn::Lanes(d)) {
-          const VF scale = LoadScales < kInt4 ? DType::kInt4 : DType::kInt8 > (scales, at + j);
-          for (size_t r = 0; r < R; ++r) {
-            VF s = hn::Mul(hn::ConvertTo(d, hn::LoadU(di, sums[r] + j)), scale);
-            if (c > chunk) s = hn::Add(hn::LoadU(d, waiting[r] + j), s);
-            if (to < end) {
-              hn::StoreU(s, d, waiting[r] + j);
-              continue;
-            }
-            float* HWY_RESTRICT score = t.scores + (first + r) * kKeyBlock + panel * kPanel + j;
-            const VF before = chunk == 0 ? hn::Zero(d) : hn::LoadU(d, score);
-            const VF by = hn::Set(d, q_scales[r * t.chunks + chunk / kSumChunk]);
-            hn::StoreU(hn::Add(before, hn::Mul(s, by)), d, score);
+HWY_INLINE void ScoresOfTile(const QueryRows& t, const KeyBlock& block, size_t panel, size_t first,
+                             size_t rows, ptrdiff_t ahead) {
+  const DF d;
+  const DI di;
+  HWY_ALIGN PanelSums sums[kTileRows];
+  HWY_ALIGN float waiting[kTileRows][kPanel];
+  const bool int4 = block.k.dtype == DType::kInt4;
+  const Scales& scales = block.k.scales;
+  const int16_t* codes = t.q_codes + first * t.code_stride;
+  const float* q_scales = t.q_scales + first * t.chunks;
+  const uint8_t* from = block.k.bytes() + panel * BytesOfPanel(block.k.dtype, t.head_dim);
+  for (size_t chunk = 0; chunk < t.head_dim; chunk += kSumChunk) {
+    const size_t end = std::min(chunk + kSumChunk, t.head_dim);
+    for (size_t c = chunk, to; c < end; c = to) {
+      to = std::min(end, c / scales.group * scales.group + scales.group);
+      const size_t at = panel * scales.panel_stride + c / scales.group * scales.group_stride;
+      if (first == 0) PrefetchScales(int4, scales, at, kPanel, ahead);
+      SumCodes(int4, rows, from + c * BytesOfStep(block.k.dtype), codes + c, t.code_stride, to - c,
+               ahead, sums);
+      for (size_t j = 0; j < kPanel; j += hn::Lanes(d)) {
+        const VF scale = ScalesAt(int4, scales, at + j);
+        for (size_t r = 0; r < rows; ++r) {
+          VF s = hn::Mul(hn::ConvertTo(d, hn::LoadU(di, sums[r] + j)), scale);
+          if (c > chunk) s = hn::Add(hn::LoadU(d, waiting[r] + j), s);
+          if (to < end) {
+            hn::StoreU(s, d, waiting[r] + j);
+            continue;
           }
+          float* HWY_RESTRICT score = t.scores + (first + r) * kKeyBlock + panel * kPanel + j;
+          const VF before = chunk == 0 ? hn::Zero(d) : hn::LoadU(d, score);
+          const VF by = hn::Set(d, q_scales[r * t.chunks + chunk / kSumChunk]);
+          hn::StoreU(hn::Add(before, hn::Mul(s, by)), d, score);
         }
       }
     }
   }
-};
+}
 
 // Scores of the rows against every key that one of them sees.
-template <bool kInt4>
 HWY_NOINLINE HWY_MAYBE_UNUSED static void ScoresOfCodes(const QueryRows& t, const KeyBlock& block,
                                                         size_t begin, size_t end,
                                                         RowPrefetcher& prefetcher) {
@@ -295,7 +323,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ScoresOfCodes(const QueryRows& t, cons
     prefetcher.Next();
     for (size_t r = 0, rows; r < t.rows; r += rows) {
       rows = NextCodeRows(t.rows - r);
-      WithFewRows<CodeScores<kInt4>>(rows, t, block, panel, r, ahead);
+      ScoresOfTile(t, block, panel, r, rows, ahead);
     }
   }
 }
@@ -315,8 +343,7 @@ HWY_INLINE void SeenWeights(const KeyBlock& block, size_t r, const float* HWY_RE
 
 // Codes of n weights, a multiple of kStepsPad, times the scales of a group of values; returns the
 // codes' scale. What weighs nothing is 0, whatever its scale is.
-template <bool kInt4>
-HWY_NOINLINE HWY_MAYBE_UNUSED static float QuantizeWeights(const float* HWY_RESTRICT p,
+HWY_NOINLINE HWY_MAYBE_UNUSED static float QuantizeWeights(bool int4, const float* HWY_RESTRICT p,
                                                            const Scales& scales, size_t at,
                                                            size_t n, int16_t* HWY_RESTRICT codes) {
   if (n == 0) return 0.0f;
@@ -326,8 +353,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static float QuantizeWeights(const float* HWY_REST
   VI most = hn::Zero(DI());
   size_t j = 0;
   do {
-    const VF u = hn::Mul(hn::Load(d, p + j),
-                         LoadScales < kInt4 ? DType::kInt4 : DType::kInt8 > (scales, at + j));
+    const VF u = hn::Mul(hn::Load(d, p + j), ScalesAt(int4, scales, at + j));
     most = hn::Max(most, hn::And(hn::BitCast(DI(), u), magnitude));
     hn::Store(u, d, weighted + j);
     j += hn::Lanes(d);
@@ -338,43 +364,39 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static float QuantizeWeights(const float* HWY_REST
     largest = LargestOf(weighted, n);
   }
   const float scale = CodesOf(weighted, n, largest, reinterpret_cast<uint16_t*>(codes));
-  if constexpr (kInt4) OrderCodes(n, codes);
+  if (int4) OrderCodes(n, codes);
   return scale;
 }
 
 // acc = acc * factor + the rows' codes times a panel of values.
-template <bool kInt4>
-struct CodeValues {
-  template <size_t R>
-  static HWY_INLINE void Run(const uint8_t* panel, const int16_t* codes, const float* scales,
-                             size_t steps, ptrdiff_t ahead, const float* factor, float* acc,
-                             size_t acc_stride) {
-    const DF d;
-    const DI di;
-    HWY_ALIGN PanelSums sums[R];
-    SumPanel<kInt4, R>(panel, codes, kKeyBlock, steps, ahead, sums);
-    for (size_t r = 0; r < R; ++r) {
-      float* HWY_RESTRICT to = acc + r * acc_stride;
-      const VF by = hn::Set(d, factor[r]), scale = hn::Set(d, scales[r]);
-      for (size_t c = 0; c < kPanel; c += hn::Lanes(d)) {
-        VF x = hn::Mul(hn::LoadU(d, to + c), by);
-        // Nothing is added where all codes are 0, so that -0 stays.
-        if (scales[r] != 0.0f) {
-          x = hn::Add(x, hn::Mul(hn::ConvertTo(d, hn::LoadU(di, sums[r] + c)), scale));
-        }
-        hn::StoreU(x, d, to + c);
+HWY_INLINE void ValuesOfPanel(bool int4, size_t rows, const uint8_t* panel, const int16_t* codes,
+                              const float* scales, size_t steps, ptrdiff_t ahead,
+                              const float* factor, float* acc, size_t acc_stride) {
+  const DF d;
+  const DI di;
+  HWY_ALIGN PanelSums sums[kTileRows];
+  SumCodes(int4, rows, panel, codes, kKeyBlock, steps, ahead, sums);
+  for (size_t r = 0; r < rows; ++r) {
+    float* HWY_RESTRICT to = acc + r * acc_stride;
+    const VF by = hn::Set(d, factor[r]), scale = hn::Set(d, scales[r]);
+    for (size_t c = 0; c < kPanel; c += hn::Lanes(d)) {
+      VF x = hn::Mul(hn::LoadU(d, to + c), by);
+      // Nothing is added where all codes are 0, so that -0 stays.
+      if (scales[r] != 0.0f) {
+        x = hn::Add(x, hn::Mul(hn::ConvertTo(d, hn::LoadU(di, sums[r] + c)), scale));
       }
+      hn::StoreU(x, d, to + c);
     }
   }
-};
+}
 
-template <bool kInt4>
 HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfCodes(const QueryRows& t, const KeyBlock& block,
                                                         const RowState& state, const float* factor,
                                                         RowPrefetcher& prefetcher) {
   HWY_ALIGN int16_t codes[kTileRows][kKeyBlock];
   HWY_ALIGN float seen[kTileRows][kKeyBlock];
   float y_scales[kTileRows];
+  const bool int4 = block.v.dtype == DType::kInt4;
   const Scales& scales = block.v.scales;
   const size_t panels = CeilDiv(t.v_head_dim, kPanel),
                stride = BytesOfPanel(block.v.dtype, kKeyBlock);
@@ -391,53 +413,36 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfCodes(const QueryRows& t, cons
     for (size_t panel = 0, end; panel < panels; panel = end) {
       end = std::min(panels, panel + in_group);
       const size_t at = panel / in_group * scales.group_stride;
-      if (r == 0) PrefetchScales<kInt4>(scales, at, kKeyBlock, ahead);
+      if (r == 0) PrefetchScales(int4, scales, at, kKeyBlock, ahead);
       for (size_t i = 0; i < rows; ++i) {
-        y_scales[i] = QuantizeWeights<kInt4>(seen[i], scales, at + from, to - from, codes[i]);
+        y_scales[i] = QuantizeWeights(int4, seen[i], scales, at + from, to - from, codes[i]);
       }
       for (size_t p = panel; p < end; ++p) {
         prefetcher.Next();
-        WithFewRows<CodeValues<kInt4>>(
-            rows, block.v.bytes() + p * stride + from * BytesOfStep(block.v.dtype),
-            static_cast<const int16_t*>(codes[0]), y_scales, to - from, ahead, factor + r,
-            state.acc + r * state.acc_stride + p * kPanel, state.acc_stride);
+        ValuesOfPanel(int4, rows, block.v.bytes() + p * stride + from * BytesOfStep(block.v.dtype),
+                      codes[0], y_scales, to - from, ahead, factor + r,
+                      state.acc + r * state.acc_stride + p * kPanel, state.acc_stride);
       }
     }
   }
 }
 
 // A row of queries.
-template <bool kInt4>
-HWY_INLINE void QuantizeRow(const float* HWY_RESTRICT q, size_t dim, int16_t* HWY_RESTRICT codes,
-                            float* HWY_RESTRICT scales) {
+HWY_INLINE void QuantizeRow(bool int4, const float* HWY_RESTRICT q, size_t dim,
+                            int16_t* HWY_RESTRICT codes, float* HWY_RESTRICT scales) {
   HWY_ALIGN float copy[kSumChunk];
   for (size_t chunk = 0; chunk < dim; chunk += kSumChunk) {
     const size_t depth = std::min(kSumChunk, dim - chunk), padded = RoundUp(depth, kStepsPad);
     std::copy_n(q + chunk, depth, copy);
     std::fill(copy + depth, copy + padded, 0.0f);
     *scales++ = CodesOfChunk(copy, padded, reinterpret_cast<uint16_t*>(codes + chunk));
-    if constexpr (kInt4) OrderCodes(padded, codes + chunk);
+    if (int4) OrderCodes(padded, codes + chunk);
   }
 }
 
 // Where codes are multiplied as they are.
 HWY_INLINE bool IsCodes(const QueryRows& t, const Panels& panels) {
   return t.int16 && HasScales(panels.dtype);
-}
-
-// Scores of the rows against every key in [begin, end).
-HWY_INLINE void KeysAsCodes(const QueryRows& t, const KeyBlock& block, size_t begin, size_t end,
-                            RowPrefetcher& prefetcher) {
-  if (block.k.dtype == DType::kInt4) return ScoresOfCodes<true>(t, block, begin, end, prefetcher);
-  return ScoresOfCodes<false>(t, block, begin, end, prefetcher);
-}
-
-HWY_INLINE void ValuesAsCodes(const QueryRows& t, const KeyBlock& block, const RowState& state,
-                              const float* factor, RowPrefetcher& prefetcher) {
-  if (block.v.dtype == DType::kInt4) {
-    return ValuesOfCodes<true>(t, block, state, factor, prefetcher);
-  }
-  return ValuesOfCodes<false>(t, block, state, factor, prefetcher);
 }
 
 }  // namespace heed::inline v1::HWY_NAMESPACE

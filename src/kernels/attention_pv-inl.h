@@ -57,8 +57,8 @@ struct ValueTile {
   template <size_t R, class Prefetch = NoPrefetch>
   static HWY_INLINE void Run(const PanelPair& v, const float* p, const Steps& steps,
                              const ValueRows& rows, const Prefetch& prefetch = {}) {
-    MultiplyTile<R, kKeyBlock, 1, kColumns>(p, p + kTileRows * kKeyBlock, v.b0, v.b1, steps, rows,
-                                            prefetch);
+    MultiplyTile<R, kColumns>({p, p + kTileRows * kKeyBlock, kKeyBlock, 1}, v.b0, v.b1, steps, rows,
+                              prefetch);
   }
 };
 

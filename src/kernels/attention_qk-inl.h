@@ -46,9 +46,9 @@ struct ScoreTile {
       const size_t depth = std::min(kSumChunk, t.head_dim - c);
       const ScoreRows rows{scores, c == 0};
       constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-      MultiplyTile<R, 1, kWidth, kColumns>(q + c * kWidth, q + (t.head_dim + c) * kWidth,
-                                           k.b0 + c * kPanel, k.b1 + c * kPanel, Steps{0, depth},
-                                           rows, prefetch.From(c));
+      const LeftRows rows_of_q = {q + c * kWidth, q + (t.head_dim + c) * kWidth, 1, kWidth};
+      MultiplyTile<R, kColumns>(rows_of_q, k.b0 + c * kPanel, k.b1 + c * kPanel, Steps{0, depth},
+                                rows, prefetch.From(c));
     }
   }
 };

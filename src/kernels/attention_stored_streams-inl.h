@@ -62,6 +62,12 @@ struct StoredStreams {
   HWY_INLINE const uint8_t* at(size_t p) const { return p < count ? first + p * stride : first; }
 };
 
+// Of types without scales.
+struct NoScales {
+  static constexpr bool kPerStep = false;
+  HWY_INLINE void Take(const Panels&, size_t, size_t, size_t, ptrdiff_t) const {}
+};
+
 // A scale for each column of four panels of keys.
 template <DType kDType>
 struct ColumnScales {
@@ -73,22 +79,20 @@ struct ColumnScales {
   // Those of `count` panels from `panel` on at a channel.
   HWY_INLINE void Take(const Panels& k, size_t panel, size_t count, size_t channel,
                        ptrdiff_t next) {
-    if constexpr (HasScales(kDType)) {
-      const DF d;
-      const Scales& scales = k.scales;
-      for (size_t p = 0; p < kStreams; ++p) {
-        const size_t at = (panel + (p < count ? p : 0)) * kPanel +
-                          (kDType == DType::kInt4 ? channel / kInt4Group * kKeyBlock : 0);
-        PrefetchToL1(static_cast<const uint8_t*>(scales.data) +
-                     at * (kDType == DType::kInt4 ? sizeof(uint16_t) : sizeof(float)) + next);
-        for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
-          const VF scale = LoadScales<kDType>(scales, at + column);
-          if constexpr (kTwoUnits) {
-            hn::Store(hn::Mul(scale, hn::Set(d, kEvenUnit)), d, even[p] + column);
-            hn::Store(hn::Mul(scale, hn::Set(d, kOddUnit)), d, odd[p] + column);
-          } else {
-            hn::Store(scale, d, even[p] + column);
-          }
+    const DF d;
+    const Scales& scales = k.scales;
+    for (size_t p = 0; p < kStreams; ++p) {
+      const size_t at = (panel + (p < count ? p : 0)) * kPanel +
+                        (kDType == DType::kInt4 ? channel / kInt4Group * kKeyBlock : 0);
+      PrefetchToL1(static_cast<const uint8_t*>(scales.data) +
+                   at * (kDType == DType::kInt4 ? sizeof(uint16_t) : sizeof(float)) + next);
+      for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
+        const VF scale = LoadScales<kDType>(scales, at + column);
+        if constexpr (kTwoUnits) {
+          hn::Store(hn::Mul(scale, hn::Set(d, kEvenUnit)), d, even[p] + column);
+          hn::Store(hn::Mul(scale, hn::Set(d, kOddUnit)), d, odd[p] + column);
+        } else {
+          hn::Store(scale, d, even[p] + column);
         }
       }
     }
@@ -163,9 +167,34 @@ HWY_INLINE VF WidenStep(DF d, const uint8_t* HWY_RESTRICT panel, size_t p, size_
   }
 }
 
+// Steps of a panel in one line.
+template <DType kDType>
+constexpr size_t kStepsOfLine = kLineBytes / BytesOfStep(kDType);
+
+// Calls pair(k) for every two steps k, which is even, and k + 1, and step(k) for one that is left
+// over. Each is expanded once, whatever the steps begin and end with.
+template <class Pair, class Step>
+HWY_INLINE void ForEachPair(const Steps& steps, const Pair& pair, const Step& step) {
+  for (size_t k = steps.begin;; ++k) {
+    if (k % 2 == 0) {
+      for (; k + 2 <= steps.end; k += 2) pair(k);
+    }
+    if (k >= steps.end) return;
+    step(k);
+  }
+}
+
+// Keys have a scale for each column, and are multiplied by queries in tiles; values one for each
+// step, by weights row by row. Types without scales have one function for both.
+template <size_t R, class ScalesOf>
+HWY_INLINE LeftRows LeftOf(const LeftRows& a) {
+  if constexpr (std::is_same_v<ScalesOf, NoScales>) return a;
+  return KnownSteps<!ScalesOf::kPerStep, R>(a);
+}
+
 // As StepStreams, of other types than f32: widened on the way to the multiplication.
-template <DType kDType, size_t R, size_t kParts, size_t kRowStep, size_t kDepthStep, class ScalesOf>
-HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b, const Steps& steps,
+template <DType kDType, size_t R, size_t kParts, class ScalesOf>
+HWY_INLINE void StepStored(const LeftRows& left_rows, const StoredStreams& b, const Steps& steps,
                            const ScalesOf& scales, StreamSums* HWY_RESTRICT sums) {
   static_assert(R * kParts <= 4 && (R == 1 || kParts == 1));
   constexpr size_t kSets = R * kParts;
@@ -189,22 +218,24 @@ HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b, 
   const uint8_t* HWY_RESTRICT b1 = b.at(1);
   const uint8_t* HWY_RESTRICT b2 = b.at(2);
   const uint8_t* HWY_RESTRICT b3 = b.at(3);
+  const LeftRows a = LeftOf<R, ScalesOf>(left_rows);
+  const size_t row_step = a.row_step, depth_step = a.depth_step;
   // One element of each row times x, which is of a panel's column or, of one row, of its part.
   const auto multiply = [&](size_t k, VF x, VF x1, VF& s0, VF& s1, VF& s2, VF& s3)
                             HEED_INLINE_LAMBDA {
-                              const float* HWY_RESTRICT left = a + k * kDepthStep;
+                              const float* HWY_RESTRICT left = a.low + k * depth_step;
                               s0 = hn::MulAdd(hn::Set(d, left[0]), x, s0);
                               if constexpr (kParts > 1) {
                                 s1 = hn::MulAdd(hn::Set(d, left[0]), x1, s1);
                               }
                               if constexpr (R > 1) {
-                                s1 = hn::MulAdd(hn::Set(d, left[kRowStep]), x, s1);
+                                s1 = hn::MulAdd(hn::Set(d, left[row_step]), x, s1);
                               }
                               if constexpr (R > 2) {
-                                s2 = hn::MulAdd(hn::Set(d, left[2 * kRowStep]), x, s2);
+                                s2 = hn::MulAdd(hn::Set(d, left[2 * row_step]), x, s2);
                               }
                               if constexpr (R > 3) {
-                                s3 = hn::MulAdd(hn::Set(d, left[3 * kRowStep]), x, s3);
+                                s3 = hn::MulAdd(hn::Set(d, left[3 * row_step]), x, s3);
                               }
                             };
   const auto pair_of = [&](const uint8_t* panel, size_t p, size_t k, VF& s0, VF& s1, VF& s2, VF& s3)
@@ -227,6 +258,13 @@ HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b, 
                              multiply(k, x, x1, s0, s1, s2, s3);
                            };
   const auto pair = [&](size_t k) HEED_INLINE_LAMBDA {
+    if (k % kStepsOfLine<kDType> == 0) {
+      const size_t line = k * BytesOfStep(kDType);
+      PrefetchStored<kDType>(b0 + line, b.ahead);
+      PrefetchStored<kDType>(b1 + line, b.ahead);
+      PrefetchStored<kDType>(b2 + line, b.ahead);
+      PrefetchStored<kDType>(b3 + line, b.ahead);
+    }
     pair_of(b0, 0, k, c00, c10, c20, c30);
     pair_of(b1, 1, k, c01, c11, c21, c31);
     pair_of(b2, 2, k, c02, c12, c22, c32);
@@ -238,20 +276,7 @@ HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b, 
     step_of(b2, 2, k, c02, c12, c22, c32);
     step_of(b3, 3, k, c03, c13, c23, c33);
   };
-  size_t k = steps.begin;
-  if (k % 2 != 0 && k < steps.end) step(k++);
-  constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
-  for (; k + kSteps <= steps.end; k += kSteps) {
-    const size_t line = k * BytesOfStep(kDType);
-    PrefetchStored<kDType>(b0 + line, b.ahead);
-    PrefetchStored<kDType>(b1 + line, b.ahead);
-    PrefetchStored<kDType>(b2 + line, b.ahead);
-    PrefetchStored<kDType>(b3 + line, b.ahead);
-#pragma GCC unroll 4
-    for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
-  }
-  for (; k + 2 <= steps.end; k += 2) pair(k);
-  if (k < steps.end) step(k);
+  ForEachPair(steps, pair, step);
   const auto store = [&](float* into, VF s0, VF s1, VF s2, VF s3) HEED_INLINE_LAMBDA {
     hn::StoreU(s0, d, into);
     hn::StoreU(s1, d, into + kPanel);
@@ -264,18 +289,15 @@ HWY_INLINE void StepStored(const float* HWY_RESTRICT a, const StoredStreams& b, 
   if constexpr (kSets > 3) store(to(3), c30, c31, c32, c33);
 }
 
-// The same of R rows in two vectors, TileColumns() from column `at` of panel p of four on.
-template <DType kDType, class Left, class ScalesOf>
+// The same of R rows in two vectors, from column `at` of panel p of four on.
+template <DType kDType, class ScalesOf>
 struct StoredTile {
   template <size_t R>
-  static HWY_INLINE void Run(const float* HWY_RESTRICT a, const StoredStreams& b, size_t p,
-                             size_t at, const Steps& steps, const ScalesOf& scales,
-                             StreamSums* sums) {
-    constexpr size_t kRowStep = Left::template kRowStep<R>,
-                     kDepthStep = Left::template kDepthStep<R>;
+  static HWY_INLINE void Run(const LeftRows& left_rows, const StoredStreams& b, size_t p, size_t at,
+                             const Steps& steps, const ScalesOf& scales, float* sums) {
     const DF d;
     const size_t at1 = at + hn::Lanes(d);
-    const SumRows rows{sums, p * kPanel + at};
+    const SumRows rows{sums};
     VF c00 = hn::Zero(d), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
     VF c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
     rows.Load(d, 0, c00, c01);
@@ -285,17 +307,21 @@ struct StoredTile {
     if constexpr (R > 4) rows.Load(d, 4, c40, c41);
     if constexpr (R > 5) rows.Load(d, 5, c50, c51);
     const uint8_t* HWY_RESTRICT panel = b.at(p);
+    const ptrdiff_t ahead = at == 0 ? b.ahead : 0;  // once for all columns
+    const LeftRows a = LeftOf<R, ScalesOf>(left_rows);
+    const size_t row_step = a.row_step, depth_step = a.depth_step;
     const auto multiply = [&](size_t k, VF x0, VF x1) HEED_INLINE_LAMBDA {
       constexpr Columns kBoth = Columns::kBoth;
-      const float* HWY_RESTRICT left = a + k * kDepthStep;
+      const float* HWY_RESTRICT left = a.low + k * depth_step;
       StepRow<kBoth>(left[0], x0, x1, c00, c01);
-      if constexpr (R > 1) StepRow<kBoth>(left[1 * kRowStep], x0, x1, c10, c11);
-      if constexpr (R > 2) StepRow<kBoth>(left[2 * kRowStep], x0, x1, c20, c21);
-      if constexpr (R > 3) StepRow<kBoth>(left[3 * kRowStep], x0, x1, c30, c31);
-      if constexpr (R > 4) StepRow<kBoth>(left[4 * kRowStep], x0, x1, c40, c41);
-      if constexpr (R > 5) StepRow<kBoth>(left[5 * kRowStep], x0, x1, c50, c51);
+      if constexpr (R > 1) StepRow<kBoth>(left[1 * row_step], x0, x1, c10, c11);
+      if constexpr (R > 2) StepRow<kBoth>(left[2 * row_step], x0, x1, c20, c21);
+      if constexpr (R > 3) StepRow<kBoth>(left[3 * row_step], x0, x1, c30, c31);
+      if constexpr (R > 4) StepRow<kBoth>(left[4 * row_step], x0, x1, c40, c41);
+      if constexpr (R > 5) StepRow<kBoth>(left[5 * row_step], x0, x1, c50, c51);
     };
     const auto pair = [&](size_t k) HEED_INLINE_LAMBDA {
+      PrefetchStored<kDType>(panel + k * BytesOfStep(kDType), ahead);
       VF even0, even1, odd0, odd1;
       WidenPair<kDType>(d, panel, p, k, at, scales, even0, odd0);
       WidenPair<kDType>(d, panel, p, k, at1, scales, even1, odd1);
@@ -306,16 +332,7 @@ struct StoredTile {
       multiply(k, WidenStep<kDType>(d, panel, p, k, at, scales),
                WidenStep<kDType>(d, panel, p, k, at1, scales));
     };
-    size_t k = steps.begin;
-    if (k % 2 != 0 && k < steps.end) step(k++);
-    constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
-    for (; k + kSteps <= steps.end; k += kSteps) {
-      if (at == 0) PrefetchStored<kDType>(panel + k * BytesOfStep(kDType), b.ahead);
-#pragma GCC unroll 4
-      for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
-    }
-    for (; k + 2 <= steps.end; k += 2) pair(k);
-    if (k < steps.end) step(k);
+    ForEachPair(steps, pair, step);
     rows.Store(d, 0, c00, c01);
     if constexpr (R > 1) rows.Store(d, 1, c10, c11);
     if constexpr (R > 2) rows.Store(d, 2, c20, c21);
@@ -340,43 +357,40 @@ HWY_INLINE void WidenSteps(const StoredStreams& b, size_t p, const Steps& steps,
       hn::StoreU(odd, d, at + kPanel);
     }
   };
-  constexpr size_t kSteps = kLineFloats * sizeof(float) / BytesOfStep(kDType);  // of a line
+  const auto step = [&](size_t k) HEED_INLINE_LAMBDA {
+    for (size_t column = 0; column < kPanel; column += hn::Lanes(d)) {
+      const VF x = WidenStep<kDType>(d, panel, p, k, column, scales);
+      hn::StoreU(x, d, to + (k - steps.begin) * kPanel + column);
+    }
+  };
   size_t k = steps.begin;
-  for (; k + kSteps <= steps.end; k += kSteps) {
+  for (; k + kStepsOfLine<kDType> <= steps.end; k += kStepsOfLine<kDType>) {
     PrefetchStored<kDType>(panel + k * BytesOfStep(kDType), b.ahead);
 #pragma GCC unroll 4
-    for (size_t i = 0; i < kSteps; i += 2) pair(k + i);
+    for (size_t i = 0; i < kStepsOfLine<kDType>; i += 2) pair(k + i);
   }
-  for (; k + 2 <= steps.end; k += 2) pair(k);
-  for (size_t column = 0; k < steps.end && column < kPanel; column += hn::Lanes(d)) {
-    const VF x = WidenStep<kDType>(d, panel, p, k, column, scales);
-    hn::StoreU(x, d, to + (k - steps.begin) * kPanel + column);
-  }
+  ForEachPair({k, steps.end}, pair, step);
 }
 
-// sums += left * the first `depth` steps of staged panels.
-template <class Left>
-HWY_NOINLINE HWY_MAYBE_UNUSED static void MultiplyStaged(const Left& left, size_t rows,
-                                                         const Streams& staged, size_t depth,
-                                                         StreamSums* sums) {
-  for (size_t r = 0; r < rows; r += kTileRows) {
-    const size_t count = std::min(kTileRows, rows - r);
-    WithFewRows<StreamTile<Left, false>>(count, left.tile(r, count), staged, Steps{0, depth},
-                                         sums + r, staged);
-  }
+// Whether more than a tile of rows are multiplied by pieces that are widened before. Where tiles are
+// half a panel and less they widen for themselves, but for int4, whose codes take longest.
+template <DType kDType>
+HWY_INLINE bool StagesRows(size_t rows) {
+  if (hn::Lanes(DF()) == kPanel) return true;
+  return kDType == DType::kInt4 && rows > kTileRows;
 }
 
-// sums += left * b, in chains over the steps [begin, end), ascending: widened in registers where
-// all rows go together, else piece by piece. `left` begins at step 0.
-template <DType kDType, class Left, class ScalesOf>
-HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStreams& b,
-                               const Steps& steps, const ScalesOf& scales, StreamSums* sums,
-                               Pieces& pieces) {
+// sums += left * b, in chains over the steps [begin, end), ascending: widened in registers or piece
+// by piece. `left` begins at step 0.
+template <DType kDType, class ScalesOf>
+HWY_NOINLINE HWY_MAYBE_UNUSED static void MultiplyStored(const StreamRows& left, size_t rows,
+                                                         const StoredStreams& b, const Steps& steps,
+                                                         const ScalesOf& scales, StreamSums* sums,
+                                                         Pieces& pieces) {
   const size_t lanes = hn::Lanes(DF());
   const auto all = [&](auto r, auto parts) HEED_INLINE_LAMBDA {
     constexpr size_t kRows = decltype(r)::value;
-    StepStored<kDType, kRows, decltype(parts)::value, Left::template kRowStep<kRows>,
-               Left::template kDepthStep<kRows>>(left.tile(0, kRows), b, steps, scales, sums);
+    StepStored<kDType, kRows, decltype(parts)::value>(left.tile(0, kRows), b, steps, scales, sums);
   };
   using One = std::integral_constant<size_t, 1>;
   if (lanes == kPanel && rows <= 4) {
@@ -386,15 +400,18 @@ HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStream
     if (rows == 3) return all(std::integral_constant<size_t, 3>(), One());
     return all(std::integral_constant<size_t, 4>(), One());
   }
-  if (2 * lanes == kPanel && rows == 1) {
+  if (2 * lanes == kPanel && rows <= 1) {
     pieces.NextStaged();
     return all(One(), std::integral_constant<size_t, 2>());
   }
-  if (lanes < kPanel && rows <= kTileRows) {
+  if (!StagesRows<kDType>(rows)) {
     pieces.NextStaged();
     for (size_t c = 0; c < b.count * kPanel; c += 2 * lanes) {
-      WithFewRows<StoredTile<kDType, Left, ScalesOf>>(rows, left.tile(0, rows), b, c / kPanel,
-                                                      c % kPanel, steps, scales, sums);
+      for (size_t r = 0; r < rows; r += kTileRows) {
+        const size_t count = std::min(kTileRows, rows - r);
+        WithFewRows<StoredTile<kDType, ScalesOf>>(count, left.tile(r, count), b, c / kPanel,
+                                                  c % kPanel, steps, scales, sums[r] + c);
+      }
     }
     return;
   }
@@ -406,7 +423,7 @@ HWY_INLINE void MultiplyStored(const Left& left, size_t rows, const StoredStream
       WidenSteps<kDType>(b, p, Steps{k, to}, scales, staged[p]);
     }
     const Streams streams(staged[0] + (from - k) * kPanel, kStagedSteps * kPanel, b.count);
-    MultiplyStaged(left.From(from), rows, streams, to - from, sums);
+    StepRows(left.From(from), rows, streams, Steps{0, to - from}, sums, streams);
   }
 }
 
@@ -432,7 +449,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void StreamStoredKeys(const QueryRows& t,
                                                            const CommonKeys& keys, Pieces& pieces) {
   const DF d;
   HWY_ALIGN StreamSums sums[kDecodeRows];
-  ColumnScales<kDType> scales;
+  std::conditional_t<HasScales(kDType), ColumnScales<kDType>, NoScales> scales;
   const size_t last = CeilDiv(keys.end, kPanel), stride = BytesOfPanel(kDType, t.head_dim);
   const ptrdiff_t ahead = StoredAhead(t, block, block.k, block.prefetch.k);
   const ptrdiff_t next = ToNext(block.k, block.prefetch.k);
@@ -450,8 +467,8 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void StreamStoredKeys(const QueryRows& t,
       for (size_t c = chunk, to; c < end; c = to) {
         to = kDType == DType::kInt4 ? std::min(c + kInt4Group, end) : end;
         scales.Take(block.k, panel, count, c, next);
-        MultiplyStored<kDType>(QueryTiles{t.q, t.head_dim, 0}, t.rows, k, Steps{c, to}, scales,
-                               sums, pieces);
+        MultiplyStored<kDType>(StreamRows::Queries(t), t.rows, k, Steps{c, to}, scales, sums,
+                               pieces);
       }
       AddToScores(t, sums, panel, count, chunk == 0);
     }
@@ -464,16 +481,14 @@ struct BlockScales {
   static constexpr size_t kGroups = kDType == DType::kInt4 ? kStreams * kPanel / kInt4Group : 1;
   HWY_ALIGN float widened[kGroups][kKeyBlock];
 
-  HWY_INLINE StepScales<kDType> Of(const Scales& scales, size_t panel, size_t count,
-                                   ptrdiff_t next) {
+  HWY_INLINE auto Of(const Scales& scales, size_t panel, size_t count, ptrdiff_t next) {
     const auto* at = static_cast<const uint8_t*>(scales.data);
     if constexpr (kDType == DType::kInt8) {
       for (size_t k = 0; k < kKeyBlock; k += kLineFloats) {
         PrefetchToL1(at + k * sizeof(float) + next);
       }
-      return {static_cast<const float*>(scales.data), nullptr};
-    }
-    if constexpr (kDType == DType::kInt4) {
+      return StepScales<kDType>{static_cast<const float*>(scales.data), nullptr};
+    } else if constexpr (kDType == DType::kInt4) {
       const DF d;
       const size_t group = panel * kPanel / kInt4Group;
       for (size_t g = 0; g < CeilDiv(count * kPanel, kInt4Group); ++g) {
@@ -485,9 +500,10 @@ struct BlockScales {
           hn::Store(scale, d, widened[g] + k);
         }
       }
-      return {widened[0], widened[count > 2 ? 1 : 0]};
+      return StepScales<kDType>{widened[0], widened[count > 2 ? 1 : 0]};
+    } else {
+      return NoScales();
     }
-    return {};
   }
 };
 
@@ -507,9 +523,9 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void StreamStoredValues(const QueryRows& t,
     count = Streams(nullptr, 0, last - panel).count;
     // Panels that share a scale stay together.
     if (kDType == DType::kInt4 && panel + count < last) count = count / 2 * 2;
-    const StepScales<kDType> scales = block_scales.Of(block.v.scales, panel, count, next);
+    const auto scales = block_scales.Of(block.v.scales, panel, count, next);
     BeginSums(t, state, factor, panel, count, sums);
-    MultiplyStored<kDType>(WeightRows{t.scores}, t.rows,
+    MultiplyStored<kDType>(StreamRows::Weights(t), t.rows,
                            {block.v.bytes() + panel * stride, stride, count, ahead},
                            Steps{keys.begin, keys.end}, scales, sums, pieces);
     EndSums(t, sums, panel, count, state);

@@ -58,61 +58,61 @@ struct Streams {
 using StreamSums = float[kStreams * kPanel];
 
 struct SumRows {
-  StreamSums* sums;  // of the tile's first row
-  size_t column;
+  float* sums;  // of the tile's first row and column
 
   HWY_INLINE void Load(DF d, size_t r, VF& c0, VF& c1) const {
-    c0 = hn::LoadU(d, sums[r] + column);
-    c1 = hn::LoadU(d, sums[r] + column + hn::Lanes(d));
+    c0 = hn::LoadU(d, sums + r * kStreams * kPanel);
+    c1 = hn::LoadU(d, sums + r * kStreams * kPanel + hn::Lanes(d));
   }
   HWY_INLINE void Store(DF d, size_t r, VF c0, VF c1) const {
-    hn::StoreU(c0, d, sums[r] + column);
-    hn::StoreU(c1, d, sums[r] + column + hn::Lanes(d));
+    hn::StoreU(c0, d, sums + r * kStreams * kPanel);
+    hn::StoreU(c1, d, sums + r * kStreams * kPanel + hn::Lanes(d));
   }
 };
 
-// A line of each of a tile's panels with every step.
-struct PrefetchPair {
-  const float *p0, *p1;
+// A line with every step.
+struct PrefetchLines {
+  const float* first;
 
-  HWY_INLINE void Step(size_t k) const {
-    PrefetchToL1(p0 + k * kPanel);
-    if (hn::Lanes(DF()) == kPanel) PrefetchToL1(p1 + k * kPanel);
+  HWY_INLINE void Step(size_t k) const { PrefetchToL1(first + k * kPanel); }
+};
+
+// The left operand, from a step on: queries in tiles (layout.h) or weights row by row.
+struct StreamRows {
+  const float* first;
+  size_t stride;  // between rows
+  bool tiled;
+  size_t step;
+
+  static HWY_INLINE StreamRows Queries(const QueryRows& t) { return {t.q, t.head_dim, true, 0}; }
+  static HWY_INLINE StreamRows Weights(const QueryRows& t) {
+    return {t.scores, kKeyBlock, false, 0};
+  }
+
+  HWY_INLINE StreamRows From(size_t further) const {
+    return {first, stride, tiled, step + further};
+  }
+  // `rows` of them from row r on, a multiple of kTileRows.
+  HWY_INLINE LeftRows tile(size_t r, size_t rows) const {
+    const size_t depth_step = tiled ? rows : 1;
+    const float* from = first + r * stride + step * depth_step;
+    return {from, from, tiled ? 1 : stride, depth_step};
   }
 };
 
-// How the left operand of a tile lies: queries in tiles (layout.h), from a channel on, or weights
-// row by row, from a key on.
-struct QueryTiles {
-  const float* q;
-  size_t head_dim, channel;
-
-  template <size_t R>
-  static constexpr size_t kRowStep = 1;
-  template <size_t R>
-  static constexpr size_t kDepthStep = R;
-  HWY_INLINE const float* tile(size_t first, size_t rows) const {
-    return q + first * head_dim + channel * rows;
-  }
-  HWY_INLINE QueryTiles From(size_t step) const { return {q, head_dim, channel + step}; }
-};
-struct WeightRows {
-  const float* p;
-
-  template <size_t R>
-  static constexpr size_t kRowStep = kKeyBlock;
-  template <size_t R>
-  static constexpr size_t kDepthStep = 1;
-  HWY_INLINE const float* tile(size_t first, size_t) const { return p + first * kKeyBlock; }
-  HWY_INLINE WeightRows From(size_t step) const { return {p + step}; }
-};
+// The same tile of R rows, whose steps the compiler knows then.
+template <bool kTiled, size_t R>
+HWY_INLINE LeftRows KnownSteps(const LeftRows& a) {
+  return {a.low, a.high, kTiled ? 1 : kKeyBlock, kTiled ? R : 1};
+}
 
 // Steps of R rows in a vector of each of the four panels or, of one row, in two: those from column
-// `at` of a panel on. kAhead: each asks for a line of each of the streams `ahead`.
-template <size_t R, size_t kParts, size_t kRowStep, size_t kDepthStep, bool kAhead>
-HWY_INLINE void StepStreams(const float* HWY_RESTRICT a, const Streams& b, size_t at,
-                            const Steps& steps, StreamSums* HWY_RESTRICT sums,
-                            const Streams& ahead) {
+// `at` of a panel on. Each asks for a line of each of the streams `ahead`.
+template <size_t R, size_t kParts>
+HWY_NOINLINE HWY_MAYBE_UNUSED static void StepStreams(const LeftRows& a, const Streams& b,
+                                                      size_t at, const Steps& steps,
+                                                      StreamSums* HWY_RESTRICT sums,
+                                                      const Streams& ahead) {
   static_assert(R * kParts <= 4 && (R == 1 || kParts == 1));
   constexpr size_t kSets = R * kParts;
   const DF d;
@@ -136,15 +136,15 @@ HWY_INLINE void StepStreams(const float* HWY_RESTRICT a, const Streams& b, size_
   const float* HWY_RESTRICT b2 = b.at(2) + at;
   const float* HWY_RESTRICT b3 = b.at(3) + at;
   const float *p0 = ahead.at(0), *p1 = ahead.at(1), *p2 = ahead.at(2), *p3 = ahead.at(3);
+  const size_t row_step = a.row_step, depth_step = R == 1 ? 1 : a.depth_step;
+  const float* HWY_RESTRICT left = a.low + steps.begin * depth_step;
 #pragma GCC unroll 4
   for (size_t k = steps.begin; k < steps.end; ++k) {
     const size_t i = k * kPanel;
-    if constexpr (kAhead) {
-      PrefetchToL1(p0 + i);
-      PrefetchToL1(p1 + i);
-      PrefetchToL1(p2 + i);
-      PrefetchToL1(p3 + i);
-    }
+    PrefetchToL1(p0 + i);
+    PrefetchToL1(p1 + i);
+    PrefetchToL1(p2 + i);
+    PrefetchToL1(p3 + i);
     const auto step = [&](float x, size_t column, VF& s0, VF& s1, VF& s2, VF& s3)
                           HEED_INLINE_LAMBDA {
                             const VF broadcast = hn::Set(d, x);
@@ -153,12 +153,12 @@ HWY_INLINE void StepStreams(const float* HWY_RESTRICT a, const Streams& b, size_
                             s2 = hn::MulAdd(broadcast, hn::LoadU(d, b2 + i + column), s2);
                             s3 = hn::MulAdd(broadcast, hn::LoadU(d, b3 + i + column), s3);
                           };
-    const float* HWY_RESTRICT left = a + k * kDepthStep;
     step(left[0], 0, c00, c01, c02, c03);
     if constexpr (kParts > 1) step(left[0], part, c10, c11, c12, c13);
-    if constexpr (R > 1) step(left[kRowStep], 0, c10, c11, c12, c13);
-    if constexpr (R > 2) step(left[2 * kRowStep], 0, c20, c21, c22, c23);
-    if constexpr (R > 3) step(left[3 * kRowStep], 0, c30, c31, c32, c33);
+    if constexpr (R > 1) step(left[row_step], 0, c10, c11, c12, c13);
+    if constexpr (R > 2) step(left[2 * row_step], 0, c20, c21, c22, c23);
+    if constexpr (R > 3) step(left[3 * row_step], 0, c30, c31, c32, c33);
+    left += depth_step;
   }
   const auto store = [&](float* into, VF s0, VF s1, VF s2, VF s3) HEED_INLINE_LAMBDA {
     hn::StoreU(s0, d, into);
@@ -174,42 +174,52 @@ HWY_INLINE void StepStreams(const float* HWY_RESTRICT a, const Streams& b, size_
 
 // Steps of at most kTileRows rows: of all panels in one loop where that leaves registers, else in
 // the tiles that are used everywhere.
-template <class Left, bool kAhead>
+template <bool kTiled>
 struct StreamTile {
   template <size_t R>
-  static HWY_INLINE void Run(const float* a, const Streams& b, const Steps& steps, StreamSums* sums,
-                             const Streams& ahead) {
-    constexpr size_t kRowStep = Left::template kRowStep<R>,
-                     kDepthStep = Left::template kDepthStep<R>;
+  static HWY_INLINE void Run(const LeftRows& a, const Streams& b, const Steps& steps,
+                             StreamSums* sums, const Streams& ahead) {
     const size_t lanes = hn::Lanes(DF());
     if (lanes == kPanel) {
       constexpr size_t kLow = R <= 4 ? R : 3;
-      StepStreams<kLow, 1, kRowStep, kDepthStep, kAhead>(a, b, 0, steps, sums, ahead);
+      StepStreams<kLow, 1>(a, b, 0, steps, sums, ahead);
       if constexpr (R > kLow) {
-        StepStreams<R - kLow, 1, kRowStep, kDepthStep, kAhead>(a + kLow * kRowStep, b, 0, steps,
-                                                               sums + kLow, ahead);
+        const float* next = a.low + kLow * a.row_step;
+        StepStreams<R - kLow, 1>({next, next, a.row_step, a.depth_step}, b, 0, steps, sums + kLow,
+                                 ahead);
       }
     } else if constexpr (R == 1) {
       for (size_t at = 0; at < kPanel; at += 2 * lanes) {
-        StepStreams<1, 2, kRowStep, kDepthStep, kAhead>(a, b, at, steps, sums, ahead);
+        StepStreams<1, 2>(a, b, at, steps, sums, ahead);
       }
     } else {
-      for (size_t c = 0; c < b.count * kPanel; c += TileColumns()) {
-        const size_t p0 = c / kPanel, p1 = (c + lanes) / kPanel;
-        const auto multiply = [&](const auto& prefetch) HEED_INLINE_LAMBDA {
-          MultiplyTile<R, kRowStep, kDepthStep>(a, a, b.at(p0) + c % kPanel,
-                                                b.at(p1) + (c + lanes) % kPanel, steps,
-                                                SumRows{sums, c}, prefetch);
-        };
-        if constexpr (kAhead) {
-          multiply(PrefetchPair{ahead.at(p0), ahead.at(p1)});
-        } else {
-          multiply(NoPrefetch());
+      const float* from = b.first;
+      float* sums_of = sums[0];
+      for (size_t p = 0; p < b.count; ++p, from += b.stride, sums_of += kPanel) {
+        const PrefetchLines lines{ahead.at(p)};
+        for (size_t at = 0; at < kPanel; at += 2 * lanes) {
+          MultiplyTile<R>(KnownSteps<kTiled, R>(a), from + at, from + at + lanes, steps,
+                          SumRows{sums_of + at}, lines);
         }
       }
     }
   }
 };
+
+// Steps of all rows.
+HWY_NOINLINE HWY_MAYBE_UNUSED static void StepRows(const StreamRows& left, size_t rows,
+                                                   const Streams& b, const Steps& steps,
+                                                   StreamSums* sums, const Streams& ahead) {
+  for (size_t r = 0; r < rows; r += kTileRows) {
+    const size_t count = std::min(kTileRows, rows - r);
+    const LeftRows tile = left.tile(r, count);
+    if (left.tiled) {
+      WithFewRows<StreamTile<true>>(count, tile, b, steps, sums + r, ahead);
+    } else {
+      WithFewRows<StreamTile<false>>(count, tile, b, steps, sums + r, ahead);
+    }
+  }
+}
 
 // Elements of other types than f32 are widened piece by piece into panels that stay in L1, which
 // all rows then multiply: kStagedSteps of the depth in four panels. Pieces of keys begin at
@@ -243,8 +253,7 @@ struct Pieces {
 };
 
 // sums += left * b, in chains over the steps, ascending. `next`: the streams after these, or none.
-template <class Left>
-HWY_INLINE void MultiplyStreams(const Left& left, size_t rows, const Streams& b, size_t depth,
+HWY_INLINE void MultiplyStreams(const StreamRows& left, size_t rows, const Streams& b, size_t depth,
                                 StreamSums* sums, const Streams& next, Pieces& pieces) {
   const size_t turn = depth - std::min(depth, kLinesAhead);
   for (size_t k = 0, end; k < depth; k = end) {
@@ -257,11 +266,7 @@ HWY_INLINE void MultiplyStreams(const Left& left, size_t rows, const Streams& b,
       ahead.first -= turn * kPanel;
     }
     pieces.prefetcher.Next();
-    for (size_t r = 0; r < rows; r += kTileRows) {
-      const size_t count = std::min(kTileRows, rows - r);
-      WithFewRows<StreamTile<Left, true>>(count, left.tile(r, count), b, Steps{k, end}, sums + r,
-                                          ahead);
-    }
+    StepRows(left, rows, b, Steps{k, end}, sums, ahead);
   }
 }
 
@@ -304,7 +309,7 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ScoresOfStreams(const QueryRows& t, co
       after.first += (c + depth) * kPanel;
     }
     std::fill_n(sums[0], t.rows * kStreams * kPanel, 0.0f);
-    MultiplyStreams(QueryTiles{t.q, t.head_dim, c}, t.rows, chunk, depth, sums, after, pieces);
+    MultiplyStreams(StreamRows::Queries(t).From(c), t.rows, chunk, depth, sums, after, pieces);
     AddToScores(t, sums, panel, k.count, c == 0);
   }
 }
@@ -345,8 +350,8 @@ HWY_NOINLINE HWY_MAYBE_UNUSED static void ValuesOfStreams(const QueryRows& t,
                                                           Pieces& pieces) {
   HWY_ALIGN StreamSums sums[kDecodeRows];
   BeginSums(t, state, factor, panel, v.count, sums);
-  MultiplyStreams(WeightRows{t.scores + keys.begin}, t.rows, v, keys.end - keys.begin, sums, next,
-                  pieces);
+  MultiplyStreams(StreamRows::Weights(t).From(keys.begin), t.rows, v, keys.end - keys.begin, sums,
+                  next, pieces);
   EndSums(t, sums, panel, v.count, state);
 }
 

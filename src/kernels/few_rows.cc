@@ -78,15 +78,15 @@ HWY_INLINE void RunTile(size_t rows, const float* a, const PanelPair& b, Steps s
                         const TileSums& sums, const Prefetch& prefetch) {
   switch (rows) {
     case 1:
-      return MultiplyTile<1, 1, 1>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<1>({a, a, 1, 1}, b.b0, b.b1, steps, sums, prefetch);
     case 2:
-      return MultiplyTile<2, 1, 2>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<2>({a, a, 1, 2}, b.b0, b.b1, steps, sums, prefetch);
     case 3:
-      return MultiplyTile<3, 1, 3>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<3>({a, a, 1, 3}, b.b0, b.b1, steps, sums, prefetch);
     case 4:
-      return MultiplyTile<4, 1, 4>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<4>({a, a, 1, 4}, b.b0, b.b1, steps, sums, prefetch);
     default:
-      return MultiplyTile<5, 1, 5>(a, a, b.b0, b.b1, steps, sums, prefetch);
+      return MultiplyTile<5>({a, a, 1, 5}, b.b0, b.b1, steps, sums, prefetch);
   }
 }
 

@@ -124,8 +124,8 @@ struct ChunkTile {
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
                              const ChunkRows& rows, const Meanwhile& ahead) {
     constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, Steps{0, depth}, rows,
-                               Meanwhile::Tile<R>{ahead});
+    MultiplyTile<R>({a, a + kTileRows * depth, 1, kWidth}, b.b0, b.b1, Steps{0, depth}, rows,
+                    Meanwhile::Tile<R>{ahead});
   }
 };
 
@@ -135,8 +135,8 @@ struct EdgeChunkTile {
   static HWY_INLINE void Run(const float* a, const PanelPair& b, size_t depth,
                              const ChunkRows& rows, const Prefetch& prefetch) {
     constexpr size_t kWidth = R < kTileRows ? R : kTileRows;
-    MultiplyTile<R, 1, kWidth>(a, a + kTileRows * depth, b.b0, b.b1, Steps{0, depth}, rows,
-                               prefetch);
+    MultiplyTile<R>({a, a + kTileRows * depth, 1, kWidth}, b.b0, b.b1, Steps{0, depth}, rows,
+                    prefetch);
   }
 };
 

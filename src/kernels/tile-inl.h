@@ -70,17 +70,23 @@ HWY_INLINE void StepRow(float a, VF v0, VF v1, VF& c0, VF& c1) {
   if constexpr (kColumns == Columns::kBoth) c1 = hn::MulAdd(broadcast, v1, c1);
 }
 
-// c[r] = fma chain over the steps k, ascending, of a[r * kRowStep + k * kDepthStep] * b[k], for R
-// <= kRegisterRows rows and two vectors of columns. b0 and b1 point at them and step by a panel's
-// width; a and a6 at the rows from 0 and from 6 on. `rows.Load(d, r, c0, c1)` gives the start of
-// row r's chain, `rows.Store` takes its end; `prefetch.Step(k)` may prefetch, see prefetch-inl.h.
-// Accumulators are named because scalable vectors can't be array elements; those of rows >= R
-// vanish.
-template <size_t R, size_t kRowStep, size_t kDepthStep, Columns kColumns = Columns::kBoth,
-          class Rows, class Prefetch>
-HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT a6,
-                             const float* HWY_RESTRICT b0, const float* HWY_RESTRICT b1,
-                             const Steps& steps, const Rows& rows, const Prefetch& prefetch) {
+// The left operand's rows. Step k of row r is at [r * row_step + k * depth_step] of `low`, and of
+// `high`, which is not read otherwise, for r - 6 from row 6 on.
+struct LeftRows {
+  const float* low;
+  const float* high;
+  size_t row_step, depth_step;
+};
+
+// c[r] = fma chain over the steps k, ascending, of a[r][k] * b[k], for R <= kRegisterRows rows and
+// two vectors of columns. b0 and b1 point at them and step by a panel's width. `rows.Load(d, r, c0,
+// c1)` gives the start of row r's chain, `rows.Store` takes its end; `prefetch.Step(k)` may
+// prefetch, see prefetch-inl.h. Accumulators are named because scalable vectors can't be array
+// elements; those of rows >= R vanish.
+template <size_t R, Columns kColumns = Columns::kBoth, class Rows, class Prefetch>
+HWY_INLINE void MultiplyTile(const LeftRows& a, const float* HWY_RESTRICT b0,
+                             const float* HWY_RESTRICT b1, const Steps& steps, const Rows& rows,
+                             const Prefetch& prefetch) {
   static_assert(R >= 1 && R <= kRegisterRows && (R <= kTileRows || R == 2 * kTileRows));
   constexpr size_t kLow = R < kTileRows ? R : kTileRows, kHigh = R - kLow;
   const DF d;
@@ -108,21 +114,21 @@ HWY_INLINE void MultiplyTile(const float* HWY_RESTRICT a, const float* HWY_RESTR
     prefetch.Step(k);
     const VF v0 = hn::LoadU(d, b0 + k * kPanel);
     const VF v1 = kColumns == Columns::kBoth ? hn::LoadU(d, b1 + k * kPanel) : v0;
-    const float* HWY_RESTRICT low = a + k * kDepthStep;
-    const float* HWY_RESTRICT high = a6 + k * kDepthStep;
+    const float* HWY_RESTRICT low = a.low + k * a.depth_step;
+    const float* HWY_RESTRICT high = a.high + k * a.depth_step;
     StepRow<kColumns>(low[0], v0, v1, c00, c01);
-    if constexpr (R > 1) StepRow<kColumns>(low[1 * kRowStep], v0, v1, c10, c11);
-    if constexpr (R > 2) StepRow<kColumns>(low[2 * kRowStep], v0, v1, c20, c21);
-    if constexpr (R > 3) StepRow<kColumns>(low[3 * kRowStep], v0, v1, c30, c31);
-    if constexpr (R > 4) StepRow<kColumns>(low[4 * kRowStep], v0, v1, c40, c41);
-    if constexpr (R > 5) StepRow<kColumns>(low[5 * kRowStep], v0, v1, c50, c51);
+    if constexpr (R > 1) StepRow<kColumns>(low[1 * a.row_step], v0, v1, c10, c11);
+    if constexpr (R > 2) StepRow<kColumns>(low[2 * a.row_step], v0, v1, c20, c21);
+    if constexpr (R > 3) StepRow<kColumns>(low[3 * a.row_step], v0, v1, c30, c31);
+    if constexpr (R > 4) StepRow<kColumns>(low[4 * a.row_step], v0, v1, c40, c41);
+    if constexpr (R > 5) StepRow<kColumns>(low[5 * a.row_step], v0, v1, c50, c51);
     if constexpr (kHigh > 0) {
       StepRow<kColumns>(high[0], v0, v1, c60, c61);
-      StepRow<kColumns>(high[1 * kRowStep], v0, v1, c70, c71);
-      StepRow<kColumns>(high[2 * kRowStep], v0, v1, c80, c81);
-      StepRow<kColumns>(high[3 * kRowStep], v0, v1, c90, c91);
-      StepRow<kColumns>(high[4 * kRowStep], v0, v1, cA0, cA1);
-      StepRow<kColumns>(high[5 * kRowStep], v0, v1, cB0, cB1);
+      StepRow<kColumns>(high[1 * a.row_step], v0, v1, c70, c71);
+      StepRow<kColumns>(high[2 * a.row_step], v0, v1, c80, c81);
+      StepRow<kColumns>(high[3 * a.row_step], v0, v1, c90, c91);
+      StepRow<kColumns>(high[4 * a.row_step], v0, v1, cA0, cA1);
+      StepRow<kColumns>(high[5 * a.row_step], v0, v1, cB0, cB1);
     }
   }
   rows.Store(d, 0, c00, c01);
