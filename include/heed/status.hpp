@@ -28,7 +28,7 @@ enum class StatusCode : int32_t {
 // heed_error.
 class [[nodiscard]] Status {
  public:
-  Status() = default;  // kOk
+  Status() { message_[0] = '\0'; }  // kOk
 
   // `format` and what follows are as for std::printf; the text is cut at kMaxMessage characters.
 #if defined(__MINGW32__)
@@ -48,12 +48,12 @@ class [[nodiscard]] Status {
  private:
   friend class Context;
   // For one that lives as long as the program. `text`: shorter than kMaxMessage.
-  constexpr Status(StatusCode code, const char* text) : code_(code) {
+  constexpr Status(StatusCode code, const char* text) : code_(code), message_{} {
     for (size_t i = 0; text[i] != '\0'; ++i) message_[i] = text[i];
   }
 
   StatusCode code_ = StatusCode::kOk;
-  char message_[kMaxMessage + 1] = {};
+  char message_[kMaxMessage + 1];  // set up to its end alone: a Status is made for every check
 };
 
 // A value, or the reason why there is none. `value`, `*` and `->` need ok().

@@ -7,6 +7,7 @@
 #include "src/attention/state.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/memory.h"
 #include "src/base/parallel.h"
 #include "src/kernels/exp2_constants.h"
 #include "src/kernels/infinity.h"
@@ -199,7 +200,7 @@ void DeliverWeights(const Rows& rows, size_t first, size_t count, bool seen,
     const size_t query = ChosenPlace(rows.plan.weights_queries, i);
     if (head == SIZE_MAX || query == SIZE_MAX) continue;
     float* to = &MutableAt<float>(o.weights, rows.batch, head, query, first);
-    std::fill_n(to, count, 0.0f);
+    SetZero(to, count);
     for (size_t j = w.block.begin[r]; seen && j < w.block.end[r]; ++j) {
       to[j] = w.block.multipliers == nullptr || !SeesKey(w.block.visible, r, j)
                   ? from[j]
@@ -220,9 +221,8 @@ Status RunWeights(const AttentionPlan& plan, const AttentionMemory& memory,
         const size_t b = task % heads / plan.k.heads, kv_head = task % plan.k.heads;
         const size_t count = std::min(kKeyBlock, plan.kv_len - first);
         for (size_t g = 0; g < plan.group && !plan.options.key_scores.absent(); ++g) {
-          std::fill_n(
-              &MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first), count,
-              0.0f);
+          SetZero(&MutableAt<float>(plan.options.key_scores, b, kv_head * plan.group + g, first),
+                  count);
         }
         Panels k;
         for (size_t row_block = 0; row_block < plan.row_blocks; ++row_block) {
@@ -247,7 +247,7 @@ void ZeroKeyScores(const AttentionPlan& plan) {
   if (plan.options.key_scores.absent()) return;
   for (size_t b = 0; b < plan.batch; ++b) {
     for (size_t h = 0; h < plan.q.heads && plan.kv_len > 0; ++h) {
-      std::fill_n(&MutableAt<float>(plan.options.key_scores, b, h, size_t{0}), plan.kv_len, 0.0f);
+      SetZero(&MutableAt<float>(plan.options.key_scores, b, h, size_t{0}), plan.kv_len);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "heed/numerics.hpp"
 #include "src/base/half.h"
+#include "src/base/memory.h"
 #include "src/cache/kv_cache.h"
 #include "src/kernels/attention.h"
 #include "src/kernels/layout.h"
@@ -245,7 +246,7 @@ void KeyBlocks::ForEachRow(const StoredRows& from, const KeyHead& head, size_t f
   };
   const auto row_of = [&](size_t key) { return tensor ? head.row_of_key(key) : key % len; };
   const size_t bytes = from.view.row_bytes();
-  std::fill_n(scales, groups * kKeyBlock, 0.0f);
+  SetZero(scales, groups * kKeyBlock);
   for (size_t j = 0; j < count; ++j) {
     const size_t key = first + j;
     if (j + kPanel < count) {  // rows of a head lie far apart

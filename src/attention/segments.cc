@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/attention/prefetch.h"
+#include "src/base/memory.h"
 #include "src/kernels/infinity.h"
 
 namespace heed::inline v1 {
@@ -10,8 +11,8 @@ namespace {
 
 void ClearSegment(const Rows& group, const AttentionWorkspace& w) {
   std::fill_n(w.max, group.count, kMinusInfinity);
-  std::fill_n(w.lanes, group.count * kSumLanes, 0.0f);
-  std::fill_n(w.acc, group.count * group.plan.acc_stride, 0.0f);
+  SetZero(w.lanes, group.count * kSumLanes);
+  SetZero(w.acc, group.count * group.plan.acc_stride);
 }
 
 void EndSegment(const AttentionKernels& kernels, const Rows& group, size_t segment,

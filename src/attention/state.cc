@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "src/base/math.h"
+#include "src/base/memory.h"
 #include "src/kernels/exp2_constants.h"
 #include "src/kernels/infinity.h"
 
@@ -34,7 +35,7 @@ float LogSumExp(double max, float sum) {
 void ClearRow(const RowPartial& row, size_t n) {
   *row.max = kMinusInfinity;
   *row.sum = 0.0f;
-  std::fill_n(row.acc, n, 0.0f);
+  SetZero(row.acc, n);
 }
 
 void TakeSegment(const AttentionKernels& kernels, size_t n, const RowPartial& part,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <utility>
@@ -21,6 +22,9 @@ struct FreeFloats {
   void operator()(float* p) const { Free(p); }
 };
 using Floats = std::unique_ptr<float[], FreeFloats>;
+
+// n floats of 0. Compiled for size, std::fill_n would set one at a time.
+inline void SetZero(float* x, size_t n) { std::memset(x, 0, n * sizeof(float)); }
 
 Floats AllocateFloats(size_t count);
 

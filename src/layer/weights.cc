@@ -8,6 +8,7 @@
 #include "heed/convert.hpp"
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/memory.h"
 #include "src/layer/multi_head_attention.h"
 #include "src/layer/rope.h"
 #include "src/matmul/matmul.h"
@@ -156,7 +157,7 @@ Status JoinBiases(const Projection* projections, size_t count, Arena* arena, Con
   if (!any) return Status();
   float* to = *joined = arena->Take<float>(total);
   if (arena->counts()) return Status();
-  std::fill_n(to, total, 0.0f);
+  SetZero(to, total);
   for (size_t i = 0; i < count; to += projections[i].out, ++i) {
     if (projections[i].weights->bias.absent()) continue;
     HEED_RETURN_IF_ERROR(convert(projections[i].weights->bias,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/base/check.h"
+#include "src/base/memory.h"
 #include "src/base/parallel.h"
 #include "src/base/rows.h"
 
@@ -132,7 +133,7 @@ Status PackColumns(const MatmulPlan& plan, const PieceMemory& memory, size_t col
         }
         // What makes whole tiles of the last columns.
         for (size_t j = RoundUp(columns, kPanel); j < RoundUp(columns, kColumnPad); j += kPanel) {
-          std::fill_n(memory.b + j * depth + begin * kPanel, (end - begin) * kPanel, 0.0f);
+          SetZero(memory.b + j * depth + begin * kPanel, (end - begin) * kPanel);
         }
       });
 }

@@ -4,6 +4,7 @@
 
 #include "src/base/check.h"
 #include "src/base/context.h"
+#include "src/base/memory.h"
 #include "src/base/parallel.h"
 #include "src/matmul/blocks.h"
 #include "src/matmul/converted.h"
@@ -67,7 +68,7 @@ void FillBias(const Product2d& p) {
     if (p.bias != nullptr) {
       std::copy_n(p.bias, p.n, row);
     } else {
-      std::fill_n(row, p.n, 0.0f);
+      SetZero(row, p.n);
     }
   }
 }

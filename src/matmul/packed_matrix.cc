@@ -11,6 +11,7 @@
 
 #include "src/base/check.h"
 #include "src/base/half.h"
+#include "src/base/memory.h"
 #include "src/base/parallel.h"
 #include "src/base/quantize.h"
 #include "src/base/rows.h"
@@ -136,7 +137,7 @@ struct Source {
   void ToPanels(size_t begin, size_t end, size_t row, size_t rows,
                 const FloatPanels& panels) const {
     for (size_t to = std::max(begin, out / kPanel * kPanel); to < end; to += kPanel) {
-      std::fill_n(panels.panel(to - begin), rows * kPanel, 0.0f);
+      SetZero(panels.panel(to - begin), rows * kPanel);
     }
     size_t first = 0;  // column of matrix i
     for (size_t i = 0; i < count; ++i) {
