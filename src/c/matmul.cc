@@ -67,14 +67,17 @@ heed_status heed_packed_matrix_pack_quantized(const heed_quantized_view* b, size
   });
 }
 
-heed_status heed_pack_gguf(const heed_gguf_matrix* matrices, size_t count, heed_context* context,
+heed_status heed_pack_gguf(const heed_gguf_matrix* matrices, size_t count,
+                           const heed_memory* memory, heed_context* context,
                            heed_packed_matrix** matrix, heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("matrix", matrix));
     HEED_RETURN_IF_ERROR(CheckPointer("context", context));
     HEED_RETURN_IF_ERROR(CheckArray("matrices", matrices, count));
-    return Keep(pack_gguf(reinterpret_cast<const GgufMatrix*>(matrices), count, *Of(context)),
-                matrix);
+    const auto make = [&](auto&&... in) {
+      return pack_gguf(reinterpret_cast<const GgufMatrix*>(matrices), count, in..., *Of(context));
+    };
+    return Keep(MakeIn(memory, make), matrix);
   });
 }
 

@@ -294,7 +294,7 @@ heed_status CallGguf(Inputs* in, float* c_data, float* y_data) {
   const heed_gguf_matrix matrix = {in->blocks, sizeof in->blocks, HEED_GGUF_TYPE_Q8_0, OUT, IN};
   RETURN_IF_ERROR(heed_dequantize_gguf(&matrix, &y, in->context, &in->error));
   heed_packed_matrix* packed;
-  RETURN_IF_ERROR(heed_pack_gguf(&matrix, 1, in->context, &packed, &in->error));
+  RETURN_IF_ERROR(heed_pack_gguf(&matrix, 1, NULL, in->context, &packed, &in->error));
   const heed_status status = heed_matmul_packed(&a, packed, &c, NULL, in->context, &in->error);
   heed_packed_matrix_destroy(packed);
   return status;

@@ -56,7 +56,7 @@ typedef struct heed_context_options {
   // the heap. heed_context_memory_bytes() says how large it must be. A call that needs more is
   // refused with HEED_OUT_OF_MEMORY; a context that measures says beforehand how much. (The heap is
   // still where OpenMP starts threads and where caches, matrices and layers are made without a
-  // heed_memory; heed_pack_gguf() unpacks there.)
+  // heed_memory.)
   heed_memory memory;
 
   // A context that runs nothing: a call that gets it is checked and planned as ever, writes
