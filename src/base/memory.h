@@ -39,6 +39,9 @@ void Delete(T* object) {
   Free(object);
 }
 
+// Whether what is made lies on the heap.
+inline bool IsHeap(const Memory& memory) { return memory.data == nullptr && memory.bytes == 0; }
+
 // That the caller's memory is there, is aligned, and has so many bytes.
 Status CheckMemory(const Memory& memory, size_t bytes);
 

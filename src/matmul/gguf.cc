@@ -345,8 +345,10 @@ Status CheckMatrices(const GgufMatrix* matrices, size_t count, Context& context)
   return Status();
 }
 
-Result<PackedMatrix> PackIn(const GgufMatrix* matrices, size_t count, const Memory& memory,
-                            Context& context) {
+}  // namespace
+
+Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, const Memory& memory,
+                               Context& context) {
   HEED_RETURN_IF_ERROR(CheckMatrices(matrices, count, context));
   const Format& format = *FormatOf(matrices[0].type);
   const PackOptions options = {format.dtype, format.dtype == DType::kF32 ? 0 : format.group};
@@ -354,16 +356,8 @@ Result<PackedMatrix> PackIn(const GgufMatrix* matrices, size_t count, const Memo
                                         context);
 }
 
-}  // namespace
-
 Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context) {
-  return PackIn(matrices, count, {}, context);
-}
-
-Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, const Memory& memory,
-                               Context& context) {
-  HEED_RETURN_IF_ERROR(CheckIsGiven(memory));
-  return PackIn(matrices, count, memory, context);
+  return pack_gguf(matrices, count, {}, context);
 }
 
 Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context) {

@@ -240,7 +240,7 @@ Result<PackedMatrix> PackedMatrix::Impl::Make(const Impl& described, const Memor
   Arena counted;
   described.LayOut(&counted);
   void* at = memory.data;
-  const bool on_heap = at == nullptr && memory.bytes == 0;
+  const bool on_heap = IsHeap(memory);
   if (on_heap) {
     at = Allocate(counted.used());
     if (at == nullptr) return OutOfMemory("packed matrix", counted.used());
@@ -642,14 +642,12 @@ Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t
 Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout,
                                         const PackOptions& options, const Memory& memory,
                                         Context& context) {
-  HEED_RETURN_IF_ERROR(CheckIsGiven(memory));
   return Impl::MakePacked(b, count, layout, options, memory, context);
 }
 
 Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t count,
                                                   WeightLayout layout, const PackOptions& options,
                                                   const Memory& memory, Context& context) {
-  HEED_RETURN_IF_ERROR(CheckIsGiven(memory));
   return Impl::MakePacked(b, count, layout, options, memory, context);
 }
 

@@ -43,8 +43,6 @@ struct PackedLayout {
 bool HasGroup(DType dtype, size_t group);
 Status CheckPackOptions(const PackOptions& options);
 Status CheckLayout(WeightLayout layout);
-// Of memory that an argument gives, which is not the heap then.
-inline Status CheckIsGiven(const Memory& memory) { return CheckMemory(memory, 1); }
 
 constexpr size_t kLeastGroup = 16;
 

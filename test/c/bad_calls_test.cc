@@ -47,7 +47,7 @@ struct World {
   heed_gguf_matrix gguf = {blocks, sizeof(blocks), HEED_GGUF_TYPE_Q8_0, 2, 32};
   heed_tensor gguf_y = Floats(results, {2, 32});
   heed_attention_state state;
-  heed_paged_kv view;
+  heed_paged_kv view = Made(heed_paged_kv_init);
   size_t bytes = 0;
   heed_memory no_memory = {nullptr, 4096};
   heed_pack_options int8 = Made(heed_pack_options_init);

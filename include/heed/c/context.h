@@ -16,8 +16,9 @@ typedef struct heed_parallel_for {
   void* pool;
 } heed_parallel_for;
 
-// Memory of the caller's, aligned to HEED_MEMORY_ALIGNMENT, that lives as long as what is made in
-// it.
+// Memory of the caller's for what is made, aligned to HEED_MEMORY_ALIGNMENT, that lives as long as
+// that. All zeros, the default in options, is the heap, and so is a null pointer to a heed_memory;
+// null data with bytes is HEED_INVALID_ARGUMENT.
 typedef struct heed_memory {
   void* data;
   size_t bytes;
@@ -98,7 +99,7 @@ HEED_API void heed_context_options_init(heed_context_options* options, size_t st
 typedef struct heed_context heed_context;
 
 // Errors: HEED_INVALID_ARGUMENT (unknown target, more than 4096 threads,
-// HEED_THREADING_PARALLEL_FOR without one, memory that is null or not aligned), HEED_UNSUPPORTED
+// HEED_THREADING_PARALLEL_FOR without one, memory that is not aligned), HEED_UNSUPPORTED
 // (HEED_THREADING_OPENMP in a build without), HEED_OUT_OF_MEMORY (no memory, or a `memory` of
 // fewer than heed_context_memory_bytes(0) bytes).
 HEED_API heed_status heed_context_create(const heed_context_options* options,

@@ -51,7 +51,7 @@ HEED_API heed_status heed_dequantize_gguf(const heed_gguf_matrix* matrix, const 
 // memory of at least heed_packed_matrix_memory_bytes() of [in, out0 + out1 + ...], with the type
 // and group of the table, and nothing from the heap.
 // Errors: as above; HEED_INVALID_ARGUMENT (no matrix, or several of different types or `in`, a code
-// of -128 in Q8_0; memory that is null or not aligned), HEED_OUT_OF_MEMORY (no memory, or too
+// of -128 in Q8_0; memory that is not aligned), HEED_OUT_OF_MEMORY (no memory, or too
 // little).
 HEED_API heed_status heed_pack_gguf(const heed_gguf_matrix* matrices, size_t count,
                                     const heed_memory* memory, heed_context* context,
