@@ -66,10 +66,10 @@ typedef struct heed_context_options {
   // exactly: a context with the same options and that much workspace has enough, and with less has
   // not.
   //
-  // Data of tensors may be null here: shapes, strides and types count. Of lists only cu_seqlens_q,
-  // cu_seqlens_k and seq_lens are read, since lengths decide; null seq_lens stand for sequences as
-  // long as their rows of the block_table allow. heed_kv_cache_create_without_data() stands for a
-  // cache.
+  // Data of tensors and blocks of GGUF may be null here: shapes, strides and types count. Of lists
+  // cu_seqlens_q, cu_seqlens_k and seq_lens alone are read, as lengths decide; null seq_lens stand
+  // for sequences as long as their rows of the block_table allow. A cache's stand-in is made by
+  // heed_kv_cache_create_without_data().
   bool measure;
 } heed_context_options;
 
