@@ -353,6 +353,7 @@ Result<size_t> MultiHeadAttention::memory_bytes(const MultiHeadAttentionConfig& 
 Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
                                                       const MultiHeadAttentionWeights& weights,
                                                       const Memory& memory, Context& context) {
+  if (IsHeap(memory)) return create(config, weights, context);
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
   const Result<size_t> bytes = memory_bytes(config, weights, context);

@@ -47,7 +47,7 @@ struct World {
   heed_gguf_matrix gguf = {blocks, sizeof(blocks), HEED_GGUF_TYPE_Q8_0, 2, 32};
   heed_tensor gguf_y = Floats(results, {2, 32});
   heed_attention_state state;
-  heed_paged_kv view;
+  heed_paged_kv view = Made(heed_paged_kv_init);
   size_t bytes = 0;
   heed_memory no_memory = {nullptr, 4096};
   heed_pack_options int8 = Made(heed_pack_options_init);
@@ -242,10 +242,10 @@ const BadCall kNulls[] = {
     CALL(heed_packed_matrix_save, "data", w.packed, nullptr, sizeof(w.saved)),
     CALL(heed_packed_matrix_map, "data", nullptr, sizeof(w.saved), nullptr, &w.packed),
     CALL(heed_packed_matrix_map, "matrix", w.saved, sizeof(w.saved), nullptr, nullptr),
-    CALL(heed_pack_gguf, "matrices", nullptr, 1, w.context, &w.packed),
-    CALL(heed_pack_gguf, "matrices", nullptr, 0, w.context, &w.packed),
-    CALL(heed_pack_gguf, "context", &w.gguf, 1, nullptr, &w.packed),
-    CALL(heed_pack_gguf, "matrix", &w.gguf, 1, w.context, nullptr),
+    CALL(heed_pack_gguf, "matrices", nullptr, 1, nullptr, w.context, &w.packed),
+    CALL(heed_pack_gguf, "matrices", nullptr, 0, nullptr, w.context, &w.packed),
+    CALL(heed_pack_gguf, "context", &w.gguf, 1, nullptr, nullptr, &w.packed),
+    CALL(heed_pack_gguf, "matrix", &w.gguf, 1, nullptr, w.context, nullptr),
     CALL(heed_dequantize_gguf, "matrix", nullptr, &w.gguf_y, w.context),
     CALL(heed_dequantize_gguf, "y", &w.gguf, nullptr, w.context),
     CALL(heed_dequantize_gguf, "context", &w.gguf, &w.gguf_y, nullptr),

@@ -130,7 +130,7 @@ typedef struct heed_multi_head_attention heed_multi_head_attention;
 // Checks everything and packs the weights; the caller's may go afterwards, but for matrices that
 // are packed already. `memory`, null: on the heap. Else the caller's memory of at least
 // heed_multi_head_attention_memory_bytes() bytes, with nothing from the heap.
-// Errors: HEED_INVALID_ARGUMENT (named by projection; memory that is null or not aligned),
+// Errors: HEED_INVALID_ARGUMENT (named by projection; memory that is not aligned),
 // HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (no memory, or too little).
 HEED_API heed_status heed_multi_head_attention_create(
     const heed_multi_head_attention_config* config,
