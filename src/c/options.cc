@@ -194,6 +194,7 @@ Status Read(const heed_multi_head_attention_config* given, MultiHeadAttentionCon
   config->k_cache_dtype = static_cast<DType>(c.k_cache_dtype);
   config->v_cache_dtype = static_cast<DType>(c.v_cache_dtype);
   config->values_in_keys = c.values_in_keys;
+  config->attention_compute = static_cast<Compute>(c.attention_compute);
   return Status();
 }
 
@@ -333,6 +334,7 @@ heed_multi_head_attention_config ToC(const MultiHeadAttentionConfig& config) {
   c.k_cache_dtype = static_cast<heed_dtype>(config.k_cache_dtype);
   c.v_cache_dtype = static_cast<heed_dtype>(config.v_cache_dtype);
   c.values_in_keys = config.values_in_keys;
+  c.attention_compute = static_cast<heed_compute>(config.attention_compute);
   return c;
 }
 

@@ -534,7 +534,7 @@ TEST_CASE("a config is written as far as its struct_size says") {
   CHECK(pages.v_head_dim == 2);
 }
 
-TEST_CASE("a layer's config leads to the rope that the layer keeps") {
+TEST_CASE("a layer's config can be read, with the rope that the layer keeps") {
   World w;
   heed_error error = {};
   auto rope = Made(heed_rope_options_init);
@@ -543,6 +543,8 @@ TEST_CASE("a layer's config leads to the rope that the layer keeps") {
   scaling.factor = 8;
   rope.scaling = &scaling;
   w.config.rope = &rope;
+  w.config.v_cache_dtype = HEED_DTYPE_INT8;
+  w.config.attention_compute = HEED_COMPUTE_INT16;
   heed_multi_head_attention* layer = nullptr;
   REQUIRE(heed_multi_head_attention_create(&w.config, &w.weights, nullptr, w.context, &layer,
                                            &error) == HEED_OK);
@@ -554,6 +556,8 @@ TEST_CASE("a layer's config leads to the rope that the layer keeps") {
   CHECK(config.rope->theta == 10000.0);
   REQUIRE(config.rope->scaling != nullptr);
   CHECK(config.rope->scaling->factor == 8);
+  CHECK(config.v_cache_dtype == HEED_DTYPE_INT8);
+  CHECK(config.attention_compute == HEED_COMPUTE_INT16);
   // It is a config to make another layer with.
   heed_multi_head_attention* same = nullptr;
   CHECK(heed_multi_head_attention_create(&config, &w.weights, nullptr, w.context, &same, &error) ==

@@ -206,7 +206,9 @@ TEST_CASE("every option of C's operations and layers arrives") {
        FIELD(rope, c.rope = &kRope, o.rope && o.rope->rope_dim == 6), VALUE(window, 7),
        VALUE(sink_tokens, 8), VALUE(logits_soft_cap, 9.0f), VALUE(norm_eps, 0.25f),
        VALUE(norm_weight_offset, 1.0f), VALUE(hadamard, true), DTYPE(k_cache_dtype),
-       DTYPE(v_cache_dtype), VALUE(values_in_keys, true)});
+       DTYPE(v_cache_dtype), VALUE(values_in_keys, true),
+       FIELD(attention_compute, c.attention_compute = HEED_COMPUTE_INT16,
+             o.attention_compute == Compute::kInt16)});
   CheckFields<heed_linear_weights, LinearWeights>(
       "linear_weights", heed_linear_weights_init,
       {TENSOR(weight), TENSOR(bias), FIELD(storage, c.storage = &kStorage, o.storage.group == 64),
