@@ -31,7 +31,7 @@ class [[nodiscard]] Status {
   Status() = default;  // kOk
 
   // `format` and what follows are as for std::printf; the text is cut at kMaxMessage characters.
-#if defined(__MINGW32__)
+#if defined(__MINGW32__) && !defined(__clang__)
   __attribute__((format(gnu_printf, 2, 3)))
 #elif defined(__GNUC__)
   __attribute__((format(printf, 2, 3)))
