@@ -616,6 +616,10 @@ Result<PackedMatrix> PackedMatrix::Impl::MakePacked(const View* b, size_t count,
   return packed;
 }
 
+PackedMatrix::~PackedMatrix() = default;
+PackedMatrix::PackedMatrix(PackedMatrix&& other) noexcept = default;
+PackedMatrix& PackedMatrix::operator=(PackedMatrix&& other) noexcept = default;
+
 void PackedMatrix::Destroy::operator()(Impl* impl) const {
   if (impl != &nothing) Remove(impl);
 }
