@@ -20,3 +20,7 @@
 #else
 #define HEED_INLINE
 #endif
+
+#ifdef HEED_SYMBOL_PREFIX
+#include "heed/c/names.h"
+#endif
