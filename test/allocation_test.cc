@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "heed/heed.hpp"
+#include "test/support/measured_calls.h"
 #include "test/support/run_cases.h"
 #include "tools/conformance/random.h"
 
@@ -302,14 +303,14 @@ class Pool {
 };
 
 // Aligned memory that is there before.
-class HostMemory {
+class Place {
  public:
-  explicit HostMemory(size_t bytes) : data_(std::aligned_alloc(64, (bytes + 63) / 64 * 64)) {
+  explicit Place(size_t bytes) : data_(std::aligned_alloc(64, (bytes + 63) / 64 * 64)) {
     memory = {data_, bytes};
   }
-  ~HostMemory() { std::free(data_); }
-  HostMemory(const HostMemory&) = delete;
-  HostMemory& operator=(const HostMemory&) = delete;
+  ~Place() { std::free(data_); }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
 
   Memory memory;
 
@@ -327,7 +328,7 @@ void RunWithoutHeap(const ContextOptions& given) {
     const Result<PackedMatrix> packed = PackedMatrix::pack(
         TensorView(numbers.data(), {out, kWidth}), WeightLayout::kOutIn, options, packing);
     REQUIRE(packed.ok());
-    auto file = std::make_unique<HostMemory>(packed->saved_bytes());
+    auto file = std::make_unique<Place>(packed->saved_bytes());
     REQUIRE(packed->save(file->memory.data, file->memory.bytes).ok());
     return file;
   };
@@ -345,18 +346,18 @@ void RunWithoutHeap(const ContextOptions& given) {
                                       .v_dtype = DType::kF16};
   const PagedKvCacheConfig paged_config = {
       .num_blocks = 40, .num_kv_heads = 2, .head_dim = 32, .max_sequences = 3};
-  HostMemory mapped(*PackedMatrix::memory_bytes(0, 0, {}));
-  HostMemory mapped_narrow(*PackedMatrix::memory_bytes(0, 0, {}));
-  HostMemory cache_memory(*KvCache::memory_bytes(cache_config));
-  HostMemory paged_memory(*PagedKvCache::memory_bytes(paged_config));
-  HostMemory context_memory(Context::memory_bytes(size_t{8} << 20));
+  Place mapped(*PackedMatrix::memory_bytes(0, 0, {}));
+  Place mapped_narrow(*PackedMatrix::memory_bytes(0, 0, {}));
+  Place cache_memory(*KvCache::memory_bytes(cache_config));
+  Place paged_memory(*PagedKvCache::memory_bytes(paged_config));
+  Place context_memory(Context::memory_bytes(size_t{8} << 20));
   // With shapes that are like the mapped matrices'.
   MultiHeadAttentionWeights weights;
   Context measuring({.measure = true});
   const TensorView wide_shape(static_cast<const float*>(nullptr), {kWidth, kWidth});
   weights.q.weight = weights.out.weight = wide_shape;
   weights.k.weight = weights.v.weight = wide_shape.slice(0, 0, 64);
-  HostMemory layer_memory(*MultiHeadAttention::memory_bytes(config, weights, measuring));
+  Place layer_memory(*MultiHeadAttention::memory_bytes(config, weights, measuring));
   weights = {};
   ContextOptions options = given;
   options.memory = context_memory.memory;
@@ -428,6 +429,40 @@ TEST_CASE("in the caller's memory nothing is allocated, on one thread and on a h
   options.parallel_for = {&Pool::Run, &pool};
   RunWithoutHeap(options);
   CHECK(pool.jobs_done > 5);
+}
+
+TEST_CASE("every call allocates nothing in memory of the size that was measured") {
+  MeasuredCalls calls;
+  Pool pool(3);
+  const auto pooled = [&](size_t threads) {
+    ContextOptions options;
+    options.num_threads = threads;
+    options.parallel_for = {&Pool::Run, &pool};
+    return options;
+  };
+  for (const MeasuredCall& call : calls.all()) {
+    INFO(call.name << " (" << &call - calls.all().data() << ")");
+    for (const size_t threads : {1u, 3u}) {
+      ContextOptions options = pooled(threads);
+      options.measure = true;
+      Context measuring(options);
+      call.prepare();
+      REQUIRE(call.run(measuring, true).code() == StatusCode::kMeasured);
+      Place memory(Context::memory_bytes(measuring.workspace_bytes()));
+      options.measure = false;
+      options.memory = memory.memory;
+      call.prepare();
+      const size_t before = allocations;
+      forbidden = true;
+      Context context(options);
+      const Status status = call.run(context, true);
+      forbidden = false;
+      const size_t made = allocations - before;
+      CHECK(std::string(status.message()) == "");
+      CHECK(made == 0);
+    }
+  }
+  CHECK(pool.jobs_done > 20);
 }
 
 TEST_CASE("measuring allocates nothing") {

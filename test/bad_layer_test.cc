@@ -87,6 +87,16 @@ const BadParts kBadParts[] = {
      }},
     {"values wider than the keys they lie in", kInvalid, "v_head_dim",
      [](Parts& p) { p.config.values_in_keys = true, p.config.v_head_dim = 9, p.weights.v = {}; }},
+    {"int16 of keys and values in floats", kInvalid, "config.attention_compute",
+     [](Parts& p) {
+       p.config.attention_compute = Compute::kInt16;
+       p.config.k_cache_dtype = DType::kF16;
+     }},
+    {"a compute that there is not", kInvalid, "config.attention_compute",
+     [](Parts& p) {
+       p.config.attention_compute = static_cast<Compute>(2);
+       p.config.k_cache_dtype = DType::kInt8;
+     }},
     {"no projections", kInvalid, "q",
      [](Parts& p) { p.weights.q = p.weights.k = p.weights.v = {}; }},
     {"separate and fused", kInvalid, "qkv", [](Parts& p) { p.weights.qkv.weight = p.qkv.view(); }},
@@ -396,6 +406,28 @@ TEST_CASE("forward refuses a cache that holds values apart where the layer has t
   const Status status = layer->forward(x.view(), y.mutable_view(), *apart, context);
   CHECK(WrongRefusal(status, kInvalid, "cache") == "");
   CHECK(apart->length() == 0);
+  CHECK(y.AllUntouched());
+}
+
+TEST_CASE("forward in int16 refuses to go without a cache of int8 or int4") {
+  Parts parts;
+  parts.config.attention_compute = Compute::kInt16;
+  parts.config.v_cache_dtype = DType::kInt4;
+  Context context;
+  const auto layer = MultiHeadAttention::create(parts.config, parts.weights, context);
+  REQUIRE(std::string(layer.status().message()) == "");
+  CHECK(layer->config().attention_compute == Compute::kInt16);
+  KvCacheConfig config = layer->cache_config(1, 4);
+  CHECK(config.v_dtype == DType::kInt4);
+  config.v_dtype = DType::kBF16;
+  Result<KvCache> floats = KvCache::create(config);
+  REQUIRE(floats.ok());
+  Tensor<float> x({1, 3, 10}), y({1, 3, 12});
+  CHECK(WrongRefusal(layer->forward(x.view(), y.mutable_view(), *floats, context), kInvalid,
+                     "cache") == "");
+  CHECK(WrongRefusal(layer->forward(x.view(), y.mutable_view(), {}, context), kInvalid, "cache") ==
+        "");
+  CHECK(floats->length() == 0);
   CHECK(y.AllUntouched());
 }
 

@@ -11,6 +11,7 @@
 #include "src/base/half.h"
 #include "test/support/compare.h"
 #include "test/support/contexts.h"
+#include "test/support/host_memory.h"
 #include "test/support/placements.h"
 #include "tools/conformance/tensor.h"
 
@@ -225,18 +226,52 @@ TEST_CASE("GGUF matrices that are wrong are refused by name, and nothing is writ
   }
   Matrix hostile(GgufType::kQ8_0, 1, 32, 1);
   hostile.bytes[5] = 0x80;
-  says(pack_gguf(hostile.view, context).status(), "codes");
+  says(pack_gguf(hostile.view, context).status(),
+       "blocks: one of the codes of block 0 of row 0 is -128");
   says(pack_gguf(nullptr, 1, context).status(), "matrices: none is given");
   const Matrix q4(GgufType::kQ4_0, 1, 32, 1);
   hostile.bytes[5] = 0;
   const GgufMatrix mixed[] = {hostile.view, q4.view};
   says(pack_gguf(mixed, 2, context).status(), "type: of matrix 1 is Q4_0, of the first Q8_0");
+  const Matrix wider(GgufType::kQ4_0, 1, 64, 1);
+  const GgufMatrix other_in[] = {q4.view, wider.view};
+  says(pack_gguf(other_in, 2, context).status(), "matrices: matrix 1 has 64 inputs, must have 32");
   std::vector<float> memory(4096);
   Matrix inside(GgufType::kQ8_0, 4, 32, 9);
   std::memcpy(memory.data(), inside.bytes.data(), inside.bytes.size());
   inside.view.blocks = memory.data();
   says(dequantize_gguf(inside.view, MutableTensorView(memory.data(), {4, 32}), context),
        "y: overlaps blocks");
+}
+
+TEST_CASE("GGUF matrices are packed into the caller's memory, of the size that is asked for") {
+  const auto saved = [](const PackedMatrix& matrix) {
+    std::vector<uint8_t> bytes(matrix.saved_bytes());
+    REQUIRE(matrix.save(bytes.data(), bytes.size()).ok());
+    return bytes;
+  };
+  for (const GgufType type : kTypes) {
+    INFO("type " << static_cast<int>(type));
+    const Matrix first(type, 7, 768, 1), second(type, 30, 768, 2);
+    const GgufMatrix both[] = {first.view, second.view};
+    Context context;
+    const Result<PackedMatrix> on_heap = pack_gguf(both, 2, context);
+    RequireOk(on_heap.status());
+    const Result<size_t> bytes =
+        PackedMatrix::memory_bytes(768, 37, {on_heap->dtype(), on_heap->group()});
+    RequireOk(bytes.status());
+    HostMemory memory(*bytes), less(*bytes - 1);
+    const Result<PackedMatrix> packed = pack_gguf(both, 2, memory.memory(), context);
+    RequireOk(packed.status());
+    CHECK(saved(*packed) == saved(*on_heap));
+    CHECK(memory.GuardsIntact());
+    CHECK(pack_gguf(both, 2, less.memory(), context).status().code() == StatusCode::kOutOfMemory);
+    CHECK(pack_gguf(both, 2, Memory{nullptr, *bytes}, context).status().code() ==
+          StatusCode::kInvalidArgument);
+    CHECK(pack_gguf(both, 2, Memory{}, context).ok());
+    CHECK(less.Untouched());
+    CHECK(context.workspace_bytes() == 0);
+  }
 }
 
 TEST_CASE("a GGUF matrix without elements is one") {

@@ -55,7 +55,7 @@ void CheckCreate(size_t bytes, const Create& create) {
   HostMemory memory(bytes), less(bytes - 1);
   const Memory good = memory.memory();
   char* data = static_cast<char*>(good.data);
-  CHECK(WrongRefusal(create(Memory{}), StatusCode::kInvalidArgument, "memory") == "");
+  CHECK(WrongRefusal(create(Memory{nullptr, bytes}), StatusCode::kInvalidArgument, "memory") == "");
   CHECK(WrongRefusal(create(Memory{data + 4, bytes - 4}), StatusCode::kInvalidArgument, "memory") ==
         "");
   const Status status = create(less.memory());
@@ -63,6 +63,7 @@ void CheckCreate(size_t bytes, const Create& create) {
   CHECK(Names(status.message(), std::to_string(bytes).c_str()));
   CHECK(less.Untouched());
   CHECK(memory.Untouched());
+  CHECK(std::string(create(Memory{}).message()) == "");  // on the heap
   CHECK(std::string(create(good).message()) == "");
   CHECK(memory.GuardsIntact());
 }
@@ -154,6 +155,7 @@ TEST_CASE("a PagedKvCache in the caller's memory holds what one on the heap does
     if (status.ok()) CHECK(Difference(run(std::move(cache), true), want) == "");
     return status;
   });
+  CHECK(PagedKvCache::create(unlimited, Memory{}).ok());
   HostMemory memory(*bytes);
   CHECK(WrongRefusal(PagedKvCache::create(unlimited, memory.memory()).status(),
                      StatusCode::kInvalidArgument, "max_sequences") == "");

@@ -1,13 +1,17 @@
-// Pools of the caller's own that leave out workers.
+// Pools of the caller's own that leave out workers, and workers of unequal speed.
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 #include "heed/context.hpp"
 #include "src/base/context.h"
+#include "src/base/parallel.h"
 #include "test/support/compare.h"
 #include "test/support/operations.h"
 #include "test/support/refusal.h"
@@ -94,6 +98,43 @@ TEST_CASE_FIXTURE(PoolFixture, "a worker that was not asked for does nothing") {
     const Status status = operation.call(context);
     if (pool.loops == 0) continue;
     CHECK(WrongRefusal(status, StatusCode::kInvalidArgument, "parallel_for") == "");
+  }
+}
+
+// A thread for each worker.
+void RunOnThreads(void*, size_t num_workers, void (*body)(void* arg, size_t worker), void* arg) {
+  std::vector<std::thread> threads;
+  for (size_t worker = 1; worker < num_workers; ++worker) threads.emplace_back(body, arg, worker);
+  body(arg, 0);
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_CASE("a thread that is slow leaves all tasks but its own to the others") {
+  ContextOptions pooled;
+  pooled.num_threads = 3;
+  pooled.parallel_for.run = &RunOnThreads;
+  for (const ContextOptions& options : {ContextOptions{.num_threads = 3}, pooled}) {
+    const Context context(options);
+    if (context.num_threads() == 1) continue;  // a build without OpenMP
+    constexpr size_t kTasks = 300;
+    for (const size_t slow : {size_t{0}, size_t{1}}) {
+      INFO("worker " << slow << ", threading " << static_cast<int>(options.threading));
+      std::atomic<size_t> done = 0, of_slow = 0;
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      const Status status =
+          ForEachTask(*Context::Impl::Of(context), kTasks, 3, [&](size_t, size_t worker) {
+            if (worker == slow) {  // until the others have done all the rest
+              ++of_slow;
+              while (done < kTasks - 1 && std::chrono::steady_clock::now() < deadline) {
+                std::this_thread::yield();
+              }
+            }
+            ++done;
+          });
+      CHECK(status.ok());
+      CHECK(done == kTasks);
+      CHECK(of_slow <= 1);  // none where it came when all was done
+    }
   }
 }
 

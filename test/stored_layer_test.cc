@@ -2,6 +2,7 @@
 // f32 layers that have the numbers which are stored.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -240,6 +241,113 @@ TEST_CASE("a layer with values in keys is attention of keys, and of a cache that
     RequireOk(layer->forward(x.view(), y.mutable_view(), *cache, context));
     CHECK(Difference(y.Dense(), want.Dense()) == "");
     CHECK(Difference(y.Dense(), before) != "");
+  }
+}
+
+// Projections that choose channels of the input, and no output projection: queries are the input,
+// keys and values its halves.
+struct Chooser {
+  static constexpr size_t kHeads = 4, kKvHeads = 2, kDim = 36, kWidth = kHeads * kDim,
+                          kHalf = kKvHeads * kDim, kSeq = 150;
+
+  explicit Chooser(const MultiHeadAttentionConfig& with) : config(with) {
+    config.d_in = kWidth;
+    config.num_heads = kHeads;
+    config.num_kv_heads = kKvHeads;
+    config.head_dim = kDim;
+    config.rope = RopeOptions{};
+    for (size_t i = 0; i < kWidth; ++i) one[i * kWidth + i] = 1.0f;
+    weights.q.weight = TensorView(one.data(), {kWidth, kWidth});
+    weights.k.weight = TensorView(one.data(), {kHalf, kWidth});
+    if (!config.values_in_keys) {
+      weights.v.weight = TensorView(one.data() + kHalf * kWidth, {kHalf, kWidth});
+    }
+    Random random(37);
+    x.FillNormal(random);
+  }
+
+  MultiHeadAttention Make(Context& context) const {
+    Result<MultiHeadAttention> layer = MultiHeadAttention::create(config, weights, context);
+    REQUIRE(std::string(layer.status().message()) == "");
+    return std::move(*layer);
+  }
+  std::vector<float> Forward(size_t chunk, Context& context) const {
+    const MultiHeadAttention layer = Make(context);
+    Result<KvCache> cache = layer.create_cache(1, kSeq);
+    REQUIRE(cache.ok());
+    Tensor<float> y({kSeq, kWidth});
+    for (size_t begin = 0; begin < kSeq; begin += chunk) {
+      const size_t end = std::min(kSeq, begin + chunk);
+      RequireOk(layer.forward(x.view().slice(0, begin, end), y.mutable_view().slice(0, begin, end),
+                              *cache, context));
+    }
+    return y.Dense();
+  }
+  // The steps of a layer, attention in `compute`.
+  std::vector<float> ByHand(Compute compute, Context& context) const {
+    std::vector<int32_t> positions(kSeq);
+    for (size_t i = 0; i < kSeq; ++i) positions[i] = static_cast<int32_t>(i);
+    const auto heads = [&](size_t first, size_t count) {
+      Tensor<float> part({1, kSeq, count, kDim});
+      std::vector<float> dense;
+      for (size_t i = 0; i < kSeq; ++i) {
+        for (size_t d = 0; d < count * kDim; ++d) dense.push_back(x[i * kWidth + first + d]);
+      }
+      part.Assign(dense);
+      return part;
+    };
+    Tensor<float> q = heads(0, kHeads), k = heads(0, kKvHeads);
+    const Tensor<float> v = heads(kHalf, kKvHeads);
+    for (Tensor<float>* turned : {&q, &k}) {
+      RequireOk(rope(turned->view(), TensorView(positions.data(), {kSeq}), turned->mutable_view(),
+                     *config.rope, context));
+      if (!config.hadamard) continue;
+      RequireOk(hadamard(turned->view(), turned->mutable_view(), context));
+    }
+    Result<KvCache> cache = Make(context).create_cache(1, kSeq);
+    REQUIRE(cache.ok());
+    RequireOk(config.values_in_keys ? cache->append(k.view(), context)
+                                    : cache->append(k.view(), v.view(), context));
+    Tensor<float> out({1, kSeq, kHeads, kDim});
+    AttentionOptions options;
+    options.causal = true;
+    options.window = config.window;
+    options.logits_soft_cap = config.logits_soft_cap;
+    options.compute = compute;
+    RequireOk(attention(q.view(), *cache, out.mutable_view(), options, context));
+    return out.Dense();
+  }
+
+  MultiHeadAttentionConfig config;
+  MultiHeadAttentionWeights weights;
+  std::vector<float> one = std::vector<float>(kWidth * kWidth, 0.0f);
+  Tensor<float> x{{kSeq, kWidth}};
+};
+
+TEST_CASE("a layer in int16 is attention in int16 by hand, in prefill and in decode") {
+  MultiHeadAttentionConfig configs[4];
+  configs[0].k_cache_dtype = configs[0].v_cache_dtype = DType::kInt8;
+  configs[1].k_cache_dtype = configs[1].v_cache_dtype = DType::kInt4;
+  configs[1].hadamard = true;
+  configs[1].window = 90;
+  configs[2].k_cache_dtype = DType::kF16;
+  configs[2].v_cache_dtype = DType::kInt8;
+  configs[2].logits_soft_cap = 5.0f;
+  configs[3].k_cache_dtype = DType::kInt8;
+  configs[3].values_in_keys = true;
+  for (MultiHeadAttentionConfig& config : configs) {
+    config.attention_compute = Compute::kInt16;
+    const Chooser layer(config);
+    for (Runner& runner : Runners()) {
+      const std::vector<float> want = layer.ByHand(Compute::kInt16, *runner.context);
+      CHECK(Difference(want, layer.ByHand(Compute::kF32, *runner.context)) != "");
+      for (const size_t chunk : {Chooser::kSeq, size_t{40}, size_t{1}}) {
+        INFO("keys " << name_of(config.k_cache_dtype) << ", values "
+                     << name_of(config.v_cache_dtype) << "; chunks of " << chunk << "; "
+                     << runner.name);
+        CHECK(Difference(layer.Forward(chunk, *runner.context), want) == "");
+      }
+    }
   }
 }
 

@@ -387,7 +387,8 @@ TEST_CASE("heed run stores weights, keys and values as asked, and each shows in 
                         {{"--values", "f16"}, 0.0015},
                         {{"--values", "int4"}, 0.45},
                         {{"--keys", "bf16", "--values", "int8", "--weights-dtype", "int8"}, 0.08},
-                        {{"--compute", "int16", "--weights-dtype", "int8"}, 0.05}};
+                        {{"--compute", "int16", "--weights-dtype", "int8"}, 0.05},
+                        {{"--attention-compute", "int16", "--keys", "int8"}, 0.006}};
     for (const Way& way : ways) {
       results.push_back(run(way.options));
       INFO("with " << way.options[0] << " " << way.options[1]);
@@ -438,6 +439,9 @@ TEST_CASE("types and groups that there are not are refused by name") {
   refused({"--compute", "int16", "--weights-dtype", "bf16"},
           "--compute: int16 is for int8 and int4, not for");
   refused({"--compute", "int8", "--weights-dtype", "int8"}, "--compute");
+  refused({"--attention-compute", "int16", "--keys", "f16"},
+          "--attention-compute: int16 is for int8 and int4, not for --keys f16 and --values f32");
+  refused({"--attention-compute", "int8", "--keys", "int8"}, "--attention-compute");
   CheckRefused(model.Layer("show", {"--head", "0", "--weights-dtype", "int"}), "--weights-dtype");
 }
 

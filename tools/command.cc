@@ -126,6 +126,7 @@ Result<LoadedLayer> load(const LayerArguments& arguments, const OutputFile& outp
   loaded->config.attention.k_cache_dtype = arguments.storage.keys();
   loaded->config.attention.v_cache_dtype = arguments.storage.values();
   loaded->config.attention.hadamard = arguments.storage.hadamard();
+  loaded->config.attention.attention_compute = arguments.storage.attention_compute();
   MultiHeadAttentionWeights& weights = loaded->weights;
   for (LinearWeights* linear : {&weights.q, &weights.k, &weights.v, &weights.qkv, &weights.out}) {
     linear->storage = *storage;

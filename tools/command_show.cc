@@ -146,7 +146,7 @@ Action add_show(CLI::App* app) {
       "instead: how far each projection's weights move in each type they can be stored in");
   for (const char* other :
        {"--input", "--tensor", "--head", "--labels", "--text", "--weights-dtype", "--weights-group",
-        "--compute", "--keys", "--values", "--hadamard"}) {
+        "--compute", "--keys", "--values", "--attention-compute", "--hadamard"}) {
     errors->excludes(command->get_option(other));
   }
   command->final_callback([command, errors] {

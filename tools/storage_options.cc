@@ -16,6 +16,8 @@ const DType* stored_type(const std::string& name) {
   return found == std::end(kStorageTypes) ? nullptr : found;
 }
 
+bool is_quantized(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kInt4; }
+
 template <class To>  // DType or an optional one
 void add_type(CLI::App* command, const char* name, To* to, const char* what) {
   command
@@ -28,6 +30,17 @@ void add_type(CLI::App* command, const char* name, To* to, const char* what) {
       });
 }
 
+void add_compute(CLI::App* command, const char* name, Compute* to, const char* what) {
+  command
+      ->add_option_function<std::string>(
+          name,
+          [to](const std::string& compute) {
+            *to = compute == "int16" ? Compute::kInt16 : Compute::kF32;
+          },
+          what)
+      ->check(CLI::IsMember({"f32", "int16"}));
+}
+
 }  // namespace
 
 void StorageOptions::add_to(CLI::App* command) {
@@ -38,24 +51,20 @@ void StorageOptions::add_to(CLI::App* command) {
                    "elements along the depth that share a scale: 16, 32, 64 or 128 [int8: all, "
                    "int4: 32]")
       ->check(CLI::IsMember({16, 32, 64, 128}));
-  command
-      ->add_option_function<std::string>(
-          "--compute",
-          [this](const std::string& name) {
-            compute_ = name == "int16" ? Compute::kInt16 : Compute::kF32;
-          },
-          "what products with int8 and int4 weights are computed in: f32 or int16 [f32]")
-      ->check(CLI::IsMember({"f32", "int16"}));
+  add_compute(command, "--compute", &compute_,
+              "what products with int8 and int4 weights are computed in: f32 or int16 [f32]");
   add_type(command, "--keys", &keys_,
            "how a cache stores keys: f32, bf16, f16, int8 or int4 [f32]");
   add_type(command, "--values", &values_, "how a cache stores values, likewise [f32]");
+  add_compute(command, "--attention-compute", &attention_compute_,
+              "what attention over int8 and int4 keys or values is computed in, likewise [f32]");
   command->add_flag("--hadamard", hadamard_,
                     "rotate queries and keys by a Hadamard matrix before keys are stored: for int8 "
                     "and int4 keys with outliers");
 }
 
 Result<PackOptions> StorageOptions::weights() const {
-  const bool has_groups = weights_dtype_ == DType::kInt8 || weights_dtype_ == DType::kInt4;
+  const bool has_groups = is_quantized(weights_dtype_);
   if (weights_group_ && !has_groups) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "--weights-group: is for int8 and int4, not for --weights-dtype %s",
@@ -65,6 +74,12 @@ Result<PackOptions> StorageOptions::weights() const {
     return Status::Error(StatusCode::kInvalidArgument,
                          "--compute: int16 is for int8 and int4, not for --weights-dtype %s",
                          name_of(weights_dtype_));
+  }
+  if (attention_compute_ == Compute::kInt16 && !is_quantized(keys()) && !is_quantized(values())) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "--attention-compute: int16 is for int8 and int4, not for --keys %s and "
+                         "--values %s",
+                         name_of(keys()), name_of(values()));
   }
   return PackOptions{
       .dtype = weights_dtype_,

@@ -181,11 +181,13 @@ Result<Evaluation> evaluate(const Model& model, const std::vector<int32_t>& toke
 }
 
 void print(const Evaluation& of, const Storage& storage) {
-  std::printf("weights %s%s, %zu bytes; keys %s%s, values %s, %zu bytes\n",
+  std::printf("weights %s%s, %zu bytes; keys %s%s, values %s%s, %zu bytes\n",
               text_of(storage.weights).c_str(),
               storage.compute == heed::Compute::kInt16 ? ", products in int16" : "",
               of.weight_bytes, heed::name_of(storage.keys), storage.hadamard ? ", rotated" : "",
-              heed::name_of(storage.values), of.cache_bytes);
+              heed::name_of(storage.values),
+              storage.attention_compute == heed::Compute::kInt16 ? ", attention in int16" : "",
+              of.cache_bytes);
   std::printf("  %.5f nats a character, perplexity %.5f", of.loss.nats, of.loss.perplexity());
 }
 
@@ -231,8 +233,12 @@ Status run(const Options& options) {
   }
   const auto weights = options.storage.weights();
   if (!weights.ok()) return weights.status();
-  const Storage storage = {*weights, options.storage.keys(), options.storage.values(),
-                           options.storage.hadamard(), options.storage.compute()};
+  const Storage storage = {*weights,
+                           options.storage.keys(),
+                           options.storage.values(),
+                           options.storage.hadamard(),
+                           options.storage.compute(),
+                           options.storage.attention_compute()};
   auto model = Model::load(options.model, storage, context);
   if (!model.ok()) return model.status();
   if (!options.perplexity.empty()) return print_perplexity(*model, storage, options, context);

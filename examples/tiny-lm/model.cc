@@ -77,6 +77,7 @@ Result<heed::MultiHeadAttention> load_attention(const Safetensors& file, const C
   config.k_cache_dtype = storage.keys;
   config.v_cache_dtype = storage.values;
   config.hadamard = storage.hadamard;
+  config.attention_compute = storage.attention_compute;
   return heed::MultiHeadAttention::create(config, weights, context);
 }
 

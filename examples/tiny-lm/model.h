@@ -53,6 +53,7 @@ struct Storage {
   heed::DType values = heed::DType::kF32;
   bool hadamard = false;                        // rotates queries and keys
   heed::Compute compute = heed::Compute::kF32;  // of every product
+  heed::Compute attention_compute = heed::Compute::kF32;
 };
 
 // What happened in one attention layer during a call.

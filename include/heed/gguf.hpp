@@ -30,5 +30,7 @@ HEED_API Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorVie
 // heed_pack_gguf.
 HEED_API Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context);
 HEED_API Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context);
+HEED_API Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count,
+                                        const Memory& memory, Context& context);
 
 }  // namespace heed::inline v1

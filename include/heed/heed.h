@@ -37,7 +37,12 @@
 //
 // A call takes what the caller's struct has, and defaults for what was added since. Fields that the
 // library does not know must be 0. A null pointer to options means the defaults; configs and
-// weights may not be null. Structs without a struct_size stay as they are.
+// weights may not be null. What a function writes to such a struct it writes as far as struct_size
+// says, so that is set beforehand, too.
+//
+// Structs without a struct_size are final: heed_tensor, heed_error, heed_memory, heed_parallel_for,
+// the names heed_region and heed_paged_sequence, and heed_quantized_view, heed_gguf_matrix and
+// heed_attention_state, of which arrays are given.
 //
 // In such a struct, what may be absent is a pointer, null by default, or a number with a has_ flag
 // before it. What a pointer points to is read during the call alone, where nothing else is said.

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "heed/export.h"
+#include "heed/version.h"  // IWYU pragma: export
 
 namespace heed::inline v1 {
 

@@ -40,6 +40,8 @@ struct MultiHeadAttentionConfig {
   DType v_cache_dtype = DType::kF32;
 
   bool values_in_keys = false;
+
+  Compute attention_compute = Compute::kF32;
 };
 
 // heed_linear_weights.

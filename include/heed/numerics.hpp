@@ -5,9 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heed/export.h"
+
 namespace heed::inline v1 {
 
 inline constexpr int32_t kNumericsVersion = 2;
+
+HEED_API int32_t numerics_version();
 
 inline constexpr size_t kSumChunk = 256;
 

@@ -24,6 +24,7 @@ enum class StatusCode : int32_t {
   kCapacityExceeded = 4,
   kMeasured = 5,
 };
+HEED_API const char* name_of(StatusCode code);  // heed_status_name
 
 // heed_error.
 class [[nodiscard]] Status {

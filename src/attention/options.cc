@@ -137,21 +137,6 @@ Status CheckRules(const AttentionOptions& o) {
   return Status();
 }
 
-// What is computed in integers must be stored in them.
-Status CheckCompute(const AttentionPlan& plan) {
-  const Compute compute = plan.options.compute;
-  if (compute == Compute::kF32) return Status();
-  if (compute != Compute::kInt16) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "compute: is %d, must be that of f32 or int16", static_cast<int>(compute));
-  }
-  const DType k = plan.keys.key_type(), v = plan.keys.value_type();
-  if (HasScales(k) || HasScales(v)) return Status();
-  return Status::Error(StatusCode::kInvalidArgument,
-                       "compute: is int16, needs keys or values of int8 or int4, not %s and %s",
-                       name_of(k), name_of(v));
-}
-
 Status CheckNumbers(const AttentionOptions& o) {
   if (o.scale && !std::isfinite(*o.scale)) {
     return Status::Error(StatusCode::kInvalidArgument, "scale: is %g, must be finite",
@@ -183,6 +168,18 @@ Status CheckTree(const AttentionPlan& plan) {
 
 }  // namespace
 
+Status CheckAttentionCompute(const char* name, Compute compute, DType k, DType v) {
+  if (compute == Compute::kF32) return Status();
+  if (compute != Compute::kInt16) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: is %d, must be that of f32 or int16",
+                         name, static_cast<int>(compute));
+  }
+  if (HasScales(k) || HasScales(v)) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "%s: is int16, needs keys or values of int8 or int4, not %s and %s", name,
+                       name_of(k), name_of(v));
+}
+
 Status CheckForms(uint32_t forms, const AttentionOptions& options) {
   for (const OptionView& row : kOptionViews) {
     const uint32_t refused = row.refused_by & forms;
@@ -196,7 +193,8 @@ Status CheckForms(uint32_t forms, const AttentionOptions& options) {
 Status CheckSettings(const AttentionPlan& plan) {
   HEED_RETURN_IF_ERROR(CheckNumbers(plan.options));
   HEED_RETURN_IF_ERROR(CheckRules(plan.options));
-  HEED_RETURN_IF_ERROR(CheckCompute(plan));
+  HEED_RETURN_IF_ERROR(CheckAttentionCompute("compute", plan.options.compute, plan.keys.key_type(),
+                                             plan.keys.value_type()));
   for (const OptionView& row : kOptionViews) {
     if (IsList(row)) HEED_RETURN_IF_ERROR(CheckView(row, plan));
   }

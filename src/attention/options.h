@@ -132,4 +132,7 @@ Status CheckSettings(const AttentionPlan& plan);
 // All other views, and lengths against them.
 Status CheckViews(const AttentionPlan& plan);
 
+// What is computed in integers must be stored in them: keys as k or values as v.
+Status CheckAttentionCompute(const char* name, Compute compute, DType k, DType v);
+
 }  // namespace heed::inline v1

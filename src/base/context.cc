@@ -94,7 +94,8 @@ size_t SumOrTooMuch(size_t a, size_t b) {
 
 Status TooFewBytes(size_t needed, size_t held) {
   return Status::Error(StatusCode::kOutOfMemory,
-                       "workspace: needs at least %zu bytes, the context's memory has %zu for it",
+                       "workspace: needs at least %zu bytes, the context's memory has %zu for it; "
+                       "one that measures tells how many it takes in all",
                        needed, held);
 }
 
@@ -166,7 +167,7 @@ const Status& Context::why_none() const {
 
 Context::Context(const ContextOptions& options) {
   const Memory& memory = options.memory;
-  if (memory.data == nullptr && memory.bytes == 0) {
+  if (IsHeap(memory)) {
     impl_ = New<Impl>();
     if (impl_ != nullptr) impl_->on_heap = true;
   } else if (const Status status = CheckMemory(memory, memory_bytes(0)); !status.ok()) {

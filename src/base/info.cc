@@ -1,5 +1,6 @@
 #include "heed/info.hpp"
 
+#include "heed/numerics.hpp"
 #include "hwy/highway.h"
 #include "src/base/targets.h"
 
@@ -19,7 +20,16 @@ constexpr int64_t kWithoutFma =
 
 }  // namespace
 
-const char* version() { return HEED_VERSION; }
+#define HEED_TEXT_OF(number) #number
+#define HEED_DOTTED(major, minor, patch) \
+  HEED_TEXT_OF(major) "." HEED_TEXT_OF(minor) "." HEED_TEXT_OF(patch)
+const char* version() {
+  return HEED_DOTTED(HEED_VERSION_MAJOR, HEED_VERSION_MINOR, HEED_VERSION_PATCH);
+}
+#undef HEED_DOTTED
+#undef HEED_TEXT_OF
+
+int32_t numerics_version() { return kNumericsVersion; }
 
 const char* name_of(Family family) { return family == Family::kFma ? "fma" : "multiply-add"; }
 

@@ -39,30 +39,8 @@ void Delete(T* object) {
   Free(object);
 }
 
-// Objects side by side on the heap; data() is null when there is no memory.
-template <class T>
-class Objects {
- public:
-  explicit Objects(size_t count) : count_(count) {
-    size_t bytes = 0;
-    if (__builtin_mul_overflow(count, sizeof(T), &bytes)) return;
-    data_ = static_cast<T*>(Allocate(bytes));
-    for (size_t i = 0; data_ != nullptr && i < count; ++i) new (data_ + i) T;
-  }
-  ~Objects() {
-    for (size_t i = 0; data_ != nullptr && i < count_; ++i) data_[i].~T();
-    Free(data_);
-  }
-  Objects(const Objects&) = delete;
-  Objects& operator=(const Objects&) = delete;
-
-  T* data() { return data_; }
-  T& operator[](size_t i) { return data_[i]; }
-
- private:
-  T* data_ = nullptr;
-  size_t count_;
-};
+// Whether what is made lies on the heap.
+inline bool IsHeap(const Memory& memory) { return memory.data == nullptr && memory.bytes == 0; }
 
 // That the caller's memory is there, is aligned, and has so many bytes.
 Status CheckMemory(const Memory& memory, size_t bytes);

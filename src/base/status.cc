@@ -15,4 +15,22 @@ Status Status::Error(StatusCode code, const char* format, ...) {
   return status;
 }
 
+const char* name_of(StatusCode code) {
+  switch (code) {
+    case StatusCode::kOk:
+      return "ok";
+    case StatusCode::kInvalidArgument:
+      return "invalid argument";
+    case StatusCode::kUnsupported:
+      return "unsupported";
+    case StatusCode::kOutOfMemory:
+      return "out of memory";
+    case StatusCode::kCapacityExceeded:
+      return "capacity exceeded";
+    case StatusCode::kMeasured:
+      return "measured";
+  }
+  return "unknown status";
+}
+
 }  // namespace heed::inline v1

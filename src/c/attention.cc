@@ -44,8 +44,9 @@ heed_status heed_attention_paged(const heed_tensor* q, const heed_paged_kv* kv,
   return Answer(error, [&]() -> Status {
     AttentionOptions read;
     HEED_RETURN_IF_ERROR(ReadCall(options, context, &read));
-    HEED_RETURN_IF_ERROR(CheckPointer("kv", kv));
-    return attention(View(q), Pages(*kv), Output(out), read, *Of(context));
+    PagedKv pages;
+    HEED_RETURN_IF_ERROR(Read(kv, &pages));
+    return attention(View(q), pages, Output(out), read, *Of(context));
   });
 }
 

@@ -26,13 +26,6 @@ static_assert(sizeof(heed_attention_state) == sizeof(AttentionState));
 HEED_SAME_PLACE(heed_attention_state, AttentionState, max);
 HEED_SAME_PLACE(heed_attention_state, AttentionState, sum);
 HEED_SAME_PLACE(heed_attention_state, AttentionState, acc);
-static_assert(sizeof(heed_paged_kv) == sizeof(PagedKv));
-HEED_SAME_PLACE(heed_paged_kv, PagedKv, k);
-HEED_SAME_PLACE(heed_paged_kv, PagedKv, v);
-HEED_SAME_PLACE(heed_paged_kv, PagedKv, block_table);
-HEED_SAME_PLACE(heed_paged_kv, PagedKv, seq_lens);
-HEED_SAME_PLACE(heed_paged_kv, PagedKv, k_scales);
-HEED_SAME_PLACE(heed_paged_kv, PagedKv, v_scales);
 static_assert(sizeof(heed_quantized_view) == sizeof(QuantizedView));
 HEED_SAME_PLACE(heed_quantized_view, QuantizedView, codes);
 HEED_SAME_PLACE(heed_quantized_view, QuantizedView, scales);
@@ -115,17 +108,17 @@ TensorView View(const heed_tensor* tensor) {
   return view;
 }
 
+heed_tensor ToC(const TensorView& view) {
+  heed_tensor tensor;
+  std::memcpy(&tensor, &view, sizeof(tensor));
+  return tensor;
+}
+
 MutableTensorView Output(const heed_tensor* tensor) {
   MutableTensorView view;
   static_assert(sizeof(view) == sizeof(*tensor));
   if (tensor != nullptr) std::memcpy(static_cast<void*>(&view), tensor, sizeof(view));
   return view;
-}
-
-PagedKv Pages(const heed_paged_kv& kv) {
-  PagedKv pages;
-  std::memcpy(static_cast<void*>(&pages), &kv, sizeof(pages));
-  return pages;
 }
 
 }  // namespace heed::inline v1

@@ -40,7 +40,7 @@ void WriteStruct(const void* options, size_t known, void* to, size_t size);
 // A null tensor is absent, which is refused by name where a tensor is needed.
 TensorView View(const heed_tensor* tensor);
 MutableTensorView Output(const heed_tensor* tensor);
-PagedKv Pages(const heed_paged_kv& kv);
+heed_tensor ToC(const TensorView& view);
 
 inline Context* Of(heed_context* context) { return reinterpret_cast<Context*>(context); }
 inline const Context* Of(const heed_context* context) {
@@ -99,10 +99,9 @@ void Drop(T* object) {
   if (object != nullptr) T last(std::move(*object));
 }
 
-// Memory of C's callers, null: the heap. With it a function of C++ gets one argument more.
-template <class Make>
-auto MakeIn(const heed_memory* memory, const Make& make) {
-  return memory == nullptr ? make() : make(Memory{memory->data, memory->bytes});
+// Null: the heap.
+inline Memory ReadMemory(const heed_memory* memory) {
+  return memory == nullptr ? Memory{} : Memory{memory->data, memory->bytes};
 }
 
 inline Status Give(const Result<size_t>& made, size_t* to) {

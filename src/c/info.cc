@@ -15,27 +15,12 @@ HEED_SAME(HEED_SUM_LANES, kSumLanes);
 #undef HEED_SAME
 
 const char* heed_status_name(heed_status status) {
-  switch (status) {
-    case HEED_OK:
-      return "ok";
-    case HEED_INVALID_ARGUMENT:
-      return "invalid argument";
-    case HEED_UNSUPPORTED:
-      return "unsupported";
-    case HEED_OUT_OF_MEMORY:
-      return "out of memory";
-    case HEED_CAPACITY_EXCEEDED:
-      return "capacity exceeded";
-    case HEED_MEASURED:
-      return "measured";
-    default:
-      return "unknown status";
-  }
+  return name_of(static_cast<StatusCode>(status));
 }
 
 const char* heed_version() { return version(); }
 
-int32_t heed_numerics_version() { return kNumericsVersion; }
+int32_t heed_numerics_version() { return numerics_version(); }
 
 const char* heed_family_name(heed_family family) { return name_of(static_cast<Family>(family)); }
 

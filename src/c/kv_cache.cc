@@ -12,7 +12,7 @@ heed_status heed_kv_cache_create(const heed_kv_cache_config* config, const heed_
     HEED_RETURN_IF_ERROR(CheckHandleOutput("cache", cache));
     KvCacheConfig read;
     HEED_RETURN_IF_ERROR(Read(config, &read));
-    return Keep(MakeIn(memory, [&](auto&&... in) { return KvCache::create(read, in...); }), cache);
+    return Keep(KvCache::create(read, ReadMemory(memory)), cache);
   });
 }
 
@@ -43,7 +43,7 @@ heed_status heed_kv_cache_get_config(const heed_kv_cache* cache, heed_kv_cache_c
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckPointer("cache", cache));
     const heed_kv_cache_config c = ToC(Of(cache)->config());
-    return WriteConfig(&c, sizeof(c), config);
+    return Write("config", &c, sizeof(c), config);
   });
 }
 

@@ -39,11 +39,9 @@ heed_status heed_packed_matrix_pack(const heed_tensor* b, size_t count, heed_wei
     HEED_RETURN_IF_ERROR(CheckArray("b", b, count));
     PackOptions read;
     HEED_RETURN_IF_ERROR(Read(options, &read));
-    const auto make = [&](auto&&... in) {
-      return PackedMatrix::pack(Views(b), count, static_cast<WeightLayout>(layout), read, in...,
-                                *Of(context));
-    };
-    return Keep(MakeIn(memory, make), matrix);
+    return Keep(PackedMatrix::pack(Views(b), count, static_cast<WeightLayout>(layout), read,
+                                   ReadMemory(memory), *Of(context)),
+                matrix);
   });
 }
 
@@ -58,22 +56,22 @@ heed_status heed_packed_matrix_pack_quantized(const heed_quantized_view* b, size
     HEED_RETURN_IF_ERROR(CheckArray("b", b, count));
     PackOptions read;
     HEED_RETURN_IF_ERROR(Read(options, &read));
-    const auto make = [&](auto&&... in) {
-      return PackedMatrix::pack_quantized(reinterpret_cast<const QuantizedView*>(b), count,
-                                          static_cast<WeightLayout>(layout), read, in...,
-                                          *Of(context));
-    };
-    return Keep(MakeIn(memory, make), matrix);
+    return Keep(PackedMatrix::pack_quantized(reinterpret_cast<const QuantizedView*>(b), count,
+                                             static_cast<WeightLayout>(layout), read,
+                                             ReadMemory(memory), *Of(context)),
+                matrix);
   });
 }
 
-heed_status heed_pack_gguf(const heed_gguf_matrix* matrices, size_t count, heed_context* context,
+heed_status heed_pack_gguf(const heed_gguf_matrix* matrices, size_t count,
+                           const heed_memory* memory, heed_context* context,
                            heed_packed_matrix** matrix, heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckHandleOutput("matrix", matrix));
     HEED_RETURN_IF_ERROR(CheckPointer("context", context));
     HEED_RETURN_IF_ERROR(CheckArray("matrices", matrices, count));
-    return Keep(pack_gguf(reinterpret_cast<const GgufMatrix*>(matrices), count, *Of(context)),
+    return Keep(pack_gguf(reinterpret_cast<const GgufMatrix*>(matrices), count, ReadMemory(memory),
+                          *Of(context)),
                 matrix);
   });
 }

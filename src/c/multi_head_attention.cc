@@ -33,10 +33,8 @@ heed_status heed_multi_head_attention_create(const heed_multi_head_attention_con
     HEED_RETURN_IF_ERROR(Read(config, &read));
     MultiHeadAttentionWeights read_weights;
     HEED_RETURN_IF_ERROR(Read(weights, &read_weights));
-    const auto make = [&](auto&&... in) {
-      return MultiHeadAttention::create(read, read_weights, in..., *Of(context));
-    };
-    Result<MultiHeadAttention> made = MakeIn(memory, make);
+    Result<MultiHeadAttention> made =
+        MultiHeadAttention::create(read, read_weights, ReadMemory(memory), *Of(context));
     if (made.ok() && made->config().rope) {
       KeepRope(*made->config().rope,
                const_cast<MultiHeadAttention::Impl*>(MultiHeadAttention::Impl::Of(*made)));
@@ -92,7 +90,7 @@ heed_status heed_multi_head_attention_cache_config(const heed_multi_head_attenti
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
     const heed_kv_cache_config c = ToC(Of(layer)->cache_config(batch, capacity));
-    return WriteConfig(&c, sizeof(c), config);
+    return Write("config", &c, sizeof(c), config);
   });
 }
 
@@ -103,7 +101,7 @@ heed_status heed_multi_head_attention_get_config(const heed_multi_head_attention
     HEED_RETURN_IF_ERROR(CheckPointer("layer", layer));
     heed_multi_head_attention_config c = ToC(Of(layer)->config());
     if (Of(layer)->config().rope) c.rope = &MultiHeadAttention::Impl::Of(*Of(layer))->rope_of_c;
-    return WriteConfig(&c, sizeof(c), config);
+    return Write("config", &c, sizeof(c), config);
   });
 }
 

@@ -10,9 +10,18 @@ using namespace heed;  // NOLINT: the functions below are C's
 
 namespace {
 
+// Before anything is computed.
+Status CheckTotal(const heed_quantization_error* total) {
+  return total == nullptr ? Status() : CheckWritten("total", total);
+}
+
 Status Give(const Result<QuantizationError>& made, heed_quantization_error* total) {
-  if (made.ok() && total != nullptr) *total = {made->rms, made->largest, made->relative};
-  return made.status();
+  if (!made.ok() || total == nullptr) return made.status();
+  heed_quantization_error c = {};
+  c.rms = made->rms;
+  c.largest = made->largest;
+  c.relative = made->relative;
+  return Write("total", &c, sizeof(c), total);
 }
 
 }  // namespace
@@ -60,8 +69,11 @@ heed_status heed_quantize(const heed_tensor* x, heed_dtype dtype, size_t group,
                           heed_context* context, heed_error* error) {
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckPointer("context", context));
+    RowErrors read;
+    HEED_RETURN_IF_ERROR(Read(errors, &read));
+    HEED_RETURN_IF_ERROR(CheckTotal(total));
     return Give(quantize(View(x), static_cast<DType>(dtype), group, Output(codes), Output(scales),
-                         Read(errors), *Of(context)),
+                         read, *Of(context)),
                 total);
   });
 }
@@ -82,8 +94,11 @@ heed_status heed_storage_error(const heed_tensor* b, heed_weight_layout layout,
     HEED_RETURN_IF_ERROR(CheckPointer("context", context));
     PackOptions read;
     HEED_RETURN_IF_ERROR(Read(options, &read));
-    return Give(storage_error(View(b), static_cast<WeightLayout>(layout), read, Read(channels),
-                              *Of(context)),
-                total);
+    RowErrors of_channels;
+    HEED_RETURN_IF_ERROR(Read(channels, &of_channels));
+    HEED_RETURN_IF_ERROR(CheckTotal(total));
+    return Give(
+        storage_error(View(b), static_cast<WeightLayout>(layout), read, of_channels, *Of(context)),
+        total);
   });
 }

@@ -194,6 +194,7 @@ Status Read(const heed_multi_head_attention_config* given, MultiHeadAttentionCon
   config->k_cache_dtype = static_cast<DType>(c.k_cache_dtype);
   config->v_cache_dtype = static_cast<DType>(c.v_cache_dtype);
   config->values_in_keys = c.values_in_keys;
+  config->attention_compute = static_cast<Compute>(c.attention_compute);
   return Status();
 }
 
@@ -239,9 +240,25 @@ Status Read(const heed_forward_options* given, ForwardOptions* options) {
   return Status();
 }
 
-RowErrors Read(const heed_row_errors* given) {
-  if (given == nullptr) return {};
-  return {Output(given->rms), Output(given->largest), Output(given->relative)};
+Status Read(const heed_row_errors* given, RowErrors* errors) {
+  heed_row_errors c;
+  HEED_RETURN_IF_ERROR(ReadOver("errors", given, heed_row_errors_init, &c));
+  errors->rms = Output(c.rms);
+  errors->largest = Output(c.largest);
+  errors->relative = Output(c.relative);
+  return Status();
+}
+
+Status Read(const heed_paged_kv* given, PagedKv* kv) {
+  heed_paged_kv c;
+  HEED_RETURN_IF_ERROR(ReadNeeded("kv", given, heed_paged_kv_init, &c));
+  kv->k = View(&c.k);
+  kv->v = View(&c.v);
+  kv->block_table = View(&c.block_table);
+  kv->seq_lens = View(&c.seq_lens);
+  kv->k_scales = View(&c.k_scales);
+  kv->v_scales = View(&c.v_scales);
+  return Status();
 }
 
 heed_kv_cache_config ToC(const KvCacheConfig& config) {
@@ -317,15 +334,22 @@ heed_multi_head_attention_config ToC(const MultiHeadAttentionConfig& config) {
   c.k_cache_dtype = static_cast<heed_dtype>(config.k_cache_dtype);
   c.v_cache_dtype = static_cast<heed_dtype>(config.v_cache_dtype);
   c.values_in_keys = config.values_in_keys;
+  c.attention_compute = static_cast<heed_compute>(config.attention_compute);
   return c;
 }
 
-Status WriteConfig(const void* from, size_t known, void* config) {
-  HEED_RETURN_IF_ERROR(CheckPointer("config", config));
+Status CheckWritten(const char* name, const void* to) {
+  HEED_RETURN_IF_ERROR(CheckPointer(name, to));
   size_t size = 0;
-  std::memcpy(&size, config, sizeof(size));
-  if (!IsStructSize(size)) return WrongStructSize("config", size);
-  WriteStruct(from, known, config, size);
+  std::memcpy(&size, to, sizeof(size));
+  return IsStructSize(size) ? Status() : WrongStructSize(name, size);
+}
+
+Status Write(const char* name, const void* from, size_t known, void* to) {
+  HEED_RETURN_IF_ERROR(CheckWritten(name, to));
+  size_t size = 0;
+  std::memcpy(&size, to, sizeof(size));
+  WriteStruct(from, known, to, size);
   return Status();
 }
 
@@ -406,6 +430,21 @@ void heed_multi_head_attention_weights_init(heed_multi_head_attention_weights* w
   heed_multi_head_attention_weights c = {};
   c.layout = static_cast<heed_weight_layout>(MultiHeadAttentionWeights().layout);
   WriteStruct(&c, sizeof(c), weights, struct_size);
+}
+
+void heed_row_errors_init(heed_row_errors* errors, size_t struct_size) {
+  const heed_row_errors c = {};
+  WriteStruct(&c, sizeof(c), errors, struct_size);
+}
+
+void heed_quantization_error_init(heed_quantization_error* error, size_t struct_size) {
+  const heed_quantization_error c = {};
+  WriteStruct(&c, sizeof(c), error, struct_size);
+}
+
+void heed_paged_kv_init(heed_paged_kv* kv, size_t struct_size) {
+  const heed_paged_kv c = {};
+  WriteStruct(&c, sizeof(c), kv, struct_size);
 }
 
 void heed_forward_options_init(heed_forward_options* options, size_t struct_size) {

@@ -21,7 +21,8 @@ Status Read(const heed_multi_head_attention_config* given, MultiHeadAttentionCon
 Status Read(const heed_linear_weights* given, LinearWeights* weights, const char* name = "weights");
 Status Read(const heed_multi_head_attention_weights* given, MultiHeadAttentionWeights* weights);
 Status Read(const heed_forward_options* given, ForwardOptions* options);
-RowErrors Read(const heed_row_errors* given);
+Status Read(const heed_row_errors* given, RowErrors* errors);
+Status Read(const heed_paged_kv* given, PagedKv* kv);
 
 // The other way round, without struct_size.
 heed_kv_cache_config ToC(const KvCacheConfig& config);
@@ -30,7 +31,8 @@ heed_rope_scaling ToC(const RopeScaling& scaling);
 heed_rope_options ToC(const RopeOptions& options);                        // but for scaling
 heed_multi_head_attention_config ToC(const MultiHeadAttentionConfig& c);  // but for rope
 
-// Of heed_..._get_config: writes as much as config->struct_size says.
-Status WriteConfig(const void* from, size_t known, void* config);
+// A struct to where a caller wants it, as far as the struct_size there says, which is checked first.
+Status CheckWritten(const char* name, const void* to);
+Status Write(const char* name, const void* from, size_t known, void* to);
 
 }  // namespace heed::inline v1

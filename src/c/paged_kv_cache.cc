@@ -1,7 +1,5 @@
 #include "heed/paged_kv_cache.hpp"
 
-#include <cstring>
-
 #include "src/c/call.h"
 #include "src/c/options.h"
 #include "src/cache/paged_kv_cache.h"
@@ -37,8 +35,7 @@ heed_status heed_paged_kv_cache_create(const heed_paged_kv_cache_config* config,
     HEED_RETURN_IF_ERROR(CheckHandleOutput("cache", cache));
     PagedKvCacheConfig read;
     HEED_RETURN_IF_ERROR(Read(config, &read));
-    return Keep(MakeIn(memory, [&](auto&&... in) { return PagedKvCache::create(read, in...); }),
-                cache);
+    return Keep(PagedKvCache::create(read, ReadMemory(memory)), cache);
   });
 }
 
@@ -59,7 +56,7 @@ heed_status heed_paged_kv_cache_get_config(const heed_paged_kv_cache* cache,
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckPointer("cache", cache));
     const heed_paged_kv_cache_config c = ToC(Of(cache)->config());
-    return WriteConfig(&c, sizeof(c), config);
+    return Write("config", &c, sizeof(c), config);
   });
 }
 
@@ -146,9 +143,16 @@ heed_status heed_paged_kv_cache_view(heed_paged_kv_cache* cache,
   return Answer(error, [&]() -> Status {
     HEED_RETURN_IF_ERROR(CheckPointer("cache", cache));
     HEED_RETURN_IF_ERROR(CheckArray("sequences", sequences, num_sequences));
-    HEED_RETURN_IF_ERROR(CheckPointer("view", view));
+    HEED_RETURN_IF_ERROR(CheckWritten("view", view));
     const Result<PagedKv> pages = Of(cache)->view(Sequences(sequences, num_sequences));
-    if (pages.ok()) std::memcpy(view, &*pages, sizeof(*view));
-    return pages.status();
+    HEED_RETURN_IF_ERROR(pages.status());
+    heed_paged_kv c = {};
+    c.k = ToC(pages->k);
+    c.v = ToC(pages->v);
+    c.block_table = ToC(pages->block_table);
+    c.seq_lens = ToC(pages->seq_lens);
+    c.k_scales = ToC(pages->k_scales);
+    c.v_scales = ToC(pages->v_scales);
+    return Write("view", &c, sizeof(c), view);
   });
 }

@@ -52,10 +52,10 @@ heed_status heed_region_attention_paged(const heed_tensor* q, const heed_paged_k
   return Answer(error, [&]() -> Status {
     AttentionOptions read;
     HEED_RETURN_IF_ERROR(ReadCall(options, context, region, &read));
-    HEED_RETURN_IF_ERROR(CheckPointer("kv", kv));
-    return Give(
-        Region::attention(View(q), Pages(*kv), Output(out), read, max_workers, *Of(context)),
-        region);
+    PagedKv pages;
+    HEED_RETURN_IF_ERROR(Read(kv, &pages));
+    return Give(Region::attention(View(q), pages, Output(out), read, max_workers, *Of(context)),
+                region);
   });
 }
 

@@ -300,6 +300,7 @@ Result<size_t> KvCache::memory_bytes(const KvCacheConfig& config) {
 }
 
 Result<KvCache> KvCache::create(const KvCacheConfig& config, const Memory& memory) {
+  if (IsHeap(memory)) return create(config);
   const Result<size_t> bytes = memory_bytes(config);
   HEED_RETURN_IF_ERROR(bytes.status());
   HEED_RETURN_IF_ERROR(CheckMemory(memory, *bytes));

@@ -46,6 +46,7 @@ Result<PagedKvCache> PagedKvCache::create_in(const PagedKvCacheConfig& config,
 }
 
 Result<PagedKvCache> PagedKvCache::create(const PagedKvCacheConfig& config, const Memory& memory) {
+  if (IsHeap(memory)) return create(config);
   const Result<size_t> bytes = memory_bytes(config);
   HEED_RETURN_IF_ERROR(bytes.status());
   if (config.max_sequences == 0) {

@@ -100,6 +100,21 @@ struct ForwardMemory {
         heads(arena->TakeIf<float>(joined > 0, batch, seq, joined)) {}
 };
 
+// `cache` may be null.
+Status CheckStoresIntegers(const KvCache* cache) {
+  if (cache == nullptr) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "cache: is null, must store keys or values as int8 or int4 for "
+                         "config.attention_compute, int16");
+  }
+  const KvCacheConfig& c = cache->config();
+  if (HasScales(c.k_dtype) || HasScales(c.v_dtype)) return Status();
+  return Status::Error(StatusCode::kInvalidArgument,
+                       "cache: stores keys as %s and values as %s, must store one of them as int8 "
+                       "or int4 for config.attention_compute, int16",
+                       name_of(c.k_dtype), name_of(c.v_dtype));
+}
+
 constexpr MultiHeadAttentionConfig kNoConfig;
 
 Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "layer: was moved from"); }
@@ -160,6 +175,9 @@ Status MultiHeadAttention::Impl::CheckForward(const TensorView& x, const Mutable
                            past, c.capacity, cache->room(), seq);
     }
   }
+  if (config.attention_compute == Compute::kInt16) {
+    HEED_RETURN_IF_ERROR(CheckStoresIntegers(cache));
+  }
   HEED_RETURN_IF_ERROR(CheckSize("batch", batch));
   HEED_RETURN_IF_ERROR(CheckSize("seq", seq));
   if (!options.positions.absent()) {
@@ -205,6 +223,7 @@ AttentionOptions MultiHeadAttention::Impl::OptionsFor(const ForwardOptions& opti
   attention.dropout = options.dropout;
   attention.lse = options.lse;
   attention.weights = options.weights;
+  attention.compute = config.attention_compute;
   return attention;
 }
 

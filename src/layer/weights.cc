@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "heed/convert.hpp"
+#include "src/attention/options.h"
 #include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/layer/multi_head_attention.h"
@@ -136,6 +137,8 @@ Status CheckConfig(MultiHeadAttentionConfig* c) {
   for (const auto& cache : caches) {
     HEED_RETURN_IF_ERROR(CheckStored(cache.name, cache.dtype));
   }
+  HEED_RETURN_IF_ERROR(CheckAttentionCompute("config.attention_compute", c->attention_compute,
+                                             c->k_cache_dtype, c->v_cache_dtype));
   if (c->scale && !std::isfinite(*c->scale)) {
     return Status::Error(StatusCode::kInvalidArgument, "config.scale: is %g, must be finite",
                          static_cast<double>(*c->scale));
@@ -353,6 +356,7 @@ Result<size_t> MultiHeadAttention::memory_bytes(const MultiHeadAttentionConfig& 
 Result<MultiHeadAttention> MultiHeadAttention::create(const MultiHeadAttentionConfig& config,
                                                       const MultiHeadAttentionWeights& weights,
                                                       const Memory& memory, Context& context) {
+  if (IsHeap(memory)) return create(config, weights, context);
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
   const Result<size_t> bytes = memory_bytes(config, weights, context);

@@ -9,6 +9,7 @@
 #include "src/base/half.h"
 #include "src/base/parallel.h"
 #include "src/kernels/layout.h"
+#include "src/matmul/packed_matrix.h"
 
 namespace heed::inline v1 {
 namespace {
@@ -128,12 +129,29 @@ struct Blocks {
         format(FormatOf(matrix.type)) {}
 
   size_t of_row() const { return in / format->elements; }
+  size_t rows() const { return in == 0 ? 0 : out; }  // that have blocks
   const uint8_t* At(size_t row, size_t block) const {
     return data + (row * of_row() + block) * format->bytes;
   }
 };
 
-Status CheckBlocks(const GgufMatrix& matrix) {
+Status CheckScales(const Blocks& blocks) {
+  for (size_t row = 0; row < blocks.rows(); ++row) {
+    for (size_t i = 0; i < blocks.of_row(); ++i) {
+      for (const size_t at : blocks.format->halves) {
+        if (std::isfinite(HalfAt(blocks.At(row, i) + at))) continue;
+        return Status::Error(StatusCode::kInvalidArgument,
+                             "blocks: a scale of block %zu of row %zu is NaN or infinite, must be "
+                             "finite",
+                             i, row);
+      }
+    }
+  }
+  return Status();
+}
+
+// `measures`: there need be no blocks.
+Status CheckBlocks(const GgufMatrix& matrix, bool measures) {
   const Format* format = FormatOf(matrix.type);
   if (format == nullptr) {
     return Status::Error(StatusCode::kUnsupported,
@@ -152,19 +170,22 @@ Status CheckBlocks(const GgufMatrix& matrix) {
                          "bytes: is %zu, must be what [%zu, %zu] takes in %s blocks of %zu bytes",
                          matrix.bytes, matrix.out, matrix.in, format->name, format->bytes);
   }
-  if (matrix.blocks == nullptr && bytes > 0) {
-    return Status::Error(StatusCode::kInvalidArgument, "blocks: is null");
-  }
+  if (matrix.blocks != nullptr || bytes == 0) return CheckScales(Blocks(matrix));
+  if (measures) return Status();
+  return Status::Error(StatusCode::kInvalidArgument, "blocks: is null");
+}
+
+// A PackedMatrix has codes from -127 to 127; those of other types can't be lower.
+Status CheckCodes(const GgufMatrix& matrix) {
   const Blocks blocks(matrix);
-  for (size_t row = 0; row < (blocks.of_row() == 0 ? 0 : blocks.out); ++row) {
+  if (matrix.type != GgufType::kQ8_0 || matrix.blocks == nullptr) return Status();
+  for (size_t row = 0; row < blocks.rows(); ++row) {
     for (size_t i = 0; i < blocks.of_row(); ++i) {
-      for (const size_t at : format->halves) {
-        if (std::isfinite(HalfAt(blocks.At(row, i) + at))) continue;
-        return Status::Error(StatusCode::kInvalidArgument,
-                             "blocks: a scale of block %zu of row %zu is NaN or infinite, must be "
-                             "finite",
-                             i, row);
-      }
+      if (std::memchr(blocks.At(row, i) + 2, 0x80, 32) == nullptr) continue;
+      return Status::Error(StatusCode::kInvalidArgument,
+                           "blocks: one of the codes of block %zu of row %zu is -128, must be from "
+                           "-127 to 127",
+                           i, row);
     }
   }
   return Status();
@@ -187,52 +208,48 @@ void WriteElements(const Format& format, const Block& block, float* to, ptrdiff_
 
 template <class F>
 Status ForEachRow(const Blocks& blocks, const Context::Impl& context, F f) {
-  const size_t rows = blocks.in == 0 ? 0 : blocks.out;
+  const size_t rows = blocks.rows();
   const double work = static_cast<double>(rows) * static_cast<double>(blocks.in) * kElementCost;
   return ForEachTask(context, rows, WorkersFor(context, rows, work),
                      [&](size_t row, size_t) { f(row); });
 }
 
-// The elements of matrices as f32, or their codes and scales, [out][in] and [out][in / group].
-struct Unpacked {
-  Floats numbers, scales;
+// The rows of matrices side by side, one after the other.
+struct RowsOfAll {
+  const GgufMatrix* matrices;
+  size_t count;
 
-  // Views for PackedMatrix.
-  TensorView elements;
-  QuantizedView quantized;
-
-  Status Read(const GgufMatrix& matrix, Context& context) {
-    const Blocks blocks(matrix);
-    const Format& format = *blocks.format;
-    if (Context::Impl::Of(context)->measures) {  // shapes are enough
-      elements = TensorView(static_cast<const float*>(nullptr), {blocks.out, blocks.in});
-      return Status();
-    }
-    if (format.dtype == DType::kF32) {
-      numbers = AllocateFloats(blocks.out * blocks.in);
-      if (numbers == nullptr) return OutOfMemory("elements", blocks.out * blocks.in, sizeof(float));
-      const MutableTensorView y(numbers.get(), {blocks.out, blocks.in});
-      elements = y;
-      return dequantize_gguf(matrix, y, context);
-    }
-    const size_t groups = blocks.in / format.group;
-    numbers = AllocateFloats(CeilDiv(blocks.out * blocks.in, sizeof(float)));
-    scales = AllocateFloats(blocks.out * groups);
-    if (numbers == nullptr || scales == nullptr) {
-      return OutOfMemory("codes and scales", blocks.out, blocks.in + groups * sizeof(float));
-    }
-    auto* codes = reinterpret_cast<int8_t*>(numbers.get());
-    quantized.codes = TensorView(codes, {blocks.out, blocks.in});
-    quantized.scales = TensorView(scales.get(), {blocks.out, groups});
-    return ForEachRow(blocks, *Context::Impl::Of(context), [&](size_t row) {
-      Block block;
-      for (size_t i = 0; i < blocks.of_row(); ++i) {
-        format.read(blocks.At(row, i), &block);
-        const size_t of_block = format.elements / format.group;
-        std::memcpy(codes + row * blocks.in + i * format.elements, block.codes, format.elements);
-        std::copy_n(block.scales, of_block, scales.get() + row * groups + i * of_block);
+  // Calls f(blocks, row of these, lane) for rows [begin, begin + kPanel), as far as there are.
+  template <class F>
+  void ForEachLane(size_t begin, F f) const {
+    size_t first = 0;  // row of matrix i
+    for (size_t i = 0; i < count; ++i) {
+      const Blocks blocks(matrices[i]);
+      const size_t last = first + blocks.out;
+      for (size_t row = std::max(begin, first); row < std::min(begin + kPanel, last); ++row) {
+        f(blocks, row - first, row - begin);
       }
-    });
+      first = last;
+    }
+  }
+};
+
+// Codes and scales of kLargestBlock or fewer rows of a panel.
+struct Piece {
+  int8_t codes[kLargestBlock * kPanel] = {};
+  float scales[kLargestBlock / kLeastGroup][kPanel] = {};
+
+  // The kernels multiply an int8 by its scale, so none is negative, and zeros are +0.
+  void Add(const Format& format, const Block& block, size_t row, size_t lane) {
+    for (size_t g = 0; g < format.elements / format.group; ++g) {
+      const float scale = block.scales[g];
+      const bool int4 = format.dtype == DType::kInt4;
+      const int sign = int4 || scale > 0.0f ? 1 : scale < 0.0f ? -1 : 0;
+      scales[row / format.group + g][lane] = int4 ? scale : std::fabs(scale);
+      for (size_t i = g * format.group; i < (g + 1) * format.group; ++i) {
+        codes[(row + i) * kPanel + lane] = static_cast<int8_t>(block.codes[i] * sign);
+      }
+    }
   }
 };
 
@@ -241,7 +258,7 @@ struct Unpacked {
 Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y, Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
-  HEED_RETURN_IF_ERROR(CheckBlocks(matrix));
+  HEED_RETURN_IF_ERROR(CheckBlocks(matrix, Context::Impl::Of(context)->measures));
   HEED_RETURN_IF_ERROR(CheckOutput("y", y, DType::kF32, 2, 2));
   if (y.shape[0] != matrix.out || y.shape[1] != matrix.in) {
     return Status::Error(StatusCode::kInvalidArgument, "y: shape is %s, must be [%zu, %zu]",
@@ -261,38 +278,86 @@ Status dequantize_gguf(const GgufMatrix& matrix, const MutableTensorView& y, Con
   });
 }
 
-Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context) {
+// Of matrices that CheckMatrices has seen.
+Status PackedMatrix::Impl::Describe(const GgufMatrix* matrices, size_t count, WeightLayout,
+                                    const PackOptions& options) {
+  for (size_t i = 0; i < count; ++i) {
+    HEED_RETURN_IF_ERROR(AddWidth("matrices", i, matrices[i].in, matrices[i].out));
+  }
+  return SetOptions(options);
+}
+
+// Block by block into the panels, so that nothing lies in memory beside them.
+Status PackedMatrix::Impl::Pack(const GgufMatrix* matrices, size_t count, WeightLayout, Arena,
+                                const Context::Impl& context) {
+  if (in == 0 || out == 0) return Status();
+  const RowsOfAll rows = {matrices, count};
+  const Format& format = *FormatOf(matrices[0].type);
+  const size_t tasks = num_panels();
+  const double work = static_cast<double>(in) * static_cast<double>(tasks * kPanel) * kElementCost;
+  return ForEachTask(context, tasks, WorkersFor(context, tasks, work), [&](size_t panel, size_t) {
+    Block block;
+    if (dtype == DType::kF32) {
+      float* elements = reinterpret_cast<float*>(mutable_data() + panel * panel_bytes());
+      std::fill_n(elements, in * kPanel, 0.0f);
+      rows.ForEachLane(panel * kPanel, [&](const Blocks& blocks, size_t row, size_t lane) {
+        for (size_t i = 0; i < blocks.of_row(); ++i) {
+          format.read(blocks.At(row, i), &block);
+          WriteElements(format, block, elements + i * format.elements * kPanel + lane, kPanel);
+        }
+      });
+      return;
+    }
+    for (size_t first = 0; first < in; first += kLargestBlock) {
+      const size_t depth = std::min(in - first, kLargestBlock);
+      Piece piece;
+      rows.ForEachLane(panel * kPanel, [&](const Blocks& blocks, size_t row, size_t lane) {
+        for (size_t k = 0; k < depth; k += format.elements) {
+          format.read(blocks.At(row, (first + k) / format.elements), &block);
+          piece.Add(format, block, k, lane);
+        }
+      });
+      for (size_t k = 0; k < depth; k += group) {
+        StoreScales(panel, first + k, piece.scales[k / group]);
+      }
+      StoreCodes(panel, first, depth, piece.codes);
+    }
+  });
+}
+
+namespace {
+
+Status CheckMatrices(const GgufMatrix* matrices, size_t count, Context& context) {
   const Call call(context);
   HEED_RETURN_IF_ERROR(call.status());
   if (matrices == nullptr || count == 0) {
     return Status::Error(StatusCode::kInvalidArgument, "matrices: none is given");
   }
   for (size_t i = 0; i < count; ++i) {
-    HEED_RETURN_IF_ERROR(CheckBlocks(matrices[i]));
+    HEED_RETURN_IF_ERROR(CheckBlocks(matrices[i], Context::Impl::Of(context)->measures));
+    HEED_RETURN_IF_ERROR(CheckCodes(matrices[i]));
     if (matrices[i].type != matrices[0].type) {
       return Status::Error(StatusCode::kInvalidArgument,
                            "type: of matrix %zu is %s, of the first %s", i,
                            FormatOf(matrices[i].type)->name, FormatOf(matrices[0].type)->name);
     }
   }
-  Objects<Unpacked> unpacked(count);
-  Objects<TensorView> elements(count);
-  Objects<QuantizedView> quantized(count);
-  if (unpacked.data() == nullptr || elements.data() == nullptr || quantized.data() == nullptr) {
-    return OutOfMemory("views", count, sizeof(Unpacked));
-  }
-  for (size_t i = 0; i < count; ++i) {
-    HEED_RETURN_IF_ERROR(unpacked[i].Read(matrices[i], context));
-    elements[i] = unpacked[i].elements;
-    quantized[i] = unpacked[i].quantized;
-  }
+  return Status();
+}
+
+}  // namespace
+
+Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, const Memory& memory,
+                               Context& context) {
+  HEED_RETURN_IF_ERROR(CheckMatrices(matrices, count, context));
   const Format& format = *FormatOf(matrices[0].type);
-  const bool measures = Context::Impl::Of(context)->measures;
-  if (format.dtype == DType::kF32 || measures) {
-    return PackedMatrix::pack(elements.data(), count, WeightLayout::kOutIn, context);
-  }
-  return PackedMatrix::pack_quantized(quantized.data(), count, WeightLayout::kOutIn,
-                                      {format.dtype, format.group}, context);
+  const PackOptions options = {format.dtype, format.dtype == DType::kF32 ? 0 : format.group};
+  return PackedMatrix::Impl::MakePacked(matrices, count, WeightLayout::kOutIn, options, memory,
+                                        context);
+}
+
+Result<PackedMatrix> pack_gguf(const GgufMatrix* matrices, size_t count, Context& context) {
+  return pack_gguf(matrices, count, {}, context);
 }
 
 Result<PackedMatrix> pack_gguf(const GgufMatrix& matrix, Context& context) {

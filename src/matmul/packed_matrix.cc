@@ -23,7 +23,7 @@ namespace {
 constexpr size_t kPackColumns = 1024, kPackRows = 256;
 // What is not stored as f32 is first packed as f32, so many columns of kPackRows at a time, which
 // stay in L2. Groups, of kLeastGroup or more, do not cross kPackRows.
-constexpr size_t kWideColumns = 128, kLeastGroup = 16;
+constexpr size_t kWideColumns = 128;
 constexpr double kPackCost = 16;  // of an element, in multiply-adds
 
 constexpr size_t InDim(WeightLayout layout) { return layout == WeightLayout::kInOut ? 0 : 1; }
@@ -150,20 +150,6 @@ struct Source {
   }
 };
 
-// Takes matrix i's sizes into those of all.
-Status AddWidth(const TensorView& b, size_t i, WeightLayout layout, size_t* in, size_t* out) {
-  const size_t rows = b.shape[InDim(layout)];
-  if (i == 0) *in = rows;
-  if (rows != *in) {
-    return Status::Error(StatusCode::kInvalidArgument,
-                         "b: matrix %zu has %zu inputs, must have %zu as the first", i, rows, *in);
-  }
-  if (__builtin_add_overflow(*out, b.shape[1 - InDim(layout)], out)) {
-    return Status::Error(StatusCode::kInvalidArgument, "b: too many columns in all");
-  }
-  return Status();
-}
-
 Status NoMatrix() { return Status::Error(StatusCode::kInvalidArgument, "b: no matrix is given"); }
 
 constexpr size_t kNone = SIZE_MAX;
@@ -221,6 +207,19 @@ Status CheckPackOptions(const PackOptions& options) {
   return Status();
 }
 
+Status PackedMatrix::Impl::AddWidth(const char* name, size_t i, size_t of_in, size_t of_out) {
+  if (i == 0) in = of_in;
+  if (of_in != in) {
+    return Status::Error(StatusCode::kInvalidArgument,
+                         "%s: matrix %zu has %zu inputs, must have %zu as the first", name, i,
+                         of_in, in);
+  }
+  if (__builtin_add_overflow(out, of_out, &out)) {
+    return Status::Error(StatusCode::kInvalidArgument, "%s: too many columns in all", name);
+  }
+  return Status();
+}
+
 // Of in x out, which are set.
 Status PackedMatrix::Impl::SetOptions(const PackOptions& options) {
   dtype = options.dtype;
@@ -241,7 +240,7 @@ Result<PackedMatrix> PackedMatrix::Impl::Make(const Impl& described, const Memor
   Arena counted;
   described.LayOut(&counted);
   void* at = memory.data;
-  const bool on_heap = at == nullptr && memory.bytes == 0;
+  const bool on_heap = IsHeap(memory);
   if (on_heap) {
     at = Allocate(counted.used());
     if (at == nullptr) return OutOfMemory("packed matrix", counted.used());
@@ -333,7 +332,8 @@ Status PackedMatrix::Impl::Describe(const TensorView* b, size_t count, WeightLay
   if (b == nullptr || count == 0) return NoMatrix();
   for (size_t i = 0; i < count; ++i) {
     HEED_RETURN_IF_ERROR(CheckFloatInput("b", b[i], 2, 2));
-    HEED_RETURN_IF_ERROR(AddWidth(b[i], i, layout, &in, &out));
+    const size_t* sizes = b[i].shape;
+    HEED_RETURN_IF_ERROR(AddWidth("b", i, sizes[InDim(layout)], sizes[1 - InDim(layout)]));
   }
   return SetOptions(options);
 }
@@ -521,7 +521,8 @@ Status PackedMatrix::Impl::Describe(const QuantizedView* b, size_t count, Weight
   if (b == nullptr || count == 0) return NoMatrix();
   for (size_t i = 0; i < count; ++i) {
     HEED_RETURN_IF_ERROR(CheckQuantized(b[i], layout, options));
-    HEED_RETURN_IF_ERROR(AddWidth(b[i].codes, i, layout, &in, &out));
+    const size_t* sizes = b[i].codes.shape;
+    HEED_RETURN_IF_ERROR(AddWidth("b", i, sizes[InDim(layout)], sizes[1 - InDim(layout)]));
   }
   return SetOptions(options);
 }
@@ -594,27 +595,7 @@ namespace {
 static_assert(std::is_trivially_destructible_v<PackedMatrix::Impl>);
 constinit PackedMatrix::Impl nothing;
 
-Status CheckIsGiven(const Memory& memory) { return CheckMemory(memory, 1); }
-
 }  // namespace
-
-template <class View>
-Result<PackedMatrix> PackedMatrix::Impl::MakePacked(const View* b, size_t count,
-                                                    WeightLayout layout, const PackOptions& options,
-                                                    const Memory& memory, Context& context) {
-  const Call call(context);
-  HEED_RETURN_IF_ERROR(call.status());
-  HEED_RETURN_IF_ERROR(CheckLayout(layout));
-  Impl described;
-  HEED_RETURN_IF_ERROR(described.Describe(b, count, layout, options));
-  Context::Impl& of_context = *Context::Impl::Of(context);
-  Arena arena;
-  HEED_RETURN_IF_ERROR(of_context.Reserve(described.WorkBytes(b, of_context), &arena));
-  Result<PackedMatrix> packed = Make(described, memory);
-  HEED_RETURN_IF_ERROR(packed.status());
-  HEED_RETURN_IF_ERROR(packed->impl_->Pack(b, count, layout, arena, of_context));
-  return packed;
-}
 
 PackedMatrix::~PackedMatrix() = default;
 PackedMatrix::PackedMatrix(PackedMatrix&& other) noexcept = default;
@@ -665,14 +646,12 @@ Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t
 Result<PackedMatrix> PackedMatrix::pack(const TensorView* b, size_t count, WeightLayout layout,
                                         const PackOptions& options, const Memory& memory,
                                         Context& context) {
-  HEED_RETURN_IF_ERROR(CheckIsGiven(memory));
   return Impl::MakePacked(b, count, layout, options, memory, context);
 }
 
 Result<PackedMatrix> PackedMatrix::pack_quantized(const QuantizedView* b, size_t count,
                                                   WeightLayout layout, const PackOptions& options,
                                                   const Memory& memory, Context& context) {
-  HEED_RETURN_IF_ERROR(CheckIsGiven(memory));
   return Impl::MakePacked(b, count, layout, options, memory, context);
 }
 

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heed/gguf.hpp"
 #include "heed/matmul.hpp"
+#include "src/base/check.h"
 #include "src/base/context.h"
 #include "src/base/hidden.h"
 #include "src/kernels/panels.h"
@@ -42,6 +44,8 @@ bool HasGroup(DType dtype, size_t group);
 Status CheckPackOptions(const PackOptions& options);
 Status CheckLayout(WeightLayout layout);
 
+constexpr size_t kLeastGroup = 16;
+
 struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout, Placed {
   uint8_t* own = nullptr;  // behind this; null: the data are another's
   const uint8_t* data = nullptr;
@@ -60,16 +64,26 @@ struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout, Placed {
                   const PackOptions& options);
   Status Describe(const QuantizedView* b, size_t count, WeightLayout layout,
                   const PackOptions& options);
+  Status Describe(const GgufMatrix* matrices, size_t count, WeightLayout layout,
+                  const PackOptions& options);
+  // Takes the sizes of matrix i into those of all.
+  Status AddWidth(const char* name, size_t i, size_t of_in, size_t of_out);
   Status SetOptions(const PackOptions& options);  // of a matrix of in x out
   // Of workspace.
   size_t WorkBytes(const TensorView* b, const Context::Impl& context) const;
-  size_t WorkBytes(const QuantizedView*, const Context::Impl&) const { return 0; }
+  template <class View>
+  size_t WorkBytes(const View*, const Context::Impl&) const {
+    return 0;
+  }
   // The memory of a matrix: this, then its data.
   uint8_t* LayOut(Arena* arena) const;
   // Fills `own`, described and laid out.
   Status Pack(const TensorView* b, size_t count, WeightLayout layout, Arena arena,
               const Context::Impl& context);
   Status Pack(const QuantizedView* b, size_t count, WeightLayout layout, Arena arena,
+              const Context::Impl& context);
+
+  Status Pack(const GgufMatrix* matrices, size_t count, WeightLayout layout, Arena arena,
               const Context::Impl& context);
 
   // In `memory`, or without any on the heap; as `described`. Null: there is no memory.
@@ -100,5 +114,23 @@ struct HEED_HIDDEN PackedMatrix::Impl : PackedLayout, Placed {
   void StoreScales(size_t panel, size_t row, const float* scales) const;
   class Quantizer;
 };
+
+template <class View>
+Result<PackedMatrix> PackedMatrix::Impl::MakePacked(const View* b, size_t count,
+                                                    WeightLayout layout, const PackOptions& options,
+                                                    const Memory& memory, Context& context) {
+  const Call call(context);
+  HEED_RETURN_IF_ERROR(call.status());
+  HEED_RETURN_IF_ERROR(CheckLayout(layout));
+  Impl described;
+  HEED_RETURN_IF_ERROR(described.Describe(b, count, layout, options));
+  Context::Impl& of_context = *Context::Impl::Of(context);
+  Arena arena;
+  HEED_RETURN_IF_ERROR(of_context.Reserve(described.WorkBytes(b, of_context), &arena));
+  Result<PackedMatrix> packed = Make(described, memory);
+  HEED_RETURN_IF_ERROR(packed.status());
+  HEED_RETURN_IF_ERROR(packed->impl_->Pack(b, count, layout, arena, of_context));
+  return packed;
+}
 
 }  // namespace heed::inline v1

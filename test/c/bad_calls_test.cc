@@ -47,7 +47,7 @@ struct World {
   heed_gguf_matrix gguf = {blocks, sizeof(blocks), HEED_GGUF_TYPE_Q8_0, 2, 32};
   heed_tensor gguf_y = Floats(results, {2, 32});
   heed_attention_state state;
-  heed_paged_kv view;
+  heed_paged_kv view = Made(heed_paged_kv_init);
   size_t bytes = 0;
   heed_memory no_memory = {nullptr, 4096};
   heed_pack_options int8 = Made(heed_pack_options_init);
@@ -242,10 +242,10 @@ const BadCall kNulls[] = {
     CALL(heed_packed_matrix_save, "data", w.packed, nullptr, sizeof(w.saved)),
     CALL(heed_packed_matrix_map, "data", nullptr, sizeof(w.saved), nullptr, &w.packed),
     CALL(heed_packed_matrix_map, "matrix", w.saved, sizeof(w.saved), nullptr, nullptr),
-    CALL(heed_pack_gguf, "matrices", nullptr, 1, w.context, &w.packed),
-    CALL(heed_pack_gguf, "matrices", nullptr, 0, w.context, &w.packed),
-    CALL(heed_pack_gguf, "context", &w.gguf, 1, nullptr, &w.packed),
-    CALL(heed_pack_gguf, "matrix", &w.gguf, 1, w.context, nullptr),
+    CALL(heed_pack_gguf, "matrices", nullptr, 1, nullptr, w.context, &w.packed),
+    CALL(heed_pack_gguf, "matrices", nullptr, 0, nullptr, w.context, &w.packed),
+    CALL(heed_pack_gguf, "context", &w.gguf, 1, nullptr, nullptr, &w.packed),
+    CALL(heed_pack_gguf, "matrix", &w.gguf, 1, nullptr, w.context, nullptr),
     CALL(heed_dequantize_gguf, "matrix", nullptr, &w.gguf_y, w.context),
     CALL(heed_dequantize_gguf, "y", &w.gguf, nullptr, w.context),
     CALL(heed_dequantize_gguf, "context", &w.gguf, &w.gguf_y, nullptr),
@@ -534,7 +534,7 @@ TEST_CASE("a config is written as far as its struct_size says") {
   CHECK(pages.v_head_dim == 2);
 }
 
-TEST_CASE("a layer's config leads to the rope that the layer keeps") {
+TEST_CASE("a layer's config can be read, with the rope that the layer keeps") {
   World w;
   heed_error error = {};
   auto rope = Made(heed_rope_options_init);
@@ -543,6 +543,8 @@ TEST_CASE("a layer's config leads to the rope that the layer keeps") {
   scaling.factor = 8;
   rope.scaling = &scaling;
   w.config.rope = &rope;
+  w.config.v_cache_dtype = HEED_DTYPE_INT8;
+  w.config.attention_compute = HEED_COMPUTE_INT16;
   heed_multi_head_attention* layer = nullptr;
   REQUIRE(heed_multi_head_attention_create(&w.config, &w.weights, nullptr, w.context, &layer,
                                            &error) == HEED_OK);
@@ -554,6 +556,8 @@ TEST_CASE("a layer's config leads to the rope that the layer keeps") {
   CHECK(config.rope->theta == 10000.0);
   REQUIRE(config.rope->scaling != nullptr);
   CHECK(config.rope->scaling->factor == 8);
+  CHECK(config.v_cache_dtype == HEED_DTYPE_INT8);
+  CHECK(config.attention_compute == HEED_COMPUTE_INT16);
   // It is a config to make another layer with.
   heed_multi_head_attention* same = nullptr;
   CHECK(heed_multi_head_attention_create(&config, &w.weights, nullptr, w.context, &same, &error) ==

@@ -147,6 +147,7 @@ static heed_status AttendPages(Inputs* in, heed_paged_kv_cache* cache, float* ou
       heed_paged_kv_cache_append(cache, sequences, BATCH, &k, &v, in->context, &in->error));
   RETURN_IF_ERROR(heed_paged_kv_cache_truncate(cache, &sequences[0], 9, &in->error));
   heed_paged_kv view;
+  heed_paged_kv_init(&view, sizeof view);
   RETURN_IF_ERROR(heed_paged_kv_cache_view(cache, sequences, BATCH, &view, &in->error));
   const heed_tensor q = Queries(in->q), out = Queries(out_data);
   const heed_attention_options options = Causal();
@@ -294,7 +295,7 @@ heed_status CallGguf(Inputs* in, float* c_data, float* y_data) {
   const heed_gguf_matrix matrix = {in->blocks, sizeof in->blocks, HEED_GGUF_TYPE_Q8_0, OUT, IN};
   RETURN_IF_ERROR(heed_dequantize_gguf(&matrix, &y, in->context, &in->error));
   heed_packed_matrix* packed;
-  RETURN_IF_ERROR(heed_pack_gguf(&matrix, 1, in->context, &packed, &in->error));
+  RETURN_IF_ERROR(heed_pack_gguf(&matrix, 1, NULL, in->context, &packed, &in->error));
   const heed_status status = heed_matmul_packed(&a, packed, &c, NULL, in->context, &in->error);
   heed_packed_matrix_destroy(packed);
   return status;
@@ -343,7 +344,10 @@ heed_status CallQuantize(Inputs* in, int8_t* codes_data, float* scales_data, flo
   const heed_tensor x = F32(in->a, 2, ROWS, IN), y = F32(y_data, 2, ROWS, IN);
   const heed_tensor codes = Of(codes_data, HEED_DTYPE_INT8, 2, SIZES(ROWS, IN));
   const heed_tensor scales = F32(scales_data, 2, ROWS, IN / 32), rms = F32(rms_data, 1, ROWS);
-  const heed_row_errors errors = {.rms = &rms};
+  heed_row_errors errors;
+  heed_row_errors_init(&errors, sizeof errors);
+  errors.rms = &rms;
+  for (int i = 0; i < 2; ++i) heed_quantization_error_init(&totals[i], sizeof totals[i]);
   RETURN_IF_ERROR(heed_quantize(&x, HEED_DTYPE_INT8, 32, &codes, &scales, &errors, &totals[0],
                                 in->context, &in->error));
   RETURN_IF_ERROR(heed_dequantize(&codes, &scales, 32, &y, in->context, &in->error));

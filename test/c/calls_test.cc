@@ -361,9 +361,8 @@ TEST_CASE("conversions and quantization have the same bits from C") {
   const auto stored =
       storage_error({p.in->b, {OUT, IN}}, WeightLayout::kOutIn, {DType::kInt4, 64}, {}, p.context);
   CheckOk(stored.status());
-  const QuantizationError both[] = {*total, *stored};
-  static_assert(sizeof(both) == sizeof(totals));
-  CheckSame(totals, both, sizeof(both));
+  CheckSame(&totals[0].rms, &*total, sizeof(*total));
+  CheckSame(&totals[1].rms, &*stored, sizeof(*stored));
 }
 
 TEST_CASE(
@@ -403,7 +402,12 @@ TEST_CASE(
 
 TEST_CASE("C knows what build and which machine it runs on") {
   CHECK(std::string(heed_version()) == version());
+  char of_headers[32];
+  std::snprintf(of_headers, sizeof(of_headers), "%d.%d.%d", HEED_VERSION / 10000,
+                HEED_VERSION / 100 % 100, HEED_VERSION % 100);
+  CHECK(std::string(heed_version()) == of_headers);
   CHECK(heed_numerics_version() == kNumericsVersion);
+  CHECK(numerics_version() == kNumericsVersion);
   const char* c[16] = {};
   const char* cpp[16] = {};
   REQUIRE(heed_supported_targets(c, 16) == supported_targets(cpp, 16));
@@ -417,6 +421,7 @@ TEST_CASE("C knows what build and which machine it runs on") {
   CHECK(std::string(heed_family_name(HEED_FAMILY_FMA)) == "fma");
   CHECK(std::string(heed_status_name(HEED_CAPACITY_EXCEEDED)) == "capacity exceeded");
   CHECK(std::string(heed_status_name(77)) == "unknown status");
+  CHECK(std::string(name_of(StatusCode::kMeasured)) == "measured");
   CHECK(heed_dtype_size(HEED_DTYPE_BF16) == 2);
   CHECK(heed_dtype_size(77) == 0);
   CHECK(std::string(heed_dtype_name(HEED_DTYPE_INT4)) == "int4");

@@ -139,7 +139,7 @@ def has_c_sizes(heed):
 def structs_of_options_grow(heed):
     """All that have an init function begin with their size, in the caller's size of a pointer."""
     inits = [name[:-len("_init")] for name in heed.headers.functions if name.endswith("_init")]
-    assert len(inits) >= 15, inits
+    assert len(inits) >= 18, inits
     for name in inits:
         made = heed.types[name]()
         getattr(heed, name + "_init")(made, ctypes.sizeof(made))
@@ -148,15 +148,36 @@ def structs_of_options_grow(heed):
         assert struct.unpack_from("N", bytes(made))[0] == ctypes.sizeof(made), name
 
 
+def structs_grow_at_their_end(heed, record):
+    """A field that was added since a release begins where the struct of then ended, or behind: in the padding at its
+    end it would be read from what older programs leave there."""
+    lines = [line.split() for line in record.read_text().splitlines() if not line.startswith("#")]
+    recorded = {name for _, name, _, _ in lines}
+    inits = {name[:-len("_init")] for name in heed.headers.functions if name.endswith("_init")}
+    assert recorded == inits, recorded ^ inits
+    for release, name, size, last in lines:
+        kind = heed.types[name]
+        fields = [field for field, _ in kind._fields_]
+        assert last in fields, f"{name} of {release}: no {last} any more"
+        end = getattr(kind, last).offset + getattr(kind, last).size
+        assert end <= int(size) <= ctypes.sizeof(kind), f"{name} of {release}: {last} has moved"
+        for field in fields[fields.index(last) + 1:]:
+            assert getattr(kind, field).offset >= int(size), f"{name}: {field} lies in the padding of {release}"
+
+
 def main():
     heed = Heed(sys.argv[1], Headers(pathlib.Path(sys.argv[2])))
     passed = failed = 0
-    for test in (attends, refuses, has_c_sizes, structs_of_options_grow):
+    tests = [attends, refuses, has_c_sizes, structs_of_options_grow]
+    if ctypes.sizeof(ctypes.c_void_p) == 8:
+        record = pathlib.Path(__file__).parent / "struct_sizes.txt"
+        tests.append(lambda heed: structs_grow_at_their_end(heed, record))
+    for test in tests:
         try:
             test(heed)
             passed += 1
         except AssertionError as error:
-            print(f"{test.__name__}: {error!r}")
+            print(f"{getattr(test, '__name__', test)}: {error!r}")
             failed += 1
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return failed > 0

@@ -177,6 +177,13 @@ TEST_CASE("every option of C's caches and matrices arrives") {
 }
 
 TEST_CASE("every option of C's operations and layers arrives") {
+  CheckFields<heed_row_errors, RowErrors>("row_errors", heed_row_errors_init,
+                                          {TENSOR(rms), TENSOR(largest), TENSOR(relative)});
+#define WITHIN(name) FIELD(name, c.name = kTensor, Is(o.name))
+  CheckFields<heed_paged_kv, PagedKv>("paged_kv", heed_paged_kv_init,
+                                      {WITHIN(k), WITHIN(v), WITHIN(block_table), WITHIN(seq_lens),
+                                       WITHIN(k_scales), WITHIN(v_scales)});
+#undef WITHIN
   CheckFields<heed_softmax_options, SoftmaxOptions>("softmax_options", heed_softmax_options_init,
                                                     {VALUE(scale, 2.0f)});
   CheckFields<heed_rope_scaling, RopeScaling>(
@@ -199,7 +206,9 @@ TEST_CASE("every option of C's operations and layers arrives") {
        FIELD(rope, c.rope = &kRope, o.rope && o.rope->rope_dim == 6), VALUE(window, 7),
        VALUE(sink_tokens, 8), VALUE(logits_soft_cap, 9.0f), VALUE(norm_eps, 0.25f),
        VALUE(norm_weight_offset, 1.0f), VALUE(hadamard, true), DTYPE(k_cache_dtype),
-       DTYPE(v_cache_dtype), VALUE(values_in_keys, true)});
+       DTYPE(v_cache_dtype), VALUE(values_in_keys, true),
+       FIELD(attention_compute, c.attention_compute = HEED_COMPUTE_INT16,
+             o.attention_compute == Compute::kInt16)});
   CheckFields<heed_linear_weights, LinearWeights>(
       "linear_weights", heed_linear_weights_init,
       {TENSOR(weight), TENSOR(bias), FIELD(storage, c.storage = &kStorage, o.storage.group == 64),
@@ -230,7 +239,7 @@ TEST_CASE("every struct of C with a size has a test of its fields") {
        Bodies(Code(HeadersOfC()), std::regex("typedef struct heed_(\\w+) \\{"))) {
     sized += FieldsOf(found.second)[0] == "struct_size" ? 1u : 0u;
   }
-  CHECK(sized == 15);  // those of the three cases above
+  CHECK(sized == 18);  // those of the three cases above, and what is written alone
 }
 
 TEST_CASE("defaults that are not zero are those of C++") {
@@ -270,6 +279,54 @@ TEST_CASE("a shorter struct of an older caller is read as far as it goes") {
   CHECK(Read(&options, &some).ok());
   CHECK(some.causal);
   CHECK(some.window == 0);
+}
+
+TEST_CASE("what is written to a struct ends where the caller's does") {
+  Context context;
+  const size_t sizes[] = {1, 4};
+  heed_tensor x;
+  heed_tensor_contiguous(&x, numbers, HEED_DTYPE_F32, 2, sizes);
+  const auto total = [&](void* to) {
+    return heed_storage_error(&x, HEED_WEIGHT_LAYOUT_IN_OUT, nullptr, nullptr,
+                              static_cast<heed_quantization_error*>(to),
+                              reinterpret_cast<heed_context*>(&context), nullptr);
+  };
+  heed_quantization_error shorter;
+  std::memset(&shorter, 0xFF, sizeof(shorter));
+  shorter.struct_size = offsetof(heed_quantization_error, relative) - sizeof(float) * 2;
+  CHECK(total(&shorter) == HEED_OK);
+  CHECK(std::isnan(shorter.rms));
+  struct {
+    heed_quantization_error known;
+    size_t added;
+  } longer;
+  std::memset(&longer, 0xFF, sizeof(longer));
+  longer.known.struct_size = sizeof(longer);
+  CHECK(total(&longer) == HEED_OK);
+  CHECK(longer.known.struct_size == sizeof(longer));
+  CHECK(longer.known.rms == 0.0f);
+  CHECK(longer.added == 0);
+  longer.known.struct_size = 3;
+  CHECK(total(&longer) == HEED_INVALID_ARGUMENT);
+}
+
+TEST_CASE("structs without a size are those that heed.h calls final") {
+  const std::string text = HeadersOfC();
+  const size_t begin = text.find("Structs without a struct_size are final: ");
+  REQUIRE(begin != std::string::npos);
+  const std::string list = text.substr(begin, text.find(". ", begin) - begin);
+  std::vector<std::string> listed, found;
+  for (const Match& name :
+       Matches(list.substr(0, list.find(".\n")), std::regex("\\bheed_(\\w+)"))) {
+    listed.push_back(name[1]);
+  }
+  for (const auto& [name, body] :
+       Bodies(Code(text), std::regex("typedef struct heed_(\\w+) \\{"))) {
+    if (FieldsOf(body)[0] != "struct_size") found.push_back(name);
+  }
+  std::sort(listed.begin(), listed.end());
+  std::sort(found.begin(), found.end());
+  CHECK(found == listed);
 }
 
 TEST_CASE("a longer struct of a newer caller is read where its new fields are zero") {

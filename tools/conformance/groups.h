@@ -69,6 +69,10 @@ void Cache16Bit(Run& run);
 void CacheQuantized(Run& run);
 void ValuesInKeys(Run& run);
 void PagesStored(Run& run);
+void Int16Tensors(Run& run);
+void Int16Cache(Run& run);
+void Int16ValuesInKeys(Run& run);
+void Int16Pages(Run& run);
 
 void Layer(Run& run);
 void LayerNorms(Run& run);

@@ -23,21 +23,9 @@ AttentionShape StoredShape(Run& run) {
   return shape;
 }
 
-// One row, or many, over keys appended in pieces, then whole streams, one of them through a ring.
+// Whole streams of tokens, one of them through a ring.
 template <class SetTypes>
-void AttendCaches(Run& run, size_t count, SetTypes set_types) {
-  for (size_t i = 0; i < count; ++i) {
-    AttentionShape shape = StoredShape(run);
-    if (i % 2 == 0) shape.q_len = 1;
-    if (i % 12 == 10) shape.kv_len = kSegmentKeys + run.Below(200);
-    AttentionProblem p(run, shape);
-    set_types(p);
-    if (run.OneIn(3)) p.AddTypes();
-    if (i % 4 != 3) p.AddCausal();
-    if (run.OneIn(3)) p.AddWindow();
-    if (run.OneIn(3)) p.AddKvLens();
-    p.AttendCached();
-  }
+void AttendStreams(Run& run, SetTypes set_types) {
   for (size_t i = 0; i < 3; ++i) {
     const bool ring = i == 2;
     AttentionShape shape = StreamShape(run, ring ? 330 : run.Between(100, 150));
@@ -57,6 +45,24 @@ void AttendCaches(Run& run, size_t count, SetTypes set_types) {
     config.sink_tokens = p.options.sink_tokens;
     p.AttendStream(config, 40);
   }
+}
+
+// One row, or many, over keys appended in pieces, then whole streams.
+template <class SetTypes>
+void AttendCaches(Run& run, size_t count, SetTypes set_types) {
+  for (size_t i = 0; i < count; ++i) {
+    AttentionShape shape = StoredShape(run);
+    if (i % 2 == 0) shape.q_len = 1;
+    if (i % 12 == 10) shape.kv_len = kSegmentKeys + run.Below(200);
+    AttentionProblem p(run, shape);
+    set_types(p);
+    if (run.OneIn(3)) p.AddTypes();
+    if (i % 4 != 3) p.AddCausal();
+    if (run.OneIn(3)) p.AddWindow();
+    if (run.OneIn(3)) p.AddKvLens();
+    p.AttendCached();
+  }
+  AttendStreams(run, set_types);
 }
 
 FloatTensor DrawTensor(Run& run, const std::vector<size_t>& shape) {
@@ -103,23 +109,40 @@ struct QuantizedHeads {
   Tensor<uint8_t> rows;  // two codes of int4 a byte
 };
 
-void AttendQuantized(Run& run, const AttentionShape& s) {
-  const DType q_dtype = run.OneOf(kFloatTypes), out_dtype = run.OneOf(kFloatTypes);
-  const FloatTensor q = run.Stored(q_dtype, run.Normal({s.batch, s.q_len, s.heads(), s.head_dim}));
-  const QuantizedHeads k(run, {s.batch, s.kv_len, s.num_kv_heads, s.head_dim});
-  const QuantizedHeads v(run, {s.batch, s.kv_len, s.num_kv_heads, s.v_head_dim});
-  FloatTensor out(out_dtype, {s.batch, s.q_len, s.heads(), s.v_head_dim});
-  Tensor<float> lse({s.batch, s.heads(), s.q_len});
-  AttentionOptions options;
-  options.k_scales = k.scales_view();
-  options.v_scales = v.scales_view();
-  options.causal = run.OneIn(2);
-  if (options.causal && run.OneIn(2)) options.window = run.Between(1, 20);
-  options.lse = lse.mutable_view();
-  run.Expect(attention(q.view(), k.view(), v.view(), out.mutable_view(), options, run.context));
-  run.Add(out);
-  run.Add(lse);
-}
+// Attention over tensors, keys and values of int8 or int4.
+class QuantizedProblem {
+ public:
+  QuantizedProblem(Run& run, const AttentionShape& s)
+      : run_(run),
+        q_dtype_(run.OneOf(kFloatTypes)),
+        out_dtype_(run.OneOf(kFloatTypes)),
+        q_(run.Stored(q_dtype_, run.Normal({s.batch, s.q_len, s.heads(), s.head_dim}))),
+        k_(run, {s.batch, s.kv_len, s.num_kv_heads, s.head_dim}),
+        v_(run, {s.batch, s.kv_len, s.num_kv_heads, s.v_head_dim}),
+        out_(out_dtype_, {s.batch, s.q_len, s.heads(), s.v_head_dim}),
+        lse_({s.batch, s.heads(), s.q_len}) {}
+
+  // With keys or values of another type in the place of its own, where they are given.
+  void Attend(AttentionOptions options, const FloatTensor* other_k = nullptr,
+              const FloatTensor* other_v = nullptr) {
+    if (other_k == nullptr) options.k_scales = k_.scales_view();
+    if (other_v == nullptr) options.v_scales = v_.scales_view();
+    options.lse = lse_.mutable_view();
+    run_.Expect(attention(q_.view(), other_k == nullptr ? k_.view() : other_k->view(),
+                          other_v == nullptr ? v_.view() : other_v->view(), out_.mutable_view(),
+                          options, run_.context));
+    run_.Add(out_);
+    run_.Add(lse_);
+  }
+
+ private:
+  Run& run_;
+  DType q_dtype_, out_dtype_;
+  FloatTensor q_;
+  QuantizedHeads k_, v_;
+  FloatTensor out_;
+  Tensor<float> lse_;
+};
 
 // What the keys contribute, the output that is made of it, and the output of other keys merged in.
 void AttendPartAndMerge(Run& run) {
@@ -149,6 +172,40 @@ void AttendPartAndMerge(Run& run) {
   run.Add(merged_lse);
 }
 
+// For Compute::kInt16: one row or many, more than a tile's, and channels of more than one sum.
+AttentionShape Int16Shape(Run& run, size_t i) {
+  AttentionShape shape = StoredShape(run);
+  if (i % 2 == 0) shape.q_len = 1;
+  if (run.OneIn(3)) shape.group = run.Between(4, 9);
+  if (run.OneIn(8)) shape.head_dim = run.Between(kSumChunk + 1, kSumChunk + 50);
+  if (i % 12 == 10) shape.kv_len = kSegmentKeys + run.Below(200);
+  return shape;
+}
+
+// Int16, with types of which one at least is of integers.
+void SetInt16(Run& run, AttentionProblem& p) {
+  p.options.compute = Compute::kInt16;
+  p.k_cache_dtype = run.OneOf({DType::kInt8, DType::kInt4});
+  p.v_cache_dtype = run.OneOf(kAllStored);
+  if (run.OneIn(2)) std::swap(p.k_cache_dtype, p.v_cache_dtype);
+}
+
+// Every kind of option, as weights and their codes are made of all of them.
+void AddOptions(Run& run, AttentionProblem& p, size_t i) {
+  if (i % 4 != 3) p.AddCausal();
+  if (run.OneIn(3)) p.AddWindow();
+  if (run.OneIn(4)) p.AddPrefix();
+  if (run.OneIn(3)) p.AddKvLens();
+  if (run.OneIn(4)) p.AddKeyMask();
+  if (run.OneIn(4)) p.AddMask(run.OneIn(2) ? DType::kU8 : DType::kF32);
+  if (run.OneIn(5)) p.AddTreeMask();
+  if (run.OneIn(3)) p.AddScale();
+  if (run.OneIn(4)) p.AddSoftCap();
+  if (run.OneIn(4)) p.AddAlibi();
+  if (run.OneIn(4)) p.AddSinks();
+  if (run.OneIn(5)) p.AddDropout();
+}
+
 }  // namespace
 
 void Tensors16Bit(Run& run) {
@@ -173,7 +230,11 @@ void TensorsQuantized(Run& run) {
     AttentionShape shape = StoredShape(run);
     if (i % 2 == 0) shape.q_len = 1;
     if (i % 20 == 19) shape.kv_len = kSegmentKeys + run.Below(200);
-    AttendQuantized(run, shape);
+    QuantizedProblem p(run, shape);
+    AttentionOptions options;
+    options.causal = run.OneIn(2);
+    if (options.causal && run.OneIn(2)) options.window = run.Between(1, 20);
+    p.Attend(options);
   }
 }
 
@@ -224,6 +285,61 @@ void PagesStored(Run& run) {
     if (i % 4 != 3) p.AddCausal();
     if (run.OneIn(3)) p.AddWindow();
     if (run.OneIn(3)) p.AddKvLens();
+    p.AttendPaged();
+  }
+}
+
+void Int16Tensors(Run& run) {
+  for (size_t i = 0; i < 36; ++i) {
+    const AttentionShape s = Int16Shape(run, i);
+    AttentionProblem with(run, s);
+    with.options.compute = Compute::kInt16;
+    AddOptions(run, with, i);
+    QuantizedProblem p(run, s);
+    if (i % 3 != 2) {
+      p.Attend(with.options);
+    } else if (run.OneIn(2)) {
+      const FloatTensor k = DrawTensor(run, {s.batch, s.kv_len, s.num_kv_heads, s.head_dim});
+      p.Attend(with.options, &k);
+    } else {
+      const FloatTensor v = DrawTensor(run, {s.batch, s.kv_len, s.num_kv_heads, s.v_head_dim});
+      p.Attend(with.options, nullptr, &v);
+    }
+  }
+}
+
+void Int16Cache(Run& run) {
+  for (size_t i = 0; i < 36; ++i) {
+    AttentionProblem p(run, Int16Shape(run, i));
+    SetInt16(run, p);
+    if (run.OneIn(3)) p.AddTypes();
+    AddOptions(run, p, i);
+    if (run.OneIn(4)) p.AddWeights();
+    if (run.OneIn(4)) p.AddKeyScores();
+    p.AttendCached();
+  }
+  AttendStreams(run, [&](AttentionProblem& p) { SetInt16(run, p); });
+}
+
+void Int16ValuesInKeys(Run& run) {
+  for (size_t i = 0; i < 24; ++i) {
+    AttentionShape shape = Int16Shape(run, i);
+    shape.v_head_dim = std::min(shape.head_dim, shape.v_head_dim);
+    AttentionProblem p(run, shape);
+    SetInt16(run, p);
+    p.k_cache_dtype = run.OneOf({DType::kInt8, DType::kInt4});
+    p.values_in_keys = true;
+    AddOptions(run, p, i);
+    p.AttendCached();
+  }
+}
+
+void Int16Pages(Run& run) {
+  for (size_t i = 0; i < 36; ++i) {
+    AttentionProblem p(run, Int16Shape(run, i));
+    SetInt16(run, p);
+    if (run.OneIn(3)) p.AddTypes();
+    AddOptions(run, p, i);
     p.AttendPaged();
   }
 }

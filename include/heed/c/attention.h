@@ -235,6 +235,7 @@ HEED_API heed_status heed_attention_cache(const heed_tensor* q, const heed_kv_ca
 //                       scale for each 32 channels
 // with the types and strides that tensors have (see heed_attention and k_scales of its options).
 typedef struct heed_paged_kv {
+  size_t struct_size;
   heed_tensor k;
   heed_tensor v;
   // i32 [batch, max_blocks]: token t of sequence b is in slot t % block_size of block
@@ -245,6 +246,8 @@ typedef struct heed_paged_kv {
   heed_tensor k_scales;
   heed_tensor v_scales;
 } heed_paged_kv;
+
+HEED_API void heed_paged_kv_init(heed_paged_kv* kv, size_t struct_size);  // all tensors absent
 
 // The same against paged keys and values: q is [batch, q_len, num_heads, head_dim] or packed by
 // the option cu_seqlens_q, kv_len of a sequence is seq_lens[b], that of masks and weights the

@@ -16,8 +16,9 @@ typedef struct heed_parallel_for {
   void* pool;
 } heed_parallel_for;
 
-// Memory of the caller's, aligned to HEED_MEMORY_ALIGNMENT, that lives as long as what is made in
-// it.
+// Memory of the caller's for what is made, aligned to HEED_MEMORY_ALIGNMENT, that lives as long as
+// that. All zeros, the default in options, is the heap, and so is a null pointer to a heed_memory;
+// null data with bytes is HEED_INVALID_ARGUMENT.
 typedef struct heed_memory {
   void* data;
   size_t bytes;
@@ -56,7 +57,7 @@ typedef struct heed_context_options {
   // the heap. heed_context_memory_bytes() says how large it must be. A call that needs more is
   // refused with HEED_OUT_OF_MEMORY; a context that measures says beforehand how much. (The heap is
   // still where OpenMP starts threads and where caches, matrices and layers are made without a
-  // heed_memory; heed_pack_gguf() unpacks there.)
+  // heed_memory.)
   heed_memory memory;
 
   // A context that runs nothing: a call that gets it is checked and planned as ever, writes
@@ -65,10 +66,10 @@ typedef struct heed_context_options {
   // exactly: a context with the same options and that much workspace has enough, and with less has
   // not.
   //
-  // Data of tensors may be null here: shapes, strides and types count. Of lists only cu_seqlens_q,
-  // cu_seqlens_k and seq_lens are read, since lengths decide; null seq_lens stand for sequences as
-  // long as their rows of the block_table allow. heed_kv_cache_create_without_data() stands for a
-  // cache.
+  // Data of tensors and blocks of GGUF may be null here: shapes, strides and types count. Of lists
+  // cu_seqlens_q, cu_seqlens_k and seq_lens alone are read, as lengths decide; null seq_lens stand
+  // for sequences as long as their rows of the block_table allow. A cache's stand-in is made by
+  // heed_kv_cache_create_without_data().
   bool measure;
 } heed_context_options;
 
@@ -98,7 +99,7 @@ HEED_API void heed_context_options_init(heed_context_options* options, size_t st
 typedef struct heed_context heed_context;
 
 // Errors: HEED_INVALID_ARGUMENT (unknown target, more than 4096 threads,
-// HEED_THREADING_PARALLEL_FOR without one, memory that is null or not aligned), HEED_UNSUPPORTED
+// HEED_THREADING_PARALLEL_FOR without one, memory that is not aligned), HEED_UNSUPPORTED
 // (HEED_THREADING_OPENMP in a build without), HEED_OUT_OF_MEMORY (no memory, or a `memory` of
 // fewer than heed_context_memory_bytes(0) bytes).
 HEED_API heed_status heed_context_create(const heed_context_options* options,

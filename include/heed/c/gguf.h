@@ -46,13 +46,16 @@ typedef struct heed_gguf_matrix {
 HEED_API heed_status heed_dequantize_gguf(const heed_gguf_matrix* matrix, const heed_tensor* y,
                                           heed_context* context, heed_error* error);
 
-// The columns of matrices of one type side by side, each with the same `in`, packed as above. Codes
-// and f32 scales of all lie in memory for the length of the call, beside the packed matrix.
+// The columns of matrices of one type side by side, each with the same `in`, packed as above; block
+// by block, without memory beside the packed matrix. `memory`, null: on the heap. Else the caller's
+// memory of at least heed_packed_matrix_memory_bytes() of [in, out0 + out1 + ...], with the type
+// and group of the table, and nothing from the heap.
 // Errors: as above; HEED_INVALID_ARGUMENT (no matrix, or several of different types or `in`, a code
-// of -128 in Q8_0), HEED_OUT_OF_MEMORY.
+// of -128 in Q8_0; memory that is not aligned), HEED_OUT_OF_MEMORY (no memory, or too
+// little).
 HEED_API heed_status heed_pack_gguf(const heed_gguf_matrix* matrices, size_t count,
-                                    heed_context* context, heed_packed_matrix** matrix,
-                                    heed_error* error);
+                                    const heed_memory* memory, heed_context* context,
+                                    heed_packed_matrix** matrix, heed_error* error);
 
 #ifdef __cplusplus
 }

@@ -2,12 +2,15 @@
 #pragma once
 
 #include "heed/c/status.h"
+#include "heed/version.h"  // IWYU pragma: export
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-HEED_API const char* heed_version(void);  // "0.1.0"
+// Of the library that the program runs with, "0.1.0"; HEED_VERSION is that of the headers which it
+// was compiled with.
+HEED_API const char* heed_version(void);
 
 // Two families of instruction sets, each with one answer to every problem: with fused multiply-add
 // (AVX2 and up, NEON, SVE, RVV, ...) and without (SSE2 to SSE4, baseline WASM, scalar), where a

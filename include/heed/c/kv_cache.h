@@ -59,7 +59,7 @@ typedef struct heed_kv_cache heed_kv_cache;
 // `memory`, null: on the heap. Else the caller's memory of at least heed_kv_cache_memory_bytes()
 // bytes, with nothing from the heap.
 // Errors: HEED_INVALID_ARGUMENT (a size of 0, overflow, window > capacity, sink_tokens without
-// window, v_head_dim > head_dim with values_in_keys; memory that is null or not aligned),
+// window, v_head_dim > head_dim with values_in_keys; memory that is not aligned),
 // HEED_UNSUPPORTED (a dtype that is not stored), HEED_OUT_OF_MEMORY (no memory, or too little).
 HEED_API heed_status heed_kv_cache_create(const heed_kv_cache_config* config,
                                           const heed_memory* memory, heed_kv_cache** cache,

@@ -58,8 +58,7 @@ typedef struct heed_map_options {
   // else.
   bool check_data;
   // Where the heed_packed_matrix itself lies, heed_packed_matrix_memory_bytes() of a matrix of
-  // [0, 0]; without data: on the heap. (On big-endian machines what it has, too: the bytes of all
-  // of it.)
+  // [0, 0]. (On big-endian machines what it has, too: the bytes of all of it.)
   heed_memory memory;
 } heed_map_options;
 
@@ -77,8 +76,8 @@ typedef struct heed_packed_matrix heed_packed_matrix;
 // instruction set there are. `memory`, null: on the heap. Else the caller's memory of at least
 // heed_packed_matrix_memory_bytes() of [in, out0 + out1 + ...], with nothing from the heap.
 // Errors: HEED_INVALID_ARGUMENT (no matrix, rank, null data, overflow, group; NaN or infinite
-// elements, or too large ones for f16 scales, where they are to be quantized; memory that is null
-// or not aligned), HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (no memory, or too little).
+// elements, or too large ones for f16 scales, where they are to be quantized; memory that is
+// not aligned), HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (no memory, or too little).
 HEED_API heed_status heed_packed_matrix_pack(const heed_tensor* b, size_t count,
                                              heed_weight_layout layout,
                                              const heed_pack_options* options,

@@ -49,6 +49,10 @@ typedef struct heed_multi_head_attention_config {
   // and as the cache stores them. There are no weights for v then, and v_cache_dtype becomes
   // k_cache_dtype. v_head_dim is at most head_dim.
   bool values_in_keys;
+
+  // `compute` of heed_attention_options. HEED_COMPUTE_INT16 needs k_cache_dtype or v_cache_dtype of
+  // int8 or int4, and every call a cache with such keys or values.
+  heed_compute attention_compute;
 } heed_multi_head_attention_config;
 
 HEED_API void heed_multi_head_attention_config_init(heed_multi_head_attention_config* config,
@@ -130,7 +134,7 @@ typedef struct heed_multi_head_attention heed_multi_head_attention;
 // Checks everything and packs the weights; the caller's may go afterwards, but for matrices that
 // are packed already. `memory`, null: on the heap. Else the caller's memory of at least
 // heed_multi_head_attention_memory_bytes() bytes, with nothing from the heap.
-// Errors: HEED_INVALID_ARGUMENT (named by projection; memory that is null or not aligned),
+// Errors: HEED_INVALID_ARGUMENT (named by projection; memory that is not aligned),
 // HEED_UNSUPPORTED (dtype), HEED_OUT_OF_MEMORY (no memory, or too little).
 HEED_API heed_status heed_multi_head_attention_create(
     const heed_multi_head_attention_config* config,

@@ -50,7 +50,7 @@ typedef struct heed_paged_kv_cache heed_paged_kv_cache;
 
 // `memory`, null: on the heap. Else the caller's memory of at least
 // heed_paged_kv_cache_memory_bytes() bytes, with nothing from the heap; this needs max_sequences.
-// Errors: HEED_INVALID_ARGUMENT (a size of 0, overflow; memory that is null or not aligned, or
+// Errors: HEED_INVALID_ARGUMENT (a size of 0, overflow; memory that is not aligned, or
 // max_sequences of 0 with it), HEED_UNSUPPORTED (k_dtype, v_dtype), HEED_OUT_OF_MEMORY (no memory,
 // or too little).
 HEED_API heed_status heed_paged_kv_cache_create(const heed_paged_kv_cache_config* config,
@@ -120,8 +120,8 @@ HEED_API heed_status heed_paged_kv_cache_truncate(heed_paged_kv_cache* cache,
 // What heed_attention_paged() reads: the pool, and for each of the sequences, in this order, its
 // row of the block table (-1 past its last block) and its length. A sequence may stand there twice.
 // The table and the lengths lie in this cache and hold until its next view; they do not follow
-// appends. Errors: HEED_INVALID_ARGUMENT, HEED_OUT_OF_MEMORY, HEED_CAPACITY_EXCEEDED
-// (max_sequences).
+// appends. As much is written as view->struct_size says. Errors: HEED_INVALID_ARGUMENT,
+// HEED_OUT_OF_MEMORY, HEED_CAPACITY_EXCEEDED (max_sequences).
 HEED_API heed_status heed_paged_kv_cache_view(heed_paged_kv_cache* cache,
                                               const heed_paged_sequence* sequences,
                                               size_t num_sequences, heed_paged_kv* view,

@@ -23,17 +23,23 @@ extern "C" {
 
 // How far numbers that are stored lie from those that were given. Summed in f64.
 typedef struct heed_quantization_error {
+  size_t struct_size;
   float rms;       // root of the mean square of (stored - given)
   float largest;   // the largest |stored - given|
   float relative;  // rms by the root of the mean square of what was given; 0 where rms is 0
 } heed_quantization_error;
 
+HEED_API void heed_quantization_error_init(heed_quantization_error* error, size_t struct_size);
+
 // The same row by row, each f32, or null when it is not wanted.
 typedef struct heed_row_errors {
+  size_t struct_size;
   const heed_tensor* rms;
   const heed_tensor* largest;
   const heed_tensor* relative;
 } heed_row_errors;
+
+HEED_API void heed_row_errors_init(heed_row_errors* errors, size_t struct_size);
 
 // Quantizes along the last dimension.
 //   x       f32, f16 or bf16 [..., n], rank 1 to HEED_MAX_RANK, any strides
@@ -43,7 +49,7 @@ typedef struct heed_row_errors {
 //           two codes a byte (heed/c/tensor.h); the last upper nibble of an odd n is 0
 //   scales  [..., ceil(n / group)], of int8 f32; of int4 f16, or f32 that holds the f16 numbers
 //   errors  of each row: f32 [...], x's shape without the last dimension; null: none
-//   total   the error of all of x; null: not wanted
+//   total   the error of all of x, as much as its struct_size says; null: not wanted
 // So of keys [seq, num_kv_heads, head_dim] the errors are those of each token and head; a head's
 // are `total` of x sliced to [head, head + 1). int8 codes and scales of a matrix
 // are a heed_quantized_view. heed_attention() takes keys and values of int8 with a group of 0,
