@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""symbols_test.py NM OBJDUMP ARCHIVE: what a host's linker meets in libheed.a.
+"""symbols_test.py NM OBJDUMP ARCHIVE [SYMBOL_PREFIX]: what a host's linker meets in libheed.a.
 
 Prints `N passed, N failed, N skipped`.
 """
+import pathlib
 import re
 import subprocess
 import sys
@@ -35,14 +36,20 @@ def symbols(nm, archive, *options):
 
 def main():
     nm, objdump, archive = sys.argv[1:4]
+    prefix = "".join(sys.argv[4:5])
+    headers = pathlib.Path(__file__).resolve().parent.parent / "include" / "heed" / "c"
+    renamed = set(re.findall(r"^#define (heed_\w+) HEED_C_NAME\(\1\)$", (headers / "names.h").read_text(), re.M))
     defined = {line[-1] for line in symbols(nm, archive, "--defined-only", "--extern-only")}
     undefined = {line[-1] for line in symbols(nm, archive, "--undefined-only")} - defined
     sections = subprocess.run([objdump, "-h", archive], check=True, stdout=subprocess.PIPE, text=True).stdout
     results = {}
 
     # Mangled: heed::v1::NAME, also as a template's argument of a function of heed's, or heed_NAME.
-    foreign = {name for name in defined if not re.match(r"_ZZ?N[KVRO]*4heed2v1|_ZT[VC]N4heed2v1|_ZGV?N4heed2v1|heed_", name)}
+    ours = "_ZZ?N[KVRO]*4heed2v1|_ZT[VC]N4heed2v1|_ZGV?N4heed2v1|" + re.escape(prefix) + "heed_"
+    foreign = {name for name in defined if not re.match(ours, name)}
     results["it defines nothing but heed_* and heed::v1"] = foreign if len(defined) > 50 else {"nothing is defined"}
+    in_c = {name[len(prefix):] for name in defined if name.startswith(prefix + "heed_")}
+    results["c/names.h renames every function of the C interface and no other"] = in_c ^ renamed
     for what, pattern in FORBIDDEN.items():
         results[f"it needs nothing {what}"] = {name for name in undefined if re.fullmatch(pattern, name)}
     known = "|".join(ALLOWED)

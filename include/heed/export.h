@@ -12,3 +12,15 @@
 #else
 #define HEED_API
 #endif
+
+/* What C++ headers define inline is compiled by the host, also into its own shared libraries. They
+   don't export it, or of two such libraries one would call the other's heed. */
+#if defined(__GNUC__) && !defined(_WIN32)
+#define HEED_INLINE __attribute__((visibility("hidden")))
+#else
+#define HEED_INLINE
+#endif
+
+#ifdef HEED_SYMBOL_PREFIX
+#include "heed/c/names.h"
+#endif

@@ -28,6 +28,10 @@ struct KvCacheConfig {
 // 0, and what is done with it gives kInvalidArgument.
 class HEED_API KvCache {
  public:
+  ~KvCache();
+  KvCache(KvCache&& other) noexcept;
+  KvCache& operator=(KvCache&& other) noexcept;
+
   static Result<KvCache> create(const KvCacheConfig& config);
   static Result<KvCache> create(const KvCacheConfig& config, const Memory& memory);
   static Result<size_t> memory_bytes(const KvCacheConfig& config);
@@ -53,7 +57,7 @@ class HEED_API KvCache {
   struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
-  KvCache() = default;
+  KvCache();
   Status append_tokens(const TensorView& k, const TensorView* v, Context& context);
   std::unique_ptr<Impl, Destroy> impl_;
 };

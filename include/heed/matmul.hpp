@@ -41,6 +41,10 @@ struct MapOptions {
 // product with it gives kInvalidArgument.
 class HEED_API PackedMatrix {
  public:
+  ~PackedMatrix();
+  PackedMatrix(PackedMatrix&& other) noexcept;
+  PackedMatrix& operator=(PackedMatrix&& other) noexcept;
+
   // Of one matrix or of `count`, with the defaults or with options, on the heap or in the caller's
   // memory.
   static Result<PackedMatrix> pack(const TensorView& b, WeightLayout layout,

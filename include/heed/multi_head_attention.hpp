@@ -87,6 +87,10 @@ struct ForwardOptions {
 // every size is 0, and what is done with it gives kInvalidArgument.
 class HEED_API MultiHeadAttention {
  public:
+  ~MultiHeadAttention();
+  MultiHeadAttention(MultiHeadAttention&& other) noexcept;
+  MultiHeadAttention& operator=(MultiHeadAttention&& other) noexcept;
+
   static Result<MultiHeadAttention> create(const MultiHeadAttentionConfig& config,
                                            const MultiHeadAttentionWeights& weights,
                                            Context& context);
@@ -99,8 +103,8 @@ class HEED_API MultiHeadAttention {
 
   Status forward(const TensorView& x, const MutableTensorView& y, const ForwardOptions& options,
                  Context& context) const;
-  Status forward(const TensorView& x, const MutableTensorView& y, KvCache& cache,
-                 Context& context) const {
+  HEED_INLINE Status forward(const TensorView& x, const MutableTensorView& y, KvCache& cache,
+                             Context& context) const {
     ForwardOptions options;
     options.cache = &cache;
     return forward(x, y, options, context);
@@ -119,7 +123,7 @@ class HEED_API MultiHeadAttention {
   struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
-  MultiHeadAttention() = default;
+  MultiHeadAttention();
   std::unique_ptr<Impl, Destroy> impl_;
 };
 

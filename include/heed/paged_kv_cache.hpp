@@ -37,6 +37,10 @@ struct PagedSequence {
 // size is 0, and what is done with it gives kInvalidArgument.
 class HEED_API PagedKvCache {
  public:
+  ~PagedKvCache();
+  PagedKvCache(PagedKvCache&& other) noexcept;
+  PagedKvCache& operator=(PagedKvCache&& other) noexcept;
+
   static Result<PagedKvCache> create(const PagedKvCacheConfig& config);
   static Result<PagedKvCache> create(const PagedKvCacheConfig& config, const Memory& memory);
   static Result<size_t> memory_bytes(const PagedKvCacheConfig& config);
@@ -55,8 +59,8 @@ class HEED_API PagedKvCache {
 
   Status append(std::span<const PagedSequence> sequences, const TensorView& k, const TensorView& v,
                 Context& context);
-  Status append(PagedSequence sequence, const TensorView& k, const TensorView& v,
-                Context& context) {
+  HEED_INLINE Status append(PagedSequence sequence, const TensorView& k, const TensorView& v,
+                            Context& context) {
     return append(std::span(&sequence, 1), k, v, context);
   }
 
@@ -70,7 +74,7 @@ class HEED_API PagedKvCache {
   struct HEED_API Destroy {
     void operator()(Impl* impl) const;
   };
-  PagedKvCache() = default;
+  PagedKvCache();
   static Result<PagedKvCache> create_in(const PagedKvCacheConfig& config, const Memory& memory);
   std::unique_ptr<Impl, Destroy> impl_;
 };

@@ -52,7 +52,7 @@ class HEED_API Region {
   static Result<Region> plan_matmul(const TensorView& a, const Matrix& b,
                                     const MutableTensorView& c, const MatmulOptions& options,
                                     size_t max_workers, Context& context);
-  explicit Region(const Impl* impl) : impl_(impl) {}
+  HEED_INLINE explicit Region(const Impl* impl) : impl_(impl) {}
   const Impl* impl_;
 };
 

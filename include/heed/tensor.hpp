@@ -66,20 +66,20 @@ struct HEED_API TensorView {
   // Of a view that was made from impossible arguments.
   static constexpr size_t kInvalidRank = SIZE_MAX;
 
-  TensorView() = default;
+  HEED_INLINE TensorView() = default;
   template <class T>
-  TensorView(const T* elements, std::initializer_list<size_t> sizes)
+  HEED_INLINE TensorView(const T* elements, std::initializer_list<size_t> sizes)
       : TensorView(elements, DTypeOf<T>::value, sizes.begin(), sizes.size()) {}
   template <class T>
-  TensorView(const T* elements, std::initializer_list<size_t> sizes,
-             std::initializer_list<ptrdiff_t> steps)
+  HEED_INLINE TensorView(const T* elements, std::initializer_list<size_t> sizes,
+                         std::initializer_list<ptrdiff_t> steps)
       : TensorView(elements, DTypeOf<T>::value, sizes.begin(), sizes.size(), steps.begin(),
                    steps.size()) {}
   // For sizes known at run time only. `steps` null: contiguous.
   TensorView(const void* elements, DType type, const size_t* sizes, size_t num_sizes,
              const ptrdiff_t* steps = nullptr, size_t num_steps = 0);
 
-  bool absent() const { return data == nullptr && rank == 0; }
+  HEED_INLINE bool absent() const { return data == nullptr && rank == 0; }
   size_t num_elements() const;  // heed_tensor_num_elements
 
   // heed_tensor_transpose, heed_tensor_slice.
@@ -89,29 +89,31 @@ struct HEED_API TensorView {
 
 // The same for memory that heed writes. Converts to TensorView.
 struct MutableTensorView : TensorView {
-  MutableTensorView() = default;
+  HEED_INLINE MutableTensorView() = default;
   template <class T>
-  requires(!std::is_const_v<T>) MutableTensorView(T* elements, std::initializer_list<size_t> sizes)
+  requires(!std::is_const_v<T>) HEED_INLINE
+      MutableTensorView(T* elements, std::initializer_list<size_t> sizes)
       : TensorView(elements, sizes) {}
   template <class T>
-  requires(!std::is_const_v<T>) MutableTensorView(T* elements, std::initializer_list<size_t> sizes,
-                                                  std::initializer_list<ptrdiff_t> steps)
+  requires(!std::is_const_v<T>) HEED_INLINE
+      MutableTensorView(T* elements, std::initializer_list<size_t> sizes,
+                        std::initializer_list<ptrdiff_t> steps)
       : TensorView(elements, sizes, steps) {}
-  MutableTensorView(void* elements, DType type, const size_t* sizes, size_t num_sizes,
-                    const ptrdiff_t* steps = nullptr, size_t num_steps = 0)
+  HEED_INLINE MutableTensorView(void* elements, DType type, const size_t* sizes, size_t num_sizes,
+                                const ptrdiff_t* steps = nullptr, size_t num_steps = 0)
       : TensorView(elements, type, sizes, num_sizes, steps, num_steps) {}
 
-  void* mutable_data() const { return const_cast<void*>(data); }
+  HEED_INLINE void* mutable_data() const { return const_cast<void*>(data); }
 
-  MutableTensorView transpose(size_t dim0, size_t dim1) const {
+  HEED_INLINE MutableTensorView transpose(size_t dim0, size_t dim1) const {
     return MutableTensorView(TensorView::transpose(dim0, dim1));
   }
-  MutableTensorView slice(size_t dim, size_t begin, size_t end) const {
+  HEED_INLINE MutableTensorView slice(size_t dim, size_t begin, size_t end) const {
     return MutableTensorView(TensorView::slice(dim, begin, end));
   }
 
  private:
-  explicit MutableTensorView(const TensorView& view) : TensorView(view) {}
+  HEED_INLINE explicit MutableTensorView(const TensorView& view) : TensorView(view) {}
 };
 
 }  // namespace heed::inline v1

@@ -284,6 +284,11 @@ Status CheckCache(const KvCache& cache) {
                        "cache: is without data, for calls that measure alone");
 }
 
+KvCache::KvCache() = default;
+KvCache::~KvCache() = default;
+KvCache::KvCache(KvCache&& other) noexcept = default;
+KvCache& KvCache::operator=(KvCache&& other) noexcept = default;
+
 void KvCache::Destroy::operator()(Impl* impl) const { Remove(impl); }
 
 Result<size_t> KvCache::memory_bytes(const KvCacheConfig& config) {

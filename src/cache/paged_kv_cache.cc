@@ -16,6 +16,11 @@ Status MovedFrom() { return Status::Error(StatusCode::kInvalidArgument, "cache: 
 
 }  // namespace
 
+PagedKvCache::PagedKvCache() = default;
+PagedKvCache::~PagedKvCache() = default;
+PagedKvCache::PagedKvCache(PagedKvCache&& other) noexcept = default;
+PagedKvCache& PagedKvCache::operator=(PagedKvCache&& other) noexcept = default;
+
 void PagedKvCache::Destroy::operator()(Impl* impl) const { Remove(impl); }
 
 Result<size_t> PagedKvCache::memory_bytes(const PagedKvCacheConfig& config) {

@@ -345,6 +345,11 @@ Status MultiHeadAttention::Impl::RunForward(const ForwardPlan& plan, Arena memor
   return plan.heads.absent() ? Status() : RunConvert(plan.heads, plan.y, context);
 }
 
+MultiHeadAttention::MultiHeadAttention() = default;
+MultiHeadAttention::~MultiHeadAttention() = default;
+MultiHeadAttention::MultiHeadAttention(MultiHeadAttention&& other) noexcept = default;
+MultiHeadAttention& MultiHeadAttention::operator=(MultiHeadAttention&& other) noexcept = default;
+
 void MultiHeadAttention::Destroy::operator()(Impl* impl) const { Remove(impl); }
 
 Status MultiHeadAttention::forward(const TensorView& x, const MutableTensorView& y,

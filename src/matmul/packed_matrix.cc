@@ -598,6 +598,10 @@ constinit PackedMatrix::Impl nothing;
 
 }  // namespace
 
+PackedMatrix::~PackedMatrix() = default;
+PackedMatrix::PackedMatrix(PackedMatrix&& other) noexcept = default;
+PackedMatrix& PackedMatrix::operator=(PackedMatrix&& other) noexcept = default;
+
 void PackedMatrix::Destroy::operator()(Impl* impl) const {
   if (impl != &nothing) Remove(impl);
 }
