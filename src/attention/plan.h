@@ -75,7 +75,7 @@ struct AttentionPlan {
   bool empty() const { return batch == 0 || q_len == 0; }
   bool packed() const { return !options.cu_seqlens_q.absent(); }
   bool wants_weights() const { return !options.weights.absent() || !options.key_scores.absent(); }
-  bool int16() const { return options.compute == Compute::kInt16; }
+  bool int16() const { return kCodesAreBuilt && options.compute == Compute::kInt16; }
   bool key_codes() const { return int16() && HasScales(keys.key_type()); }
   bool value_codes() const { return int16() && HasScales(keys.value_type()); }
   bool part() const { return source.total_keys != SIZE_MAX; }  // only some of the keys are there

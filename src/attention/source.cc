@@ -60,6 +60,7 @@ Status CheckStoredOperand(const StoredOperand& of, size_t min_rank) {
                          "%s: dtype is %s, must be f32, f16, bf16, int8 or int4", of.name,
                          name_of(dtype));
   }
+  HEED_RETURN_IF_ERROR(CheckBuilt(of.name, dtype));
   if (of.quantized()) HEED_RETURN_IF_ERROR(CheckUnitStride(of.name, of.view, dtype));
   if (dtype == DType::kInt4 && of.view.shape[of.view.rank - 1] != CeilDiv(of.channels, 2)) {
     return Status::Error(StatusCode::kInvalidArgument,

@@ -262,8 +262,15 @@ bool Product(const size_t* factors, size_t count, size_t* product) {
   return *product <= PTRDIFF_MAX;
 }
 
+Status CheckBuilt(const char* name, DType dtype) {
+  if (IsBuilt(dtype)) return Status();
+  return Status::Error(StatusCode::kUnsupported,
+                       "%s: is %s, which this build of heed has been made without", name,
+                       name_of(dtype));
+}
+
 Status CheckStored(const char* name, DType dtype) {
-  if (StoredIndex(dtype) < kStoredTypes) return Status();
+  if (StoredIndex(dtype) < kStoredTypes) return CheckBuilt(name, dtype);
   return Status::Error(StatusCode::kUnsupported, "%s: is %s, must be f32, bf16, f16, int8 or int4",
                        name, name_of(dtype));
 }

@@ -60,6 +60,9 @@ bool SameView(const TensorView& a, const TensorView& b);
 // Product of sizes; false when it overflows.
 bool Product(const size_t* factors, size_t count, size_t* product);
 
+// That this build stores elements of a type that is one of those that are stored, see IsBuilt.
+Status CheckBuilt(const char* name, DType dtype);
+
 // That caches can store elements of this type.
 Status CheckStored(const char* name, DType dtype);
 

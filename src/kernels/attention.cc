@@ -173,9 +173,9 @@ void QuantizeQuery(const float* q, size_t dim, DType keys, int16_t* codes, float
 
 }  // namespace
 
-constexpr AttentionKernels kKernels = {&Attend,    &WeightsOfBlock, &Merge,     &Scale,
-                                       &Fold,      &Finish,         &SeenBytes, &SeenFloats,
-                                       &Exp2OfOne, &QuantizeQuery};
+constexpr AttentionKernels kKernels = {
+    &Attend, &WeightsOfBlock, &Merge,      &Scale,     &Fold,
+    &Finish, &SeenBytes,      &SeenFloats, &Exp2OfOne, kCodesAreBuilt ? &QuantizeQuery : nullptr};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -24,11 +24,15 @@ using StreamValuesOf = void (*)(const QueryRows&, const KeyBlock&, const CommonK
 
 // By StoredIndex.
 constexpr StreamKeysOf kStreamKeys[kStoredTypes] = {
-    &StreamKeys, &StreamStoredKeys<DType::kF16>, &StreamStoredKeys<DType::kBF16>,
-    &StreamStoredKeys<DType::kInt8>, &StreamStoredKeys<DType::kInt4>};
+    &StreamKeys, IsBuilt(DType::kF16) ? &StreamStoredKeys<DType::kF16> : nullptr,
+    IsBuilt(DType::kBF16) ? &StreamStoredKeys<DType::kBF16> : nullptr,
+    IsBuilt(DType::kInt8) ? &StreamStoredKeys<DType::kInt8> : nullptr,
+    IsBuilt(DType::kInt4) ? &StreamStoredKeys<DType::kInt4> : nullptr};
 constexpr StreamValuesOf kStreamValues[kStoredTypes] = {
-    &StreamValues, &StreamStoredValues<DType::kF16>, &StreamStoredValues<DType::kBF16>,
-    &StreamStoredValues<DType::kInt8>, &StreamStoredValues<DType::kInt4>};
+    &StreamValues, IsBuilt(DType::kF16) ? &StreamStoredValues<DType::kF16> : nullptr,
+    IsBuilt(DType::kBF16) ? &StreamStoredValues<DType::kBF16> : nullptr,
+    IsBuilt(DType::kInt8) ? &StreamStoredValues<DType::kInt8> : nullptr,
+    IsBuilt(DType::kInt4) ? &StreamStoredValues<DType::kInt4> : nullptr};
 
 // What Attend does, for at most kDecodeRows rows that see the keys of `keys` and no others.
 HWY_NOINLINE HWY_MAYBE_UNUSED static void AttendStreams(const QueryRows& t, const KeyBlock& block,

@@ -256,7 +256,9 @@ HWY_INLINE void SumCodesOf(size_t rows, const uint8_t* panel, const int16_t* cod
 
 HWY_INLINE void SumCodes(bool int4, size_t rows, const uint8_t* panel, const int16_t* codes,
                          size_t stride, size_t steps, ptrdiff_t ahead, PanelSums* sums) {
-  if (int4) return SumCodesOf<true>(rows, panel, codes, stride, steps, ahead, sums);
+  if constexpr (IsBuilt(DType::kInt4)) {
+    if (int4) return SumCodesOf<true>(rows, panel, codes, stride, steps, ahead, sums);
+  }
   SumCodesOf<false>(rows, panel, codes, stride, steps, ahead, sums);
 }
 
@@ -442,7 +444,7 @@ HWY_INLINE void QuantizeRow(bool int4, const float* HWY_RESTRICT q, size_t dim,
 
 // Where codes are multiplied as they are.
 HWY_INLINE bool IsCodes(const QueryRows& t, const Panels& panels) {
-  return t.int16 && HasScales(panels.dtype);
+  return kCodesAreBuilt && t.int16 && HasScales(panels.dtype);
 }
 
 }  // namespace heed::inline v1::HWY_NAMESPACE

@@ -766,11 +766,14 @@ void TimesColumns(const FewRows& t, const void* b, ptrdiff_t b_stride) {
 }  // namespace
 
 constexpr FewRowsKernels kKernels = {
-    {&TimesPanels<DType::kF32>, &TimesPanels<DType::kF16>, &TimesPanels<DType::kBF16>,
-     &TimesPanels<DType::kInt8>, &TimesPanels<DType::kInt4>},
-    {&TimesRows<DType::kF32>, &TimesRows<DType::kF16>, &TimesRows<DType::kBF16>, nullptr, nullptr},
-    {&TimesColumns<DType::kF32>, &TimesColumns<DType::kF16>, &TimesColumns<DType::kBF16>, nullptr,
-     nullptr}};
+    {&TimesPanels<DType::kF32>, IsBuilt(DType::kF16) ? &TimesPanels<DType::kF16> : nullptr,
+     IsBuilt(DType::kBF16) ? &TimesPanels<DType::kBF16> : nullptr,
+     IsBuilt(DType::kInt8) ? &TimesPanels<DType::kInt8> : nullptr,
+     IsBuilt(DType::kInt4) ? &TimesPanels<DType::kInt4> : nullptr},
+    {&TimesRows<DType::kF32>, IsBuilt(DType::kF16) ? &TimesRows<DType::kF16> : nullptr,
+     IsBuilt(DType::kBF16) ? &TimesRows<DType::kBF16> : nullptr, nullptr, nullptr},
+    {&TimesColumns<DType::kF32>, IsBuilt(DType::kF16) ? &TimesColumns<DType::kF16> : nullptr,
+     IsBuilt(DType::kBF16) ? &TimesColumns<DType::kBF16> : nullptr, nullptr, nullptr}};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -314,7 +314,10 @@ void Block(const MatmulInt16Block& t) {
 }  // namespace
 
 constexpr MatmulInt16Kernels kKernels = {
-    &Quantize, {nullptr, nullptr, nullptr, &Widen<DType::kInt8>, &Widen<DType::kInt4>}, &Block};
+    kCodesAreBuilt ? &Quantize : nullptr,
+    {nullptr, nullptr, nullptr, IsBuilt(DType::kInt8) ? &Widen<DType::kInt8> : nullptr,
+     IsBuilt(DType::kInt4) ? &Widen<DType::kInt4> : nullptr},
+    kCodesAreBuilt ? &Block : nullptr};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -28,6 +28,27 @@ constexpr size_t StoredIndex(DType dtype) {  // kStoredTypes: it is none of them
   }
 }
 
+// Whether keys, values and weights may be stored in a type: the build's option `formats` leaves
+// types out. Tables of kernels have null in their place, and no public call comes that far.
+constexpr bool IsBuilt(DType dtype) {
+#ifdef HEED_WITHOUT_F16
+  if (dtype == DType::kF16) return false;
+#endif
+#ifdef HEED_WITHOUT_BF16
+  if (dtype == DType::kBF16) return false;
+#endif
+#ifdef HEED_WITHOUT_INT8
+  if (dtype == DType::kInt8) return false;
+#endif
+#ifdef HEED_WITHOUT_INT4
+  if (dtype == DType::kInt4) return false;
+#endif
+  return StoredIndex(dtype) < kStoredTypes;
+}
+// Whether there are codes that int16's are multiplied by. Those of int4 too may be laid out as
+// int8's for a call.
+inline constexpr bool kCodesAreBuilt = IsBuilt(DType::kInt8) || IsBuilt(DType::kInt4);
+
 // Bytes of a step: 16 elements of a panel, those of one place of the depth. Of kInt4 two steps
 // share 16 bytes, the even one in the low nibbles.
 constexpr size_t BytesOfStep(DType dtype) {

@@ -194,8 +194,11 @@ void Int8PanelCodes(const float* panel, size_t depth, const float* scales, uint8
 
 }  // namespace
 
-constexpr QuantizeKernels kKernels = {&Row<Int8>,   &Row<Int4>,       &Panel<Int8>,
-                                      &Panel<Int4>, &PanelMagnitudes, &Int8PanelCodes};
+constexpr bool kInt8 = IsBuilt(DType::kInt8), kInt4 = IsBuilt(DType::kInt4);
+constexpr QuantizeKernels kKernels = {
+    kInt8 ? &Row<Int8> : nullptr,       kInt4 ? &Row<Int4> : nullptr,
+    kInt8 ? &Panel<Int8> : nullptr,     kInt4 ? &Panel<Int4> : nullptr,
+    kInt8 ? &PanelMagnitudes : nullptr, kInt8 ? &Int8PanelCodes : nullptr};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

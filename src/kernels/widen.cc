@@ -167,12 +167,14 @@ void WidenInt4Row(const uint8_t* codes, size_t n, const f16* scales, float* to) 
 }  // namespace
 
 constexpr WidenKernels kKernels = {
-    {&WidenPanels<DType::kF32>, &WidenPanels<DType::kF16>, &WidenPanels<DType::kBF16>,
-     &WidenPanels<DType::kInt8>, &WidenPanels<DType::kInt4>},
+    {&WidenPanels<DType::kF32>, IsBuilt(DType::kF16) ? &WidenPanels<DType::kF16> : nullptr,
+     IsBuilt(DType::kBF16) ? &WidenPanels<DType::kBF16> : nullptr,
+     IsBuilt(DType::kInt8) ? &WidenPanels<DType::kInt8> : nullptr,
+     IsBuilt(DType::kInt4) ? &WidenPanels<DType::kInt4> : nullptr},
     {&WidenRow<DType::kF32, float>, &WidenRow<DType::kF16, f16>, &WidenRow<DType::kBF16, bf16>,
      nullptr, nullptr},
-    &WidenInt8Row,
-    &WidenInt4Row,
+    IsBuilt(DType::kInt8) ? &WidenInt8Row : nullptr,
+    IsBuilt(DType::kInt4) ? &WidenInt4Row : nullptr,
     {&NarrowToF32, &NarrowToF16, &NarrowToBF16, nullptr, nullptr}};
 
 }  // namespace heed::inline v1::HWY_NAMESPACE

@@ -336,6 +336,13 @@ Status CheckMatrices(const GgufMatrix* matrices, size_t count, Context& context)
   for (size_t i = 0; i < count; ++i) {
     HEED_RETURN_IF_ERROR(CheckBlocks(matrices[i], Context::Impl::Of(context)->measures));
     HEED_RETURN_IF_ERROR(CheckCodes(matrices[i]));
+    const Format& format = *FormatOf(matrices[i].type);
+    if (!IsBuilt(format.dtype)) {
+      return Status::Error(
+          StatusCode::kUnsupported,
+          "type: %s is packed as %s, which this build of heed has been made without", format.name,
+          name_of(format.dtype));
+    }
     if (matrices[i].type != matrices[0].type) {
       return Status::Error(StatusCode::kInvalidArgument,
                            "type: of matrix %zu is %s, of the first %s", i,

@@ -145,6 +145,7 @@ Status PlanMatmul(const TensorView& a, const PackedMatrix& b, const MutableTenso
 Status PlanMatmul(const TensorView& a, const TensorView& b, const MutableTensorView& c,
                   const MatmulOptions& options, const Context::Impl& context, MatmulPlan* plan) {
   HEED_RETURN_IF_ERROR(CheckFloatInput("b", b, 2, 2));
+  HEED_RETURN_IF_ERROR(CheckBuilt("b", b.dtype));
   HEED_RETURN_IF_ERROR(CheckCompute("compute", options.compute, b.dtype));
   HEED_RETURN_IF_ERROR(CheckProduct(a, b.shape[0], b.shape[1], c, options));
   HEED_RETURN_IF_ERROR(CheckNoOverlap("c", c, "b", b));

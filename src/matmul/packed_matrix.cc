@@ -197,6 +197,7 @@ Status CheckPackOptions(const PackOptions& options) {
                          "dtype: is %s, must be f32, f16, bf16, int8 or int4",
                          name_of(options.dtype));
   }
+  HEED_RETURN_IF_ERROR(CheckBuilt("dtype", options.dtype));
   if (!HasGroup(options.dtype, options.group)) {
     return Status::Error(StatusCode::kInvalidArgument, "group: is %zu, must be %s for %s",
                          options.group,

@@ -269,6 +269,7 @@ Result<QuantizationError> quantize(const TensorView& x, DType dtype, size_t grou
     return Status::Error(StatusCode::kUnsupported, "dtype: is %s, must be int8 or int4",
                          name_of(dtype));
   }
+  HEED_RETURN_IF_ERROR(CheckBuilt("dtype", dtype));
   const bool two_a_byte = dtype == DType::kInt4 && codes.dtype == DType::kInt4;
   HEED_RETURN_IF_ERROR(
       CheckOutput("codes", codes, two_a_byte ? DType::kInt4 : DType::kInt8, 1, kMaxRank));
@@ -339,6 +340,10 @@ Status dequantize(const TensorView& codes, const TensorView& scales, size_t grou
   const bool two_a_byte = codes.dtype == DType::kInt4, halves = scales.dtype == DType::kF16;
   HEED_RETURN_IF_ERROR(
       CheckInput("codes", codes, two_a_byte ? DType::kInt4 : DType::kInt8, 1, kMaxRank));
+  // A byte each they may be int4's too.
+  if (two_a_byte || !IsBuilt(DType::kInt4)) {
+    HEED_RETURN_IF_ERROR(CheckBuilt("codes", codes.dtype));
+  }
   HEED_RETURN_IF_ERROR(
       CheckInput("scales", scales, halves ? DType::kF16 : DType::kF32, 1, kMaxRank));
   HEED_RETURN_IF_ERROR(CheckOutput("y", y, DType::kF32, 1, kMaxRank));

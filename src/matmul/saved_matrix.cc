@@ -94,6 +94,7 @@ Status ReadHeader(const uint8_t* header, size_t bytes, PackedLayout* layout) {
         kInvalid, "data: type is %zu and group %zu, must be ones that matrices are stored in",
         size_t{type}, size_t{group});
   }
+  HEED_RETURN_IF_ERROR(CheckBuilt("data", kTypes[type]));
   const auto in = Get<uint64_t>(header + kInAt), out = Get<uint64_t>(header + kOutAt);
   const auto data_bytes = Get<uint64_t>(header + kBytesAt);
   layout->dtype = kTypes[type];

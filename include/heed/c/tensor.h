@@ -14,6 +14,10 @@ extern "C" {
 //
 // f16 (IEEE 754 binary16) and bf16 (the upper half of an f32) are storage formats of 16 bits. heed
 // widens them to f32 exactly when it loads them.
+//
+// A build can be without some of f16, bf16, int8 and int4 (docs/building.md, `formats`). Keys,
+// values and weights in such a type are refused with HEED_UNSUPPORTED, and nothing is
+// written.
 typedef int32_t heed_dtype;
 enum {
   HEED_DTYPE_F32 = 0,
