@@ -163,7 +163,9 @@ Names FunctionsOfCpp() {
     for (const auto& [name, body] : Bodies(code, std::regex(head))) {
       const std::string members = body.substr(0, body.find("\n private:"));
       for (const Match& found :
-           Matches(members, std::regex("\n  (?:static )?(?:const )?[\\w:<>]+[ *&]+(\\w+)\\("))) {
+           Matches(members,
+                   std::regex(
+                       "\n  (?:HEED_INLINE )?(?:static )?(?:const )?[\\w:<>]+[ *&]+(\\w+)\\("))) {
         if (found[1] != name) functions.push_back(name + "_" + found[1]);
       }
     }
