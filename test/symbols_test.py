@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 # What heed may ask of the system it runs on: the C library (memory, and Linux's files that say what the
-# process may use) and the OpenMP runtime. snprintf writes messages into memory; it opens and prints nothing.
+# process may use) and the OpenMP runtime. snprintf, of which a compiler may make strcpy, writes messages
+# into memory; it opens and prints nothing.
 ALLOWED = r"""
   _GLOBAL_OFFSET_TABLE_ __tls_get_addr __stack_chk_fail __stack_chk_guard
-  mem(cpy|move|set|cmp|chr) bcmp str(len|cmp|ncmp|chr|rchr|str|toull|toul) __isoc23_strtoull? v?snprintf __v?snprintf_chk
+  mem(cpy|move|set|cmp|chr) bcmp str(len|cpy|cmp|ncmp|chr|rchr|str|toull|toul) __isoc23_strtoull? v?snprintf __v?snprintf_chk
   malloc calloc realloc free posix_memalign aligned_alloc madvise
   getrlimit(64)? get(e)?uid sysconf sched_getaffinity getauxval __errno_location
   open(64)? close read opendir readdir(64)? closedir fork pthread_atfork __register_atfork __dso_handle

@@ -18,9 +18,9 @@ header = ".".join(found("include/heed/version.h", rf"^#define HEED_VERSION_{part
 series = header.rsplit(".", 1)[0] if header.startswith("0.") else header.split(".")[0]
 written = {
     "meson.build": found("meson.build", r"^project\('heed', .*version: '([\d.]+)'"),
-    # CMake reads it in meson.build, by this expression.
+    # These read it in meson.build, by these expressions.
     "CMakeLists.txt": found("meson.build", found("CMakeLists.txt", r'REGEX MATCH "(version: .*?)"')),
-    "packaging/conan/conanfile.py": found("packaging/conan/conanfile.py", r'^    version = "([\d.]+)"'),
+    "packaging/conan/conanfile.py": found("meson.build", found("packaging/conan/conanfile.py", r'r"(version: .*?)"')),
     "packaging/vcpkg/heed/vcpkg.json": json.loads((ROOT / "packaging/vcpkg/heed/vcpkg.json").read_text())["version"],
     "debian/changelog": found("debian/changelog", r"^heed \(([\d.]+)(?:-\d+)?\)"),
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "src/attention/segments.h"
 #include "src/base/check.h"
@@ -9,7 +10,8 @@ namespace {
 
 Status CheckSameShape(const char* name, const TensorView& view, const char* want_name,
                       const TensorView& want) {
-  if (view.rank == want.rank && std::equal(want.shape, want.shape + want.rank, view.shape)) {
+  if (view.rank == want.rank &&
+      std::memcmp(want.shape, view.shape, want.rank * sizeof(size_t)) == 0) {
     return Status();
   }
   return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be that of %s, %s",

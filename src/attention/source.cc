@@ -1,6 +1,7 @@
 #include "src/attention/source.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "src/base/check.h"
 #include "src/cache/kv_cache.h"
@@ -46,7 +47,7 @@ Status CheckScales(const StoredOperand& of) {
   size_t want[kMaxRank] = {};
   std::copy_n(of.view.shape, of.view.rank - 1, want);
   if (!int8) want[rank - 1] = CeilDiv(of.channels, kInt4Group);
-  if (std::equal(want, want + rank, of.scales.shape)) return Status();
+  if (std::memcmp(want, of.scales.shape, rank * sizeof(size_t)) == 0) return Status();
   return Status::Error(StatusCode::kInvalidArgument, "%s: shape is %s, must be %s", of.scales_name,
                        ShapeText(of.scales).text,
                        ShapeText(TensorView(nullptr, DType::kF32, want, rank)).text);
@@ -156,7 +157,7 @@ Status PlanPages(const Context::Impl& context, const PagedKv& paged, AttentionPl
   HEED_RETURN_IF_ERROR(CheckStoredOperand(v, 4));
   HEED_RETURN_IF_ERROR(CheckInput("block_table", paged.block_table, DType::kI32, 2, 2));
   HEED_RETURN_IF_ERROR(CheckInput("seq_lens", paged.seq_lens, DType::kI32, 1, 1));
-  if (!std::equal(paged.k.shape, paged.k.shape + 3, paged.v.shape) || paged.k.shape[1] == 0) {
+  if (std::memcmp(paged.k.shape, paged.v.shape, 3 * sizeof(size_t)) != 0 || paged.k.shape[1] == 0) {
     return Status::Error(StatusCode::kInvalidArgument,
                          "v: shape is %s, must be that of k, %s, but for v_head_dim, and "
                          "block_size at least 1",

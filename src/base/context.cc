@@ -76,12 +76,10 @@ Status Initialize(const ContextOptions& options, Context::Impl* impl) {
   return Status();
 }
 
-Status Grow(size_t bytes, Floats* memory, size_t* held, Arena* arena) {
+Status Grow(size_t bytes, HeapMemory* memory, size_t* held, Arena* arena) {
   if (*held < bytes) {
-    memory->reset();  // first, so that old and new are never held together
-    *memory = AllocateFloats(CeilDiv(bytes, sizeof(float)));
-    *held = *memory == nullptr ? 0 : bytes;
-    if (*memory == nullptr) return OutOfMemory("workspace", bytes);
+    *held = memory->Replace(bytes) == nullptr ? 0 : bytes;
+    if (*held == 0) return OutOfMemory("workspace", bytes);
   }
   *arena = Arena(memory->get());
   return Status();

@@ -83,7 +83,7 @@ struct HEED_HIDDEN Context::Impl : Kernels, Placed {
   // The caller's, behind this; null: workspace is taken from the heap.
   char* fixed = nullptr;
   size_t fixed_bytes = 0;
-  Floats workspace, lists;
+  HeapMemory workspace, lists;
   size_t workspace_bytes = 0, lists_bytes = 0;
 
   // An arena of at least `bytes`, the plan's, for the length of a call. The memory is grown when

@@ -58,12 +58,6 @@ void Free(void* memory) {
 #endif
 }
 
-Floats AllocateFloats(size_t count) {
-  size_t bytes = 0;
-  if (__builtin_mul_overflow(count, sizeof(float), &bytes)) return nullptr;
-  return Floats(static_cast<float*>(Allocate(bytes)));
-}
-
 Status CheckMemory(const Memory& memory, size_t bytes) {
   if (memory.data == nullptr) {
     return Status::Error(StatusCode::kInvalidArgument, "memory: is null, must have %zu bytes",

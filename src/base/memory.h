@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <utility>
 
@@ -18,15 +17,28 @@ namespace heed::inline v1 {
 void* Allocate(size_t bytes);
 void Free(void* memory);
 
-struct FreeFloats {
-  void operator()(float* p) const { Free(p); }
+// Memory of the heap that goes with its holder. std::unique_ptr would leave functions of its own in
+// the archive where the compiler does not inline them.
+class HeapMemory {
+ public:
+  HeapMemory() = default;
+  ~HeapMemory() { Free(data_); }
+  HeapMemory(const HeapMemory&) = delete;
+  HeapMemory& operator=(const HeapMemory&) = delete;
+
+  void* get() const { return data_; }
+  // What was held is freed first, so that old and new are never held together.
+  void* Replace(size_t bytes) {
+    Free(data_);
+    return data_ = Allocate(bytes);
+  }
+
+ private:
+  void* data_ = nullptr;
 };
-using Floats = std::unique_ptr<float[], FreeFloats>;
 
 // n floats of 0. Compiled for size, std::fill_n would set one at a time.
 inline void SetZero(float* x, size_t n) { std::memset(x, 0, n * sizeof(float)); }
-
-Floats AllocateFloats(size_t count);
 
 // An object on the heap; null when there is no memory.
 template <class T>

@@ -62,11 +62,17 @@ class Text {
   char text_[8192];
 };
 
+// The first `c` before `end`, else `end`.
+const char* Find(const char* text, const char* end, char c) {
+  while (text < end && *text != c) ++text;
+  return text;
+}
+
 // Whether `name` is in the list "cpu,cpuacct" that ends before `end`.
 bool IsListed(const char* name, const char* list, const char* end) {
   const size_t length = std::strlen(name);
   while (list <= end) {
-    const char* comma = std::find(list, end, ',');
+    const char* comma = Find(list, end, ',');
     if (static_cast<size_t>(comma - list) == length && std::memcmp(list, name, length) == 0) {
       return true;
     }
@@ -82,8 +88,8 @@ void FindGroup(const char* lines, const char* controller, char (&group)[kMaxPath
   for (const char* line = lines; *line != '\0';) {
     const char* end = std::strchr(line, '\n');
     if (end == nullptr) end = line + std::strlen(line);
-    const char* list = std::find(line, end, ':');
-    const char* path = list == end ? end : std::find(list + 1, end, ':');
+    const char* list = Find(line, end, ':');
+    const char* path = list == end ? end : Find(list + 1, end, ':');
     if (path != end && IsListed(controller, list + 1, path)) {
       const auto length = static_cast<size_t>(end - path - 1);
       if (length >= kMaxPath) return;
