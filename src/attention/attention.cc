@@ -166,10 +166,10 @@ Status RunSplit(const AttentionPlan& plan, const AttentionMemory& memory,
 // Which of the asked-for heads and queries an index is; SIZE_MAX: none.
 size_t ChosenPlace(const Chosen& chosen, size_t index) {
   if (chosen.all) return index;
-  const auto found =
-      std::find(chosen.indices.begin(), chosen.indices.end(), static_cast<int32_t>(index));
-  if (found == chosen.indices.end()) return SIZE_MAX;
-  return static_cast<size_t>(found - chosen.indices.begin());
+  for (size_t i = 0; i < chosen.indices.size(); ++i) {
+    if (chosen.indices[i] == static_cast<int32_t>(index)) return i;
+  }
+  return SIZE_MAX;
 }
 
 // Whether weights of any of the rows were asked for.
