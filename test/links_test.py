@@ -5,7 +5,12 @@ import re
 import sys
 
 ROOT = pathlib.Path(sys.argv[1])
-BUILT = "build.ninja", "CMakeCache.txt", ".git"  # a folder with one of them is not heed's text
+BUILT = "build.ninja", "CMakeCache.txt"  # a folder with one of them is not heed's text
+
+
+def is_text(folder):
+    """Neither a build, nor what the scripts keep in folders build-*, nor others' sources."""
+    return not (re.match(r"build|subprojects$|\.git$", folder.name) or any((folder / name).exists() for name in BUILT))
 
 
 def without_code(text):
@@ -23,7 +28,7 @@ def anchors(path):
 
 pages = list(ROOT.glob("*.md"))
 for folder in ROOT.iterdir():
-    if folder.is_dir() and folder.name != "subprojects" and not any((folder / name).exists() for name in BUILT):
+    if folder.is_dir() and is_text(folder):
         pages += folder.rglob("*.md")
 links, wrong = 0, []
 for page in pages:
