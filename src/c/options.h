@@ -31,7 +31,8 @@ heed_rope_scaling ToC(const RopeScaling& scaling);
 heed_rope_options ToC(const RopeOptions& options);                        // but for scaling
 heed_multi_head_attention_config ToC(const MultiHeadAttentionConfig& c);  // but for rope
 
-// A struct to where a caller wants it, as far as the struct_size there says, which is checked first.
+// A struct to where a caller wants it, as far as the struct_size there says, which is checked
+// first.
 Status CheckWritten(const char* name, const void* to);
 Status Write(const char* name, const void* from, size_t known, void* to);
 

@@ -24,7 +24,7 @@ struct ValueRows {
   const float* acc;  // of the tile's first row and column
   size_t stride;
   const float* factor;  // of the tile's rows
-  float* to;
+  float* to;            // where sums go: acc, or aside
   size_t to_stride;
 
   HWY_INLINE void Load(DF d, size_t r, VF& c0, VF& c1) const {

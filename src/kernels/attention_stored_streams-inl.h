@@ -372,8 +372,8 @@ HWY_INLINE void WidenSteps(const StoredStreams& b, size_t p, const Steps& steps,
   ForEachPair({k, steps.end}, pair, step);
 }
 
-// Whether more than a tile of rows are multiplied by pieces that are widened before. Where tiles are
-// half a panel and less they widen for themselves, but for int4, whose codes take longest.
+// Whether so many rows are multiplied by pieces that are widened before. Where a vector is half a
+// panel or less each tile widens for itself, but for int4, whose codes take longest.
 template <DType kDType>
 HWY_INLINE bool StagesRows(size_t rows) {
   if (hn::Lanes(DF()) == kPanel) return true;
